@@ -1,0 +1,1 @@
+"""What every room shares: errors, source positions, output files. Imports no room."""

@@ -1,0 +1,11 @@
+"""The one intermediate form: what kernel Python and C litmus tests become.
+
+``nodes``    expressions, statements, functions, structs
+``prims``    the table of primitives: each one's events under LKMM and native meaning
+``program``  functions set to run concurrently on an initial memory, with a question
+``verify``   checks the form's rules; run after every pass
+``text``     prints it
+``edit``     variants: stated changes to a function
+
+Imports only ``mkold.base``. Knows neither Python's nor C's syntax, nor any back end.
+"""

@@ -1,0 +1,312 @@
+"""Expressions, statements, functions and structs of the intermediate form.
+
+Rules
+-----
+* One value type: a 64-bit word. Arithmetic wraps. Signedness sits in the operator
+  (``ult`` or ``slt``), never in the value. Truth is any non-zero word; comparisons and
+  ``lnot`` give 0 or 1. Division by zero gives 0; a shift by 64 or more gives 0 (``ashr``:
+  the sign).
+* Memory is one flat array of words; a pointer is a word address, 0 is NULL.
+* Expressions are pure: they read locals and constants only. Everything that touches
+  memory, orders memory or may block is an ``Op`` statement naming a row of
+  ``mkold.ir.prims``.
+* Control flow is structured. ``Loop`` runs ``body`` then ``step`` for ever; ``Continue``
+  jumps to ``step``, ``Break`` leaves. A function ends in ``Return`` on every path
+  that can end.
+* A local is assigned before it is read on every path.
+* Every node is an immutable value; passes build new ones.
+
+Known limits: no function pointers, no recursion, one access size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mkold.base.errors import Pos
+
+WORD_BITS = 64
+WORD_MASK = (1 << WORD_BITS) - 1
+
+UNARY = frozenset({"neg", "not", "lnot"})
+BINARY = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "udiv",
+        "umod",
+        "sdiv",
+        "smod",
+        "and",
+        "or",
+        "xor",
+        "shl",
+        "lshr",
+        "ashr",
+        "eq",
+        "ne",
+        "ult",
+        "ule",
+        "slt",
+        "sle",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A constant word, ``0 <= value < 2**64``. ``symbol`` is only for printing."""
+
+    value: int
+    symbol: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A build-time parameter (a table geometry, say); ``ir.edit.bind`` replaces it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The value of a local variable."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """``op`` is one of ``UNARY``: -a, ~a, !a."""
+
+    op: str
+    a: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``op`` is one of ``BINARY``."""
+
+    op: str
+    a: Expr
+    b: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """``a`` if ``cond`` is non-zero, else ``b``; no branch, so no control dependency."""
+
+    cond: Expr
+    a: Expr
+    b: Expr
+
+
+Expr = Const | Param | Local | Unary | Binary | Select
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """``dst = value``."""
+
+    dst: str
+    value: Expr
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One primitive of ``mkold.ir.prims``: ``dsts = prim(args)``.
+
+    For a primitive on memory ``args[0]`` is the word address. ``what`` is the lvalue as
+    the source wrote it (``kvm.radix``), for pictures.
+    """
+
+    prim: str
+    dsts: tuple[str, ...] = ()
+    args: tuple[Expr, ...] = ()
+    what: str = field(default="", compare=False)
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``dsts = function(args)``; ``dsts`` is empty or as long as the results."""
+
+    function: str
+    dsts: tuple[str, ...] = ()
+    args: tuple[Expr, ...] = ()
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRcu:
+    """``call_rcu``: run ``function(argument)`` once a grace period has passed.
+
+    ``function`` takes one word and returns nothing. Under LKMM it is a process of its
+    own that starts after this statement and waits for a grace period first.
+    """
+
+    function: str
+    argument: Expr
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    cond: Expr
+    then: tuple[Stmt, ...]
+    orelse: tuple[Stmt, ...] = ()
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """``for (;;) { body; step; }``, left by ``Break`` or ``Return``."""
+
+    body: tuple[Stmt, ...]
+    step: tuple[Stmt, ...] = ()
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    values: tuple[Expr, ...] = ()
+    at: Pos | None = field(default=None, compare=False)
+
+
+Stmt = Assign | Op | Call | CallRcu | If | Loop | Break | Continue | Return
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function.
+
+    ``name`` is unique in its program (kernel Python: ``module.function`` only where two
+    modules clash). ``types`` maps locals and parameters to the type text the source gave
+    (``"Ptr[Kvm]"``), for people only. ``n_results`` words come back.
+    """
+
+    name: str
+    params: tuple[str, ...]
+    body: tuple[Stmt, ...]
+    n_results: int = 0
+    types: Mapping[str, str] = field(default_factory=dict, compare=False)
+    doc: str = field(default="", compare=False)
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A struct member: ``n_words`` words at word ``offset``; ``type`` as written."""
+
+    name: str
+    offset: int
+    n_words: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A struct's layout in words."""
+
+    name: str
+    fields: tuple[Field, ...]
+    n_words: int
+
+
+def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement of ``body``, outer before inner, in source order."""
+    for stmt in body:
+        yield stmt
+        match stmt:
+            case If(then=then, orelse=orelse):
+                yield from walk(then)
+                yield from walk(orelse)
+            case Loop(body=inner, step=step):
+                yield from walk(inner)
+                yield from walk(step)
+            case _:
+                pass
+
+
+def locals_of(expr: Expr) -> Iterator[str]:
+    """Names of the locals that ``expr`` reads, with repeats."""
+    match expr:
+        case Local(name):
+            yield name
+        case Unary(_, a):
+            yield from locals_of(a)
+        case Binary(_, a, b):
+            yield from locals_of(a)
+            yield from locals_of(b)
+        case Select(c, a, b):
+            yield from locals_of(c)
+            yield from locals_of(a)
+            yield from locals_of(b)
+        case _:
+            pass
+
+
+def evaluate_unary(op: str, a: int) -> int:
+    """The one definition of unary arithmetic, on words."""
+    if op == "neg":
+        return -a & WORD_MASK
+    if op == "not":
+        return ~a & WORD_MASK
+    return int(a == 0)
+
+
+def evaluate_binary(op: str, a: int, b: int) -> int:
+    """The one definition of binary arithmetic, on words."""
+    return _BINARY[op](a, b) & WORD_MASK
+
+
+def _signed(a: int) -> int:
+    return a - (1 << WORD_BITS) if a >> (WORD_BITS - 1) else a
+
+
+def _sdiv(a: int, b: int) -> int:
+    x, y = _signed(a), _signed(b)
+    if y == 0:
+        return 0
+    quotient = abs(x) // abs(y)
+    return quotient if (x < 0) == (y < 0) else -quotient
+
+
+def _smod(a: int, b: int) -> int:
+    return 0 if b == 0 else _signed(a) - _signed(b) * _sdiv(a, b)
+
+
+_BINARY: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "udiv": lambda a, b: a // b if b else 0,
+    "umod": lambda a, b: a % b if b else 0,
+    "sdiv": _sdiv,
+    "smod": _smod,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "shl": lambda a, b: a << b if b < WORD_BITS else 0,
+    "lshr": lambda a, b: a >> b if b < WORD_BITS else 0,
+    "ashr": lambda a, b: _signed(a) >> min(b, WORD_BITS - 1),
+    "eq": lambda a, b: int(a == b),
+    "ne": lambda a, b: int(a != b),
+    "ult": lambda a, b: int(a < b),
+    "ule": lambda a, b: int(a <= b),
+    "slt": lambda a, b: int(_signed(a) < _signed(b)),
+    "sle": lambda a, b: int(_signed(a) <= _signed(b)),
+}

@@ -1,0 +1,120 @@
+"""A program: functions run concurrently on an initial memory, and a question about it.
+
+This is all that the memory-model engine sees. A C litmus test becomes one; a scenario
+over kernel Python becomes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mkold.ir.nodes import Function
+
+# What a freed or never initialised word holds (include/linux/poison.h: POISON_FREE).
+POISON = 0x6B6B6B6B6B6B6B6B
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """``function`` run with constant ``args`` as CPU number its index in the program."""
+
+    name: str
+    function: str
+    args: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reg:
+    """The final value of ``local`` in the entry function of thread number ``thread``.
+
+    A local that was never assigned on the path taken has the value 0.
+    """
+
+    thread: int
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mem:
+    """The final value of the word at ``address``."""
+
+    address: int
+
+
+Observed = Reg | Mem
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``left op right``, op one of ``eq ne slt sle``; a side is observed or a word."""
+
+    op: str
+    left: Observed | int
+    right: Observed | int
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    a: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Formula, ...]  # empty: true
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Formula, ...]  # empty: false
+
+
+Formula = Compare | Not | And | Or
+TRUE = And(())
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``quantifier`` is ``exists``, ``~exists`` or ``forall``."""
+
+    quantifier: str
+    formula: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the engine decides.
+
+    Parameters
+    ----------
+    functions : every function that can be reached, by name
+    threads : run concurrently; the index is the CPU number
+    init : initial words by address; an address not named holds ``default``
+    symbols : names for addresses, as ``{"x": 4096}``; values equal to one print as it
+    condition : the question; ``None`` asks only for flags and states
+    observed : what a final state shows, in the order to print it
+    filter : executions that do not satisfy it are ignored
+    default : initial value of unnamed words
+    """
+
+    name: str
+    functions: Mapping[str, Function]
+    threads: tuple[Thread, ...]
+    init: Mapping[int, int] = field(default_factory=dict)
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    condition: Condition | None = None
+    observed: tuple[Observed, ...] = ()
+    filter: Formula | None = None
+    default: int = 0
+
+
+def observed_in(formula: Formula) -> Iterator[Observed]:
+    """Every register or word that ``formula`` speaks of, with repeats."""
+    match formula:
+        case Compare(_, left, right):
+            yield from (side for side in (left, right) if not isinstance(side, int))
+        case Not(a):
+            yield from observed_in(a)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from observed_in(part)
