@@ -54,7 +54,7 @@ class InterpretError(MkoldError):
         return f"{self.at}: {self.reason}" if self.at else self.reason
 
 
-class _Left(Exception):
+class _Left(Exception):  # noqa: N818 - a jump, not an error
     """A jump out of the statements being run."""
 
 
@@ -253,12 +253,10 @@ def rmw(row: Prim, old: int, args: list[int]) -> tuple[int | None, tuple[int, ..
 
 
 def _fetch(row: Prim, old: int, args: list[int]) -> tuple[int, tuple[int, ...]]:
-    operand = {
-        "arg": lambda: args[0],
-        "one": lambda: 1,
-        "bit": lambda: 1 << args[0] % WORD_BITS,
-    }
-    value = operand[row.operand]()
+    if row.operand == "one":
+        value = 1
+    else:
+        value = args[0] if row.operand == "arg" else 1 << args[0] % WORD_BITS
     if row.op == "andnot":
         new = old & ~value & WORD_MASK
     else:
