@@ -193,6 +193,8 @@ class Interpreter:
                 return (args[0],)
             case Shape.CPU_ID:
                 return (self.cpu,)
+            case Shape.CYCLES:
+                return (0,)
             case Shape.SRCU_LOCK:
                 return (0,)
             case Shape.XCHG | Shape.CMPXCHG | Shape.TRY_CMPXCHG | Shape.FETCH | Shape.UNLESS:

@@ -68,6 +68,7 @@ class Shape(Enum):
     WARN_ON = "warn_on"  # (condition) -> condition
     CPU_RELAX = "cpu_relax"  # ()
     CPU_ID = "cpu_id"  # () -> index of this CPU
+    CYCLES = "cycles"  # () -> this CPU's cycle counter; the model sees 0
 
 
 class Order(Enum):
@@ -286,6 +287,8 @@ def _others() -> list[Prim]:
         Prim("cpu_relax", Shape.CPU_RELAX, source="Documentation/core-api"),
         Prim("smp_processor_id", Shape.CPU_ID, result="old", n_dsts=1,
              source="include/linux/smp.h"),
+        Prim("get_cycles", Shape.CYCLES, result="old", n_dsts=1,
+             source="include/asm-generic/timex.h"),
     ]  # fmt: skip
 
 

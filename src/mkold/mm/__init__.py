@@ -1,0 +1,12 @@
+"""The host's memory, in kernel Python: frames, slabs, page table, swap, notifiers, MGLRU.
+
+``mm_types``      the structs every other file shares
+``page_alloc``    frames
+``slab``          small objects
+``memory``        host page table, page faults, copy on write, ``madvise``
+``swap``          swap entries and the swap area
+``rmap``          from a folio to the page-table entry that maps it
+``mmu_notifier``  who else maps this memory, and must hear of changes
+``mglru*``        the multi-generational LRU: generations, aging, eviction, look-around
+``bloom``         the filters that tell the aging walk which tables are worth a look
+"""
