@@ -1,0 +1,27 @@
+"""The Linux-kernel memory model: decides which outcomes of a program it allows.
+
+Imports only ``mkold.base`` and ``mkold.ir``; knows nothing of C, of kernel Python or of
+KVM.
+"""
+
+from mkold.lkmm.execution import (
+    Axiom,
+    Cycle,
+    Edge,
+    Event,
+    Execution,
+    Observation,
+    Status,
+    Verdict,
+)
+
+__all__ = [
+    "Axiom",
+    "Cycle",
+    "Edge",
+    "Event",
+    "Execution",
+    "Observation",
+    "Status",
+    "Verdict",
+]
