@@ -1,0 +1,397 @@
+"""C statements of one thread, lowered while they are read.
+
+``if``, ``while``, ``for``, ``do``, ``break``, ``continue``, ``return``, declarations,
+assignments to registers and through pointers, and macros. A register has one meaning in
+the whole thread, as in herd: a declaration in an inner block names the same register. A
+register that may be read before it is assigned starts as 0.
+"""
+
+from __future__ import annotations
+
+from mkold.ir.nodes import (
+    Assign,
+    Break,
+    Const,
+    Continue,
+    Expr,
+    Function,
+    If,
+    Local,
+    Loop,
+    Op,
+    Return,
+    Stmt,
+    Unary,
+)
+from mkold.litmus.expr import TYPE_WORDS, Expressions, _fold
+from mkold.litmus.initial import is_name
+from mkold.litmus.macros import BUILTIN_NAMES
+from mkold.litmus.source import Tokens, Unsupported, shown
+
+_COMPOUND = {
+    "+=": "add", "-=": "sub", "*=": "mul", "/=": "sdiv", "%=": "smod", "&=": "and",
+    "|=": "or", "^=": "xor", "<<=": "shl", ">>=": "ashr",
+}  # fmt: skip
+_STEPS = {"++": "add", "--": "sub"}
+_UNSUPPORTED = frozenset({"goto", "switch", "case", "default", "asm", "__asm__", "typedef"})
+
+
+class ParameterAssigned(Exception):
+    """A parameter is assigned to: it has to be a local of the thread instead."""
+
+
+class Body(Expressions):
+    """Reads the statements of one thread."""
+
+    __slots__ = ("in_loop",)
+
+    def __init__(self, tokens: Tokens, addresses: dict[str, Const]) -> None:
+        super().__init__(tokens, addresses)
+        self.in_loop = False
+
+    def block(self) -> None:
+        """Statements up to the closing brace, which is stepped over."""
+        tokens = self.tokens
+        texts = tokens.texts
+        while texts[tokens.at] != "}":
+            if not texts[tokens.at]:
+                tokens.fail("expected '}'")
+            self.statement()
+        tokens.at += 1
+
+    def statement(self) -> None:
+        """One statement."""
+        tokens = self.tokens
+        token = tokens.texts[tokens.at]
+        if token in TYPE_WORDS:
+            self._declaration()
+        elif token == "*":
+            self._store()
+        elif is_name(token):
+            self._worded(token)
+        elif token == "{":
+            tokens.at += 1
+            self._deeper()
+            self.block()
+            self.depth -= 1
+        elif token == ";":
+            tokens.at += 1
+        elif token == "(":
+            self._parenthesised()
+        elif token in _STEPS:
+            tokens.at += 1
+            self._step(tokens.texts[tokens.at], _STEPS[token], tokens.at)
+            self._semicolon()
+        else:
+            tokens.fail(f"expected a statement, found {shown(token)}")
+
+    def _worded(self, token: str) -> None:
+        reader = _STATEMENTS.get(token)
+        if reader is not None:
+            start = self.tokens.at
+            self.tokens.at += 1
+            self._deeper()
+            reader(self, start)
+            self.depth -= 1
+            return
+        if token in _UNSUPPORTED:
+            self.tokens.fail(f"'{token}'", kind=Unsupported)
+        self._simple(token)
+        self._semicolon()
+
+    def _semicolon(self) -> None:
+        tokens = self.tokens
+        if tokens.texts[tokens.at] != ";":
+            tokens.fail(f"expected ';', found {shown(tokens.texts[tokens.at])}")
+        tokens.at += 1
+
+    def _simple(self, token: str) -> None:
+        """An assignment or a call, up to its end."""
+        tokens = self.tokens
+        start = tokens.at
+        after = tokens.texts[start + 1]
+        if after == "=":
+            tokens.at += 2
+            self.assign(token, self.expression(), start)
+        elif after == "(" or (after == "{" and token in BUILTIN_NAMES):
+            self.macro(wanted=False)
+        elif after in _STEPS:
+            self._step(token, _STEPS[after], start)
+            tokens.at += 1
+        elif after in _COMPOUND:
+            tokens.at += 2
+            value = self.name(token)
+            self.assign(token, _fold(_COMPOUND[after], value, self.expression()), start)
+        elif after == "[":
+            self._store_into(start)
+        elif after in (".", "->"):
+            self._no_structs()
+        elif after == ":":
+            tokens.fail("labels", kind=Unsupported)
+        elif is_name(after) or after == "*":
+            tokens.fail(f"'{token}' is no type that mkold knows", kind=Unsupported)
+        else:
+            tokens.fail(f"expected '=' or '(' after '{token}'", index=start + 1)
+
+    def _step(self, name: str, op: str, start: int) -> None:
+        """``r++``; the name is stepped over."""
+        if not is_name(name):
+            self.tokens.fail("only a register can be stepped", kind=Unsupported)
+        value = self.name(name)
+        self.tokens.at += 1
+        self.assign(name, _fold(op, value, Const(1)), start)
+
+    def assign(self, name: str, value: Expr, start: int) -> None:
+        """``name = value``; a value just computed is put there at once."""
+        if name in self.addresses:
+            raise ParameterAssigned(name)
+        out = self.out
+        if isinstance(value, Local) and out and value.name[0] == "$":
+            last = out[-1]
+            if isinstance(last, Op) and last.dsts == (value.name,):
+                out[-1] = Op(last.prim, (name,), last.args, last.what, last.at)
+                self.assigned.add(name)
+                return
+        out.append(Assign(name, value, self.pos(start)))
+        self.assigned.add(name)
+
+    def _store(self) -> None:
+        """``*e = value;``"""
+        start = self.tokens.at
+        self._store_into(start)
+        self._semicolon()
+
+    def _store_into(self, start: int) -> None:
+        tokens = self.tokens
+        address = self.lvalue("an assignment")
+        what = self.text(start)
+        what = what[1:] if what[:1] == "*" else what
+        sign = tokens.texts[tokens.at]
+        tokens.at += 1
+        if sign in _COMPOUND or sign in _STEPS:
+            old = self.temporary()
+            self.out.append(Op("load", (old,), (address,), what, self.pos(start)))
+            operand = self.expression() if sign in _COMPOUND else Const(1)
+            op = _COMPOUND.get(sign) or _STEPS[sign]
+            value = _fold(op, self.local(old), operand)
+        elif sign == "=":
+            value = self.expression()
+        else:
+            tokens.fail(f"expected '=', found {shown(sign)}", index=tokens.at - 1)
+        self.out.append(Op("store", (), (address, value), what, self.pos(start)))
+
+    def _parenthesised(self) -> None:
+        """``(void)e;`` or ``(*x) = e;``."""
+        tokens = self.tokens
+        start = tokens.at
+        if tokens.texts[start + 1] == "void" and tokens.texts[start + 2] == ")":
+            tokens.at += 3
+            self.expression()
+            self._semicolon()
+        else:
+            self._store()
+
+    def _declaration(self) -> None:
+        """``int r1 = e, *r2;``."""
+        tokens = self.tokens
+        texts = tokens.texts
+        while True:
+            self.skip_type()
+            name, start = texts[tokens.at], tokens.at
+            if not is_name(name):
+                tokens.fail(f"expected a name to declare, found {shown(name)}")
+            tokens.at += 1
+            if texts[tokens.at] == "=":
+                tokens.at += 1
+                self.assign(name, self.expression(), start)
+            elif texts[tokens.at] == "[":
+                tokens.fail("arrays in registers", kind=Unsupported)
+            elif name in self.addresses:
+                raise ParameterAssigned(name)
+            if texts[tokens.at] != ",":
+                break
+            tokens.at += 1
+        self._semicolon()
+
+    # --- control flow -----------------------------------------------------------------
+
+    def _collect(self) -> tuple[Stmt, ...]:
+        """The statements of the next statement, kept apart."""
+        outer, self.out = self.out, []
+        self.statement()
+        inner, self.out = self.out, outer
+        return tuple(inner)
+
+    def _parenthesised_condition(self) -> Expr:
+        self.tokens.expect("(", "before a condition")
+        cond = self.expression()
+        self.tokens.expect(")", "after a condition")
+        return cond
+
+    def read_if(self, start: int) -> None:
+        cond = self._parenthesised_condition()
+        at = self.pos(start)
+        before = set(self.assigned)
+        then = self._collect()
+        after_then, self.assigned = self.assigned, before
+        orelse: tuple[Stmt, ...] = ()
+        tokens = self.tokens
+        if tokens.texts[tokens.at] == "else":
+            tokens.at += 1
+            self.assigned = set(before)
+            self._deeper()
+            orelse = self._collect()
+            self.depth -= 1
+            if _leaves(then):
+                after_then = self.assigned
+            if not _leaves(orelse):
+                after_then &= self.assigned
+            self.assigned = after_then
+        self.out.append(If(cond, then, orelse, at))
+
+    def _loop(
+        self, start: int, body: list[Stmt], step: tuple[Stmt, ...], known: set[str]
+    ) -> None:
+        """``known``: what was assigned before the loop."""
+        self.assigned = known
+        self.out.append(Loop(tuple(body), step, self.pos(start)))
+
+    def _loop_body(self) -> tuple[Stmt, ...]:
+        outer, self.in_loop = self.in_loop, True
+        body = self._collect()
+        self.in_loop = outer
+        return body
+
+    def _exit_unless(self, read_condition: bool) -> list[Stmt]:
+        """The statements of a loop's condition, with the exit."""
+        if not read_condition:
+            return []
+        outer, self.out = self.out, []
+        start = self.tokens.at
+        cond = self.expression()
+        at = self.pos(start)
+        inner, self.out = self.out, outer
+        if isinstance(cond, Const) and cond.value:
+            return inner
+        return [*inner, If(Unary("lnot", cond), (Break(at),), (), at)]
+
+    def read_while(self, start: int) -> None:
+        tokens = self.tokens
+        known = set(self.assigned)
+        tokens.expect("(", "after 'while'")
+        exit_ = self._exit_unless(True)
+        tokens.expect(")", "after a condition")
+        self._loop(start, [*exit_, *self._loop_body()], (), known)
+
+    def read_do(self, start: int) -> None:
+        """The condition stands before the body, skipped the first time."""
+        tokens = self.tokens
+        again = self.temporary()
+        at = self.pos(start)
+        self.out.append(Assign(again, Const(0), at))
+        self.assigned.add(again)
+        known = set(self.assigned)
+        body = self._loop_body()
+        tokens.expect("while", "after the body of 'do'")
+        tokens.expect("(", "after 'while'")
+        exit_ = self._exit_unless(True)
+        tokens.expect(")", "after a condition")
+        self._semicolon()
+        test = If(self.local(again), tuple(exit_), (Assign(again, Const(1), at),), at)
+        self._loop(start, [test, *body], (), known)
+
+    def read_for(self, start: int) -> None:
+        tokens = self.tokens
+        texts = tokens.texts
+        tokens.expect("(", "after 'for'")
+        if texts[tokens.at] in TYPE_WORDS:
+            self._declaration()
+        else:
+            self._clause(";")
+            self._semicolon()
+        known = set(self.assigned)
+        exit_ = self._exit_unless(texts[tokens.at] != ";")
+        self._semicolon()
+        outer, self.out = self.out, []
+        self._clause(")")
+        step, self.out = tuple(self.out), outer
+        tokens.expect(")", "after the head of 'for'")
+        self._loop(start, [*exit_, *self._loop_body()], step, known)
+
+    def _clause(self, closing: str) -> None:
+        """Simple statements separated by commas, up to ``closing``."""
+        tokens = self.tokens
+        texts = tokens.texts
+        while texts[tokens.at] != closing:
+            token = texts[tokens.at]
+            if token == "*":
+                self._store_into(tokens.at)
+            elif token in _STEPS:
+                tokens.at += 1
+                self._step(texts[tokens.at], _STEPS[token], tokens.at)
+            elif is_name(token):
+                self._simple(token)
+            else:
+                tokens.fail(f"expected an assignment, found {shown(token)}")
+            if texts[tokens.at] == ",":
+                tokens.at += 1
+            elif texts[tokens.at] != closing:
+                tokens.fail(f"expected '{closing}', found {shown(texts[tokens.at])}")
+
+    def _jump(self, start: int, what: type[Break] | type[Continue]) -> None:
+        if not self.in_loop:
+            self.tokens.fail(f"'{what.__name__.lower()}' outside a loop", index=start)
+        self.out.append(what(self.pos(start)))
+        self._semicolon()
+
+    def read_break(self, start: int) -> None:
+        self._jump(start, Break)
+
+    def read_continue(self, start: int) -> None:
+        self._jump(start, Continue)
+
+    def read_return(self, start: int) -> None:
+        if self.tokens.texts[self.tokens.at] != ";":
+            self.tokens.fail("a thread returns nothing", hint="assign to a register")
+        self.out.append(Return((), self.pos(start)))
+        self._semicolon()
+
+
+_STATEMENTS = {
+    "if": Body.read_if, "while": Body.read_while, "do": Body.read_do, "for": Body.read_for,
+    "break": Body.read_break, "continue": Body.read_continue, "return": Body.read_return,
+}  # fmt: skip
+
+
+def _leaves(body: tuple[Stmt, ...]) -> bool:
+    return bool(body) and isinstance(body[-1], Return | Break | Continue)
+
+
+def lower(
+    tokens: Tokens, name: str, addresses: dict[str, Const], registers: dict[str, int]
+) -> Function:
+    """Read a thread's body, the opening brace being stepped over.
+
+    ``addresses``: the parameters. ``registers``: initial values. A parameter that is
+    assigned to becomes a register that holds the address at first.
+    """
+    start = tokens.at
+    kept = {name: value for name, value in addresses.items() if name not in registers}
+    moved: dict[str, Const] = {}
+    while True:
+        body = Body(tokens, kept)
+        body.assigned.update(registers, moved)
+        try:
+            body.block()
+        except ParameterAssigned as assigned:
+            moved[assigned.args[0]] = kept.pop(assigned.args[0])
+            tokens.at = start
+            continue
+        break
+    head = [Assign(r, Const(0)) for r in sorted(body.unset - registers.keys() - moved.keys())]
+    head += [Assign(r, Const(value)) for r, value in registers.items()]
+    head += [Assign(r, address) for r, address in moved.items()]
+    return Function(name, (), (*head, *body.out))
+
+
+__all__ = ["Body", "lower"]

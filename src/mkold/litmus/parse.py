@@ -1,0 +1,166 @@
+"""A whole litmus test: sections, initial state, threads, final part."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkold.base.errors import InputError
+from mkold.ir.nodes import Const, Function
+from mkold.ir.program import Program, Reg, Thread
+from mkold.litmus.body import lower
+from mkold.litmus.condition import read_final
+from mkold.litmus.expr import TYPE_WORDS
+from mkold.litmus.globals import Globals
+from mkold.litmus.initial import is_name, read_initial, thread_number
+from mkold.litmus.sections import split
+from mkold.litmus.source import Source, Tokens, Unsupported, shown
+
+MAX_CHARACTERS = 1_000_000
+MAX_THREADS = 64
+_RESULT = re.compile(r"^[ \t*(]*result:[ \t]*(\w+)", re.I | re.M)
+
+
+def read(path: Path) -> Program:
+    """Read the test in file ``path``.
+
+    Raises
+    ------
+    InputError : the file can't be read, or (``SourceError``) is not a litmus test
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str = "<litmus>") -> Program:
+    """Read the litmus test ``text``; ``file`` names it in errors.
+
+    Raises
+    ------
+    SourceError : not a litmus test; with line, column and reason
+    Unsupported : a construct that mkold does not decide, named
+    """
+    source = Source(text, file)
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"{file}: longer than {MAX_CHARACTERS} characters, no litmus test")
+    sections = split(source)
+    known = read_initial(source, *sections.initial)
+    # The final part may name registers that only it needs (0:x for a parameter x), and
+    # variables that no thread names; addresses go to the threads' parameters first.
+    heads = _heads(source, sections.bodies)
+    for _, parameters, _ in heads:
+        for name in parameters:
+            known.address(name)
+    final = read_final(source, sections.final, known, len(heads))
+    shown_registers = {(p.thread, p.local) for p in final.observed if isinstance(p, Reg)}
+    functions = {}
+    for index, (tokens, parameters, at) in enumerate(heads):
+        tokens.at = at
+        function = _thread(tokens, index, parameters, known, shown_registers)
+        functions[function.name] = function
+    return Program(
+        name=sections.name,
+        functions=functions,
+        threads=tuple(Thread(name, name) for name in functions),
+        init=known.init,
+        symbols=known.symbols(),
+        condition=final.condition,
+        observed=final.observed,
+        filter=final.filter,
+    )
+
+
+def result_comment(text: str) -> str:
+    """The author's expected result, ``Result: Never`` in the head, or an empty string."""
+    found = _RESULT.search(text)
+    return found.group(1) if found else ""
+
+
+_Head = tuple[Tokens, list[str], int]
+
+
+def _heads(source: Source, span: tuple[int, int]) -> list[_Head]:
+    """Each thread's parameters and the token index of its body, in order."""
+    tokens = Tokens(source, source.text, *span)
+    texts = tokens.texts
+    heads: list[_Head] = []
+    while texts[tokens.at]:
+        while texts[tokens.at] in ("void", "static"):
+            tokens.at += 1
+        number = thread_number(texts[tokens.at])
+        if texts[tokens.at][:1] != "P" or number is None:
+            tokens.fail(
+                f"expected a thread, found {shown(texts[tokens.at])}",
+                hint="threads are P0(...) { ... }, P1 ... in order",
+            )
+        if number != len(heads):
+            tokens.fail(f"threads are numbered in order; expected P{len(heads)}")
+        if number >= MAX_THREADS:
+            tokens.fail(f"more than {MAX_THREADS} threads", kind=Unsupported)
+        tokens.at += 1
+        parameters = _parameters(tokens)
+        tokens.expect("{", "before the body of a thread")
+        heads.append((tokens, parameters, tokens.at))
+        _skip_body(tokens)
+    if not heads:
+        tokens.fail("no thread", hint="at least 'P0(int *x) { }' must follow")
+    return heads
+
+
+def _parameters(tokens: Tokens) -> list[str]:
+    texts = tokens.texts
+    tokens.expect("(", "after a thread's name")
+    names: list[str] = []
+    while texts[tokens.at] != ")":
+        is_pointer = False
+        if texts[tokens.at] not in TYPE_WORDS:
+            tokens.fail(f"expected a type, found {shown(texts[tokens.at])}")
+        while texts[tokens.at] in TYPE_WORDS or texts[tokens.at] == "*":
+            is_pointer |= texts[tokens.at] == "*"
+            tokens.at += 2 if texts[tokens.at] == "struct" else 1
+        name = texts[tokens.at]
+        if name in (",", ")") and texts[tokens.at - 1] == "void" and not names:
+            break
+        if not is_name(name):
+            tokens.fail(f"expected a parameter's name, found {shown(name)}")
+        if not is_pointer:
+            tokens.fail(
+                f"parameter '{name}' is no pointer", hint=f"shared variables: 'int *{name}'"
+            )
+        names.append(name)
+        tokens.at += 1
+        if texts[tokens.at] == ",":
+            tokens.at += 1
+        elif texts[tokens.at] != ")":
+            tokens.fail(f"expected ',' or ')', found {shown(texts[tokens.at])}")
+    tokens.expect(")", "after the parameters")
+    return names
+
+
+def _skip_body(tokens: Tokens) -> None:
+    texts = tokens.texts
+    depth = 1
+    while depth:
+        token = texts[tokens.at]
+        if token == "{":
+            depth += 1
+        elif token == "}":
+            depth -= 1
+        elif not token:
+            tokens.fail("expected '}'")
+        tokens.at += 1
+
+
+def _thread(
+    tokens: Tokens, index: int, parameters: list[str], known: Globals,
+    shown_registers: set[tuple[int, str]],
+) -> Function:  # fmt: skip
+    addresses = {name: Const(known.addresses[name], name) for name in parameters}
+    registers = {name: value for (i, name), value in known.registers.items() if i == index}
+    for name in parameters:
+        if (index, name) in shown_registers and name not in registers:
+            registers[name] = known.addresses[name]
+    return lower(tokens, f"P{index}", addresses, registers)
