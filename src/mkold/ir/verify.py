@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mkold.ir.flow import expressions, falls_through, unassigned
 from mkold.ir.nodes import (
     BINARY,
     UNARY,
     WORD_MASK,
-    Assign,
     Binary,
     Break,
     Call,
@@ -28,7 +28,6 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
-    locals_of,
     walk,
 )
 from mkold.ir.prims import PRIMS
@@ -62,29 +61,13 @@ def verify_function(function: Function, functions: Mapping[str, Function]) -> No
                 function,
                 f"returns {len(stmt.values)} values, not {function.n_results}",
             )
-    known, falls_through = _flow(
-        function.body, frozenset(function.params), function, in_loop=False
-    )
-    del known
+        elif isinstance(stmt, Loop):
+            _verify_step(stmt.step, function)
+    _verify_jumps(function.body, function, in_loop=False)
+    missing = unassigned(function)
+    _require(missing is None, function, f"reads {missing} before assigned")
     if function.n_results:
-        _require(not falls_through, function, "can end without a return")
-
-
-def expressions(stmt: Stmt) -> tuple[Expr, ...]:
-    """The expressions that ``stmt`` itself evaluates."""
-    match stmt:
-        case Assign(value=value):
-            return (value,)
-        case Op(args=args) | Call(args=args):
-            return args
-        case CallRcu(argument=argument):
-            return (argument,)
-        case If(cond=cond):
-            return (cond,)
-        case Return(values=values):
-            return values
-        case _:
-            return ()
+        _require(not falls_through(function.body), function, "can end without a return")
 
 
 def _require(condition: bool, function: Function, reason: str) -> None:
@@ -126,60 +109,23 @@ def _verify_call(call: Call, function: Function, functions: Mapping[str, Functio
     _require(len(call.dsts) in (0, callee.n_results), function, f"results of {callee.name}")
 
 
-_Names = frozenset[str]
-
-
-def _flow(
-    body: tuple[Stmt, ...], known: _Names, function: Function, *, in_loop: bool
-) -> tuple[_Names, bool]:
-    """Assigned-before-read; returns the names known at the end and whether it is reached."""
+def _verify_jumps(body: tuple[Stmt, ...], function: Function, *, in_loop: bool) -> None:
     for stmt in body:
-        for expr in expressions(stmt):
-            missing = set(locals_of(expr)) - known
-            _require(not missing, function, f"reads {sorted(missing)} before assigned")
         match stmt:
-            case Assign(dst=dst):
-                known |= {dst}
-            case Op(dsts=dsts) | Call(dsts=dsts):
-                known |= set(dsts)
-            case If(then=then, orelse=orelse):
-                a, a_ends = _flow(then, known, function, in_loop=in_loop)
-                b, b_ends = _flow(orelse, known, function, in_loop=in_loop)
-                if not (a_ends or b_ends):
-                    return known, False
-                known = (a & b) if a_ends and b_ends else (a if a_ends else b)
-            case Loop(body=inner, step=step):
-                _flow(inner, known, function, in_loop=True)
-                _verify_step(step, function)
-                if not _has_break(inner):
-                    return known, False
             case Break() | Continue():
                 _require(in_loop, function, "break or continue outside a loop")
-                return known, False
-            case Return():
-                return known, False
+            case If(then=then, orelse=orelse):
+                _verify_jumps(then, function, in_loop=in_loop)
+                _verify_jumps(orelse, function, in_loop=in_loop)
+            case Loop(body=inner):
+                _verify_jumps(inner, function, in_loop=True)
             case _:
                 pass
-    return known, True
 
 
 def _verify_step(step: tuple[Stmt, ...], function: Function) -> None:
     for stmt in walk(step):
         _require(not isinstance(stmt, Break | Continue | Return), function, "jump in a step")
-
-
-def _has_break(body: tuple[Stmt, ...]) -> bool:
-    """Whether a ``Break`` in ``body`` leaves this loop (not one nested in it)."""
-    for stmt in body:
-        match stmt:
-            case Break():
-                return True
-            case If(then=then, orelse=orelse):
-                if _has_break(then) or _has_break(orelse):
-                    return True
-            case _:
-                pass
-    return False
 
 
 def _verify_no_recursion(functions: Mapping[str, Function]) -> None:
