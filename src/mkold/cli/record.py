@@ -1,0 +1,124 @@
+"""``mkold record``: a program's memory accesses into a trace file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkold.base.errors import Exit, InputError, UsageError
+from mkold.base.output import refuse_overwrite
+from mkold.cli.options import StatusLine, add_force, count
+
+if TYPE_CHECKING:
+    from mkold.trace.fold import Folder, Origin
+    from mkold.trace.record import Limits, Progress
+    from mkold.trace.schema import Header
+
+HELP = "Record the memory accesses of a program into a compact trace, or import a recording."
+
+_EPILOG = """\
+examples:
+  mkold record -o sort.parquet -- sort words.txt
+  mkold record -o start.parquet --max-accesses 10M -- python3 -c 'print(1)'
+  valgrind --tool=lackey --trace-mem=yes --log-file=x.txt ls
+  mkold record -o ls.parquet --import x.txt
+  zcat x.txt.gz | mkold record -o x.parquet --import -
+
+The program runs under valgrind's lackey tool, some hundred times slower than usual, with its
+own input and output. Only the program itself is recorded, not other programs it starts; of a
+script, name the interpreter. Ctrl-C and --max-accesses end the program and keep what was
+recorded until then. How the program ended is told on standard error and in the trace; it
+does not change the exit code of mkold, which is 0 once a trace is written (130 after Ctrl-C).
+"""
+
+
+def prepare_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mkold record``."""
+    parser.epilog = _EPILOG
+    parser.usage = (
+        "mkold record -o FILE [options] -- COMMAND [ARG...]\n"
+        "       mkold record -o FILE [options] --import TEXT"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", required=True, help="the trace to write"
+    )
+    add_force(parser)
+    parser.add_argument(
+        "--import",
+        dest="source",
+        metavar="TEXT",
+        help="read lackey's text from this file (- is standard input), run nothing",
+    )
+    parser.add_argument(
+        "--max-accesses", type=count, metavar="N", help="stop after N accesses (10M, 500k)"
+    )
+    parser.add_argument(
+        "--instructions",
+        action="store_true",
+        help="count instruction fetches as reads (left out otherwise)",
+    )
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="the program to run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record or import, write the trace, and sum it up on standard error."""
+    if bool(args.command) == (args.source is not None):
+        raise UsageError("say what to record: `-- COMMAND`, or `--import TEXT`, not both")
+    refuse_overwrite(args.output, force=args.force)
+    from mkold.trace.fold import Folder
+    from mkold.trace.parquet import write_folded
+    from mkold.trace.record import Limits
+
+    limits = Limits(args.instructions, args.max_accesses)
+    status = StatusLine()
+    start = time.monotonic()
+
+    def progress(n_accesses: int, n_rows: int) -> None:
+        rate = n_accesses / max(time.monotonic() - start, 1e-3)
+        status.show(f"{n_accesses:,} accesses, {n_rows:,} runs, {rate:,.0f} a second")
+
+    with Folder(args.max_accesses) as folder:
+        try:
+            origin = _fill(args, folder, limits, progress)
+        finally:
+            status.clear()
+        header = folder.header(origin)
+        write_folded(args.output, folder, header, force=args.force)
+    print(_summary(header, args.output), file=sys.stderr)
+    return Exit.INTERRUPTED if header.stopped == "interrupted" else Exit.HOLDS
+
+
+def _fill(
+    args: argparse.Namespace, folder: Folder, limits: Limits, progress: Progress
+) -> Origin:
+    from mkold.trace.record import convert, record
+
+    if args.source is None:
+        return record(args.command, folder, limits, progress)
+    if args.source == "-":
+        return convert(sys.stdin.buffer, "<stdin>", folder, limits, progress)
+    try:
+        file = Path(args.source).open("rb")
+    except OSError as error:
+        raise InputError(f"can't read {args.source}: {error.strerror}") from error
+    with file:
+        return convert(file, args.source, folder, limits, progress)
+
+
+def _summary(header: Header, path: Path) -> str:
+    """Two or three lines: what was recorded, where it is, how the program ended."""
+    size = path.stat().st_size if path.is_file() else 0
+    lines = [
+        f"{path}: {header.n_accesses:,} accesses ({header.n_reads:,} reads, "
+        f"{header.n_writes:,} writes) to {header.n_pages:,} pages, "
+        f"{header.n_rows:,} runs, {size:,} bytes"
+    ]
+    if header.stopped != "end":
+        lines.append(f"stopped early: {header.stopped}")
+    if header.exit_status:
+        how = "status" if header.exit_status > 0 else "signal"
+        lines.append(f"note: the program ended with {how} {abs(header.exit_status)}")
+    return "\n".join(lines)
