@@ -1,0 +1,151 @@
+"""Structs of KVM that its files share.
+
+Units: ``gfn`` guest page number, ``hva`` host page number (virtual address / page size),
+``pfn`` frame number; guest and host pages have one size. Ranges are half-open.
+
+Locks: ``mmu_lock`` guards the tables' structure, every change of an entry but the
+accessed and dirty bits, and the ``mmu_invalidate_*`` words. ``mmu_setup_lock`` serialises
+mode switches. Order: ``mmu_setup_lock``, then ``mmu_lock``.
+
+Known limits: memslots are set up before the first vCPU runs and stay (no SRCU on them).
+
+Sources: include/linux/kvm_host.h, arch/powerpc/include/asm/kvm_host.h.
+"""
+
+from __future__ import annotations
+
+from mkold.lang import Array, Ptr, Struct, atomic_t, parameter, spinlock_t, u64
+from mkold.mm.mm_types import Mm
+from mkold.mm.mmu_notifier import MmuNotifier
+from mkold.mm.slab import KmemCache
+
+KVM_MEM_SLOTS = 8
+KVM_MAX_VCPUS = 16
+
+# A vCPU's TLB holds 1 << TLB_BITS entries.
+TLB_BITS = parameter("TLB_BITS", 10)
+# 1: count cycles spent waiting for mmu_lock. 0 leaves only the lock itself.
+LOCK_STAT = parameter("LOCK_STAT", 1)
+
+# vcpu.mode
+OUTSIDE_GUEST_MODE = 0
+IN_GUEST_MODE = 1
+
+# vcpu.request: 0 nothing, else one of these, or a range to flush (``kvm.tlb``).
+REQ_TLB_FLUSH_ALL = 1
+REQ_KICK = 2
+
+# What a fault returns; 0 is "go back to the guest".
+RESUME_GUEST = 0
+RESUME_HOST = 1  # not memory of the guest, or the machine is being stopped
+
+# ``kvm_vcpu_access`` results that are no frame number.
+KVM_PFN_ERR = 1 << 62
+
+# kvm.arch.secure_guest
+KVMPPC_SECURE_INIT_START = 0x1
+KVMPPC_SECURE_INIT_DONE = 0x2
+
+
+class MemorySlot(Struct):
+    """``struct kvm_memory_slot``; 8 words.
+
+    ``max_level`` is the largest leaf (0 base page, 1 PMD, 2 PUD) that the memory behind
+    the slot is contiguous and aligned for. ``dirty_bitmap`` has one bit a page, lowest
+    bit first, or is NULL.
+    """
+
+    base_gfn: u64
+    npages: u64
+    userspace_addr: u64  # host page
+    max_level: u64
+    dirty_bitmap: Ptr[u64]
+    pad: Array[u64, 3]
+
+
+class TlbEntry(Struct):
+    """One translation: ``tag`` is ``gfn + 1`` (0: empty), ``data`` is ``pfn << 1``, low
+    bit set if the guest may write without telling the page table (writable, C known)."""
+
+    tag: u64
+    data: u64
+
+
+class VcpuStat(Struct):
+    """Counters of one vCPU, written by it alone."""
+
+    tlb_misses: u64
+    faults: u64
+    retries: u64  # faults that met an invalidation
+    lock_waits: u64
+    lock_wait_cycles: u64
+    fault_cycles: u64
+    tlb_flushes: u64
+    exits: u64
+
+
+class Vcpu(Struct):
+    """``struct kvm_vcpu``. The first line is the vCPU's own but for ``request``."""
+
+    request: atomic_t
+    tlb: Ptr[TlbEntry]
+    kvm: u64
+    vcpu_id: u64
+    mode: u64
+    pad: Array[u64, 3]
+    stat: VcpuStat
+
+
+class KvmStat(Struct):
+    """Counters of the aging and unmapping side; updated under the lock they speak of,
+    or atomically."""
+
+    fast_passes: atomic_t
+    slow_passes: atomic_t
+    fast_refused: atomic_t
+    lock_waits: u64
+    lock_wait_cycles: u64
+    unmapped: u64
+    tlb_flushes: u64
+    huge_split: u64  # tables put in the place of a large leaf
+
+
+class KvmArch(Struct):
+    """``struct kvm_arch`` of Book3S HV.
+
+    ``radix`` is the mode flag. ``pgtable`` is the root table while in radix mode.
+    ``nested_guests`` is not 0 while the VM runs guests of its own.
+    """
+
+    radix: u64
+    pgtable: Ptr[u64]
+    secure_guest: u64
+    nested_guests: u64
+    process_table: u64
+    mmu_ready: u64
+    lpcr: u64
+    pad: u64
+    mmu_setup_lock: spinlock_t
+    pad2: Array[u64, 7]
+
+
+class Kvm(Struct):
+    """``struct kvm``. ``notifier`` comes first: a subscription's address is the VM's."""
+
+    notifier: MmuNotifier
+    mm: Ptr[Mm]
+    n_slots: u64
+    n_vcpus: u64
+    stop: u64  # vCPUs leave as soon as they see it
+    pad0: Array[u64, 3]
+    arch: KvmArch
+    mmu_lock: spinlock_t
+    mmu_invalidate_seq: u64
+    mmu_invalidate_in_progress: u64
+    mmu_invalidate_range_start: u64  # hva
+    mmu_invalidate_range_end: u64
+    pad1: Array[u64, 3]
+    stat: KvmStat
+    slots: Array[MemorySlot, KVM_MEM_SLOTS]
+    vcpus: Array[u64, KVM_MAX_VCPUS]
+    caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD
