@@ -1,11 +1,271 @@
-"""The host's page table and its page faults (being written).
+"""Page faults on the host, and ``madvise(MADV_DONTNEED)``.
 
-``hva_to_pfn(mm, hva_page, write) -> pfn, writable``: two results. The frame that backs
-``hva_page``, faulted in if need be (zero page, fresh frame, copy on write, swap-in), and
-whether a secondary mapping may let the guest write (if 0, map it read-only: a later
-write must come back here). ``pfn >= PFN_ERR``: ``PFN_ERR_FAULT`` outside the VMA,
-``PFN_ERR_RETRY`` no frame now, ask again. Call with no lock held and outside guest mode:
-it may reclaim, which calls ``mmu_notifier_invalidate_range_start/end`` (copy on write
-does too, so the caller's retry counter moves). As in KVM: sample the counter, smp_rmb,
-``hva_to_pfn``, take mmu_lock, check the counter, map.
+Rules
+-----
+* A read of a page that was never written maps the shared zero page, read-only. A write
+  gives the page a frame of its own.
+* A write to a page that maps the zero page replaces it inside
+  ``mmu_notifier_invalidate_range_start/end``: the secondary entry goes, and its accessed
+  bit with it.
+* A swapped page comes back read-only and clean when read, so an entry that may be written
+  is always dirty; a later write goes through a fault that makes it so.
+* A new frame joins the youngest generation before its page-table lock is let go.
+* No frame left: reclaim, and if that yields nothing, PFN_ERR_RETRY.
+
+Source: mm/memory.c (do_anonymous_page, do_wp_page, do_swap_page, zap_pte_range).
+Known limits: no read-ahead, no swap cache, no huge pages on the host's side.
 """
+
+from __future__ import annotations
+
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    get_cycles,
+    kernel,
+    smp_processor_id,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
+from mkold.mm.frames import alloc_folio, free_folio
+from mkold.mm.mglru import folio_add_lru, lru_gen_del_folio
+from mkold.mm.mglru_evict import shrink_node
+from mkold.mm.mm_types import (
+    MIN_LRU_BATCH,
+    NO_INDEX,
+    PAGE_SHIFT,
+    PFN_ERR_FAULT,
+    PFN_ERR_RETRY,
+    PTE_ACCESSED,
+    PTE_DIRTY,
+    PTE_PFN_SHIFT,
+    PTE_PRESENT,
+    PTE_READ,
+    PTE_SWAP,
+    PTE_WRITE,
+    Mm,
+    Node,
+    VmEvents,
+)
+from mkold.mm.mmu_notifier import (
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+)
+from mkold.mm.pgtable import (
+    pte_alloc,
+    pte_lockptr,
+    pte_offset,
+    pte_pfn,
+    set_pte,
+    vma_contains,
+)
+from mkold.mm.rmap import folio_map, pfn_folio
+from mkold.mm.swap import clear_page, is_refault, swap_readpage, wait_for_swap
+
+PTE_YOUNG_READ = PTE_PRESENT | PTE_READ | PTE_ACCESSED
+PTE_YOUNG_WRITE = PTE_YOUNG_READ | PTE_WRITE | PTE_DIRTY
+
+
+@kernel
+def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
+    """The frame behind host page ``page``, faulted in if need be.
+
+    Parameters
+    ----------
+    page : host page number
+    write : whether the access is a write
+
+    Returns
+    -------
+    pfn : frame number, or ``>= PFN_ERR``: PFN_ERR_FAULT outside the VMA, PFN_ERR_RETRY no
+        frame now (hold nothing, then ask again)
+    writable : whether a secondary mapping may let the guest write
+
+    Ordering
+    --------
+    Call with no lock held and outside guest mode: it may reclaim. The answer is only good
+    while no ``invalidate_range_start`` has come since; the caller checks its counter.
+
+    Source
+    ------
+    virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
+    """
+    if not vma_contains(mm, page):
+        return PFN_ERR_FAULT, 0
+    ptep = pte_alloc(mm, page)
+    while True:
+        pte = READ_ONCE(ptep.value)
+        if pte & PTE_PRESENT:
+            if (pte & PTE_WRITE) or not write:
+                return pte_pfn(pte), (pte & PTE_WRITE) != 0
+        if not handle_pte_fault(mm, page, ptep, pte, write):
+            return PFN_ERR_RETRY, 0
+
+
+@kernel
+def handle_pte_fault(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -> bool:
+    """Bring the entry one step forward; False if there is no frame to be had."""
+    node = mm.node
+    events = addr(node.events[smp_processor_id()])
+    events.pgfault += 1
+    if pte & PTE_PRESENT:
+        if pte_pfn(pte) == node.zero_pfn:
+            return do_cow_zero_page(mm, page, ptep)
+        return do_wp_reuse(mm, page, ptep, pte)
+    if pte & PTE_SWAP:
+        return do_swap_page(mm, page, ptep, pte, write)
+    if not write:
+        events.pgfault_zero += 1
+        return do_map_zero_page(mm, page, ptep)
+    return do_anonymous_page(mm, page, ptep)
+
+
+@kernel
+def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bits: u64) -> bool:
+    """Map a fresh frame if the entry is still ``seen``; False (frame untouched) if not.
+
+    A swapped page's content is read here, under the lock: the entry alone can't tell
+    whether the page came back, changed and left again in the meantime.
+    """
+    node = mm.node
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    same = READ_ONCE(ptep.value) == seen
+    if same:
+        if seen & PTE_SWAP:
+            swap_readpage(mm, page, pfn)
+        folio = pfn_folio(node, pfn)
+        folio_map(folio, page)
+        set_pte(ptep, bits | (pfn << PTE_PFN_SHIFT))
+        folio_add_lru(node, folio)
+    spin_unlock(ptl.value)
+    return same
+
+
+@kernel
+def do_map_zero_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """A read of a page that was never written."""
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    if not READ_ONCE(ptep.value):
+        set_pte(ptep, PTE_YOUNG_READ | (mm.node.zero_pfn << PTE_PFN_SHIFT))
+    spin_unlock(ptl.value)
+    return True
+
+
+@kernel
+def do_anonymous_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """A write to a page that was never touched."""
+    pfn = alloc_zeroed_or_reclaim(mm)
+    if not pfn:
+        return False
+    if not install_pte(mm, page, ptep, 0, pfn, PTE_YOUNG_WRITE):
+        free_folio(mm.node, pfn)
+    return True
+
+
+@kernel
+def do_cow_zero_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """A write to a page that maps the zero page: a frame of its own."""
+    node = mm.node
+    pfn = alloc_zeroed_or_reclaim(mm)
+    if not pfn:
+        return False
+    mmu_notifier_invalidate_range_start(mm, page, page + 1)
+    seen = READ_ONCE(ptep.value)
+    is_zero = (seen & PTE_PRESENT) != 0 and pte_pfn(seen) == node.zero_pfn
+    if is_zero and install_pte(mm, page, ptep, seen, pfn, PTE_YOUNG_WRITE):
+        node.events[smp_processor_id()].pgfault_cow += 1
+    else:
+        free_folio(node, pfn)
+    mmu_notifier_invalidate_range_end(mm, page, page + 1)
+    return True
+
+
+@kernel
+def do_wp_reuse(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64) -> bool:
+    """A write to the process's own clean page: it becomes writable and dirty in place."""
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    now = READ_ONCE(ptep.value)
+    if (now | PTE_ACCESSED) == (pte | PTE_ACCESSED):
+        set_pte(ptep, now | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED)
+    spin_unlock(ptl.value)
+    return True
+
+
+@kernel
+def do_swap_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -> bool:
+    """Bring a page back from swap, waiting as long as the device takes."""
+    node = mm.node
+    events = addr(node.events[smp_processor_id()])
+    pfn = alloc_or_reclaim(mm)
+    if not pfn:
+        return False
+    events.stall_cycles += wait_for_swap(node)
+    bits: u64 = PTE_YOUNG_WRITE if write else PTE_YOUNG_READ
+    if not install_pte(mm, page, ptep, pte, pfn, bits):
+        free_folio(node, pfn)
+        return True
+    events.pswpin += 1
+    if is_refault(node, pte):
+        events.workingset_refault += 1
+    return True
+
+
+@kernel
+def alloc_or_reclaim(mm: Ptr[Mm]) -> u64:
+    """A frame with unknown content; reclaims by itself if there is none. 0: no luck."""
+    node = mm.node
+    pfn = alloc_folio(node)
+    if pfn:
+        return pfn
+    events = addr(node.events[smp_processor_id()])
+    events.allocstall += 1
+    began = get_cycles()
+    shrink_node(node, mm, MIN_LRU_BATCH // 2)
+    events.direct_cycles += get_cycles() - began
+    return alloc_folio(node)
+
+
+@kernel
+def alloc_zeroed_or_reclaim(mm: Ptr[Mm]) -> u64:
+    """As ``alloc_or_reclaim``, zeroed."""
+    pfn = alloc_or_reclaim(mm)
+    if pfn:
+        clear_page(pfn << PAGE_SHIFT)
+    return pfn
+
+
+@kernel
+def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
+    """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
+    mmu_notifier_invalidate_range_start(mm, start, end)
+    for page in range(start, end):
+        ptep = pte_offset(mm, page)
+        if ptep != NULL:
+            zap_pte(mm, page, ptep)
+    mmu_notifier_invalidate_range_end(mm, start, end)
+
+
+@kernel
+def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
+    """Empty one entry; its frame is freed here, or by whoever has isolated it."""
+    node = mm.node
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    pte = READ_ONCE(ptep.value)
+    set_pte(ptep, 0)
+    if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
+        folio = pfn_folio(node, pte_pfn(pte))
+        spin_lock(node.lrugen.lru_lock)
+        mine = lru_gen_del_folio(addr(node.lrugen), folio)
+        WRITE_ONCE(folio.index, NO_INDEX)
+        spin_unlock(node.lrugen.lru_lock)
+        if mine:
+            free_folio(node, pte_pfn(pte))
+    spin_unlock(ptl.value)

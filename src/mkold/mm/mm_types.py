@@ -14,8 +14,8 @@ Rules
   word address divided by the page size, so pointers and entries name the same memory.
 * Every frame under the LRU has a ``Folio``; ``pfn - node.start_pfn`` indexes them.
 
-Lock order: ``lru_lock`` inside nothing; page-table lock (``ptl``) before a notifier
-callback that takes ``mmu_lock``; never ``mmu_lock`` before ``ptl``.
+Lock order: ``aging_lock``, page-table lock (``ptl``), then ``lru_lock`` or, in a notifier
+callback, ``mmu_lock``; never the other way round.
 
 Sources: include/linux/mm_types.h, include/linux/mmzone.h,
 arch/powerpc/include/asm/book3s/64/pgtable.h. Known limits: one VMA, order-0 anonymous
@@ -69,8 +69,8 @@ BLOOM_WORDS = 512  # 2 ** 15 bits
 class ListHead(Struct):
     """``struct list_head``: word addresses of list heads; empty points at itself."""
 
-    next: u64
-    prev: u64
+    next: Ptr[ListHead]
+    prev: Ptr[ListHead]
 
 
 class Folio(Struct):
@@ -95,6 +95,19 @@ class Bloom(Struct):
     bits: Array[u64, BLOOM_WORDS]
 
 
+class AgingStats(Struct):
+    """What the aging walk did; under ``aging_lock``."""
+
+    passes: u64
+    cycles: u64  # spent in walks
+    entries: u64  # present entries examined
+    young: u64  # of them, young in the host's or a secondary table
+    tables_walked: u64
+    tables_filtered: u64  # left out because the Bloom filter said so
+    tables_contended: u64  # left out because a fault held the table's lock
+    moved: u64  # folios promoted
+
+
 class LruGen(Struct):
     """``struct lru_gen_folio``: the generations of one memory group (anonymous only).
 
@@ -110,7 +123,9 @@ class LruGen(Struct):
     min_seq: u64
     mode: u64  # AGING_NONE, AGING_LOCKED or AGING_LOCKLESS
     use_bloom: u64
-    pad1: Array[u64, 4]
+    filter_valid: Array[u64, 2]
+    pad1: Array[u64, 2]
+    aging: AgingStats
     lists: Array[ListHead, MAX_NR_GENS]
     nr_pages: Array[u64, MAX_NR_GENS]
     timestamps: Array[u64, MAX_NR_GENS]  # cycles at which the generation was born
@@ -135,6 +150,16 @@ class VmEvents(Struct):
     pad: Array[u64, 4]
 
 
+class Scratch(Struct):
+    """Working memory of one CPU: a bitmap word, batch counts, isolated folios."""
+
+    bitmap: u64
+    n_isolated: u64
+    pad: Array[u64, 2]
+    nr_pages: Array[u64, MAX_NR_GENS]
+    isolated: Array[u64, MIN_LRU_BATCH]
+
+
 class Node(Struct):
     """``struct pglist_data``: the frames of the host, their folios, swap, the LRU."""
 
@@ -150,6 +175,7 @@ class Node(Struct):
     pad: Array[u64, 7]
     lrugen: LruGen
     events: Array[VmEvents, N_CPUS]
+    scratch: Array[Scratch, N_CPUS]
 
 
 class Mm(Struct):
@@ -167,8 +193,9 @@ class Mm(Struct):
     n_tables: u64
     ptl: Ptr[u64]
     page_table_lock: u64
+    next_table: Ptr[u64]  # the next unused table; under page_table_lock
     notifier_subscriptions: u64
     node: Ptr[Node]
     swap_area: u64
     reported: Ptr[u64]
-    pad: Array[u64, 6]
+    pad: Array[u64, 5]

@@ -1,0 +1,215 @@
+"""Generations: sequence numbers, lists, and how a folio changes generation.
+
+Rules
+-----
+* ``max_seq`` is the youngest generation, ``min_seq`` the oldest; both only grow and there
+  are MIN_NR_GENS to MAX_NR_GENS of them. Two are needed so that a page gets a second
+  chance: the bit that its fault set is cleared by one pass, and an access shows in the
+  next.
+* A folio stores its generation modulo MAX_NR_GENS plus one in its flags; 0 means that it
+  is on no list (isolated). The aging walk changes the number alone, with compare and
+  swap; the list move is left to whoever next looks at the list's tail.
+* ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
+  has not handed in its batch.
+
+Source: mm/vmscan.c, include/linux/mm_inline.h, Documentation/mm/multigen_lru.rst.
+Known limits: one memory group, anonymous memory only, hence no tiers.
+"""
+
+from __future__ import annotations
+
+from mkold.lang import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    atomic_add,
+    atomic_sub,
+    cast,
+    get_cycles,
+    kernel,
+    smp_store_release,
+    spin_lock,
+    spin_unlock,
+    try_cmpxchg,
+    u64,
+)
+from mkold.mm.list import init_list_head, list_add, list_add_tail, list_del, list_empty
+from mkold.mm.mm_types import (
+    FOLIO_GEN_MASK,
+    FOLIO_REFERENCED,
+    MAX_NR_GENS,
+    MIN_NR_GENS,
+    Folio,
+    LruGen,
+    Node,
+)
+
+NO_GEN = (1 << 64) - 1
+MAX_LRU_BATCH = 4096  # 64 * MIN_LRU_BATCH
+
+
+@kernel
+def lru_gen_from_seq(seq: u64) -> u64:
+    """Index of the lists of ``seq``."""
+    return seq % MAX_NR_GENS
+
+
+@kernel
+def get_nr_gens(lrugen: Ptr[LruGen]) -> u64:
+    """How many generations there are now."""
+    return READ_ONCE(lrugen.max_seq) - READ_ONCE(lrugen.min_seq) + 1
+
+
+@kernel
+def folio_lru_gen(folio: Ptr[Folio]) -> u64:
+    """The folio's generation index; NO_GEN when it is on no list."""
+    return (READ_ONCE(folio.flags) & FOLIO_GEN_MASK) - 1
+
+
+@kernel
+def lru_gen_init(lrugen: Ptr[LruGen], mode: u64, use_bloom: u64) -> None:
+    """Two empty generations (boot; nobody else looks yet)."""
+    lrugen.max_seq = MIN_NR_GENS + 1
+    lrugen.min_seq = 2
+    lrugen.mode = mode
+    lrugen.use_bloom = use_bloom
+    for i in range(MAX_NR_GENS):
+        init_list_head(addr(lrugen.lists[i]))
+        lrugen.timestamps[i] = get_cycles()
+
+
+@kernel
+def folio_set_gen(folio: Ptr[Folio], gen: u64) -> None:
+    """Store ``gen``; on the way in a folio loses its referenced mark."""
+    while True:
+        old = READ_ONCE(folio.flags)
+        new = (old & ~(FOLIO_GEN_MASK | FOLIO_REFERENCED)) | (gen + 1)
+        ok, _seen = try_cmpxchg(folio.flags, old, new)
+        if ok:
+            return
+
+
+@kernel
+def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
+    """Promote from a walk; returns the old generation, NO_GEN if it was isolated.
+
+    An isolated folio is marked referenced instead: eviction, which holds it, then keeps
+    it. Caller holds the page-table lock, so the folio can't be freed.
+    """
+    while True:
+        old = READ_ONCE(folio.flags)
+        if not old & FOLIO_GEN_MASK:
+            new = old | FOLIO_REFERENCED
+        else:
+            new = (old & ~FOLIO_GEN_MASK) | (gen + 1)
+        ok, _seen = try_cmpxchg(folio.flags, old, new)
+        if ok:
+            return (old & FOLIO_GEN_MASK) - 1
+
+
+@kernel
+def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
+    """Move the oldest generation's folio to the next; a promoted one stays promoted.
+
+    Returns the generation index it has now. Caller holds ``lru_lock``.
+    """
+    old_gen = lru_gen_from_seq(lrugen.min_seq)
+    new_gen = lru_gen_from_seq(lrugen.min_seq + 1)
+    while True:
+        old = READ_ONCE(folio.flags)
+        gen = (old & FOLIO_GEN_MASK) - 1
+        if gen != old_gen:
+            return gen
+        ok, _seen = try_cmpxchg(folio.flags, old, (old & ~FOLIO_GEN_MASK) | (new_gen + 1))
+        if ok:
+            atomic_sub(lrugen.nr_pages[old_gen], 1)
+            atomic_add(lrugen.nr_pages[new_gen], 1)
+            return new_gen
+
+
+@kernel
+def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
+    """Put a folio that was just faulted in, or used, into the youngest generation.
+
+    Caller holds ``lru_lock``.
+    """
+    gen = lru_gen_from_seq(lrugen.max_seq)
+    folio_set_gen(folio, gen)
+    atomic_add(lrugen.nr_pages[gen], 1)
+    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
+
+
+@kernel
+def lru_gen_del_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> bool:
+    """Take a folio off its list; False if it is isolated. Caller holds ``lru_lock``."""
+    while True:
+        old = READ_ONCE(folio.flags)
+        gen = (old & FOLIO_GEN_MASK) - 1
+        if gen == NO_GEN:
+            return False
+        ok, _seen = try_cmpxchg(folio.flags, old, old & ~FOLIO_GEN_MASK)
+        if ok:
+            atomic_sub(lrugen.nr_pages[gen], 1)
+            list_del(addr(folio.lru))
+            return True
+
+
+@kernel
+def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio]) -> None:
+    """``lru_gen_add_folio`` under the lock."""
+    spin_lock(node.lrugen.lru_lock)
+    lru_gen_add_folio(addr(node.lrugen), folio)
+    spin_unlock(node.lrugen.lru_lock)
+
+
+@kernel
+def inc_min_seq(lrugen: Ptr[LruGen]) -> bool:
+    """Merge the oldest generation into the next; False if a batch was not enough.
+
+    Caller holds ``lru_lock`` and calls again after letting go of it.
+    """
+    gen = lru_gen_from_seq(lrugen.min_seq)
+    remaining: u64 = MAX_LRU_BATCH
+    while not list_empty(addr(lrugen.lists[gen])):
+        folio = cast(Ptr[Folio], lrugen.lists[gen].prev)
+        new_gen = folio_inc_gen(lrugen, folio)
+        list_del(addr(folio.lru))
+        list_add_tail(addr(folio.lru), addr(lrugen.lists[new_gen]))
+        remaining -= 1
+        if remaining == 0:
+            return False
+    WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
+    return True
+
+
+@kernel
+def try_to_inc_min_seq(lrugen: Ptr[LruGen]) -> bool:
+    """Drop oldest generations whose list is empty, keeping MIN_NR_GENS.
+
+    Caller holds ``lru_lock``. Returns whether any was dropped.
+    """
+    dropped: u64 = 0
+    while lrugen.min_seq + MIN_NR_GENS <= lrugen.max_seq:
+        if not list_empty(addr(lrugen.lists[lru_gen_from_seq(lrugen.min_seq)])):
+            break
+        WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
+        dropped = 1
+    return dropped != 0
+
+
+@kernel
+def inc_max_seq(lrugen: Ptr[LruGen], max_seq: u64) -> bool:
+    """Open generation ``max_seq + 1``; False if somebody else already has."""
+    spin_lock(lrugen.lru_lock)
+    while lrugen.max_seq == max_seq and lrugen.max_seq + 1 - lrugen.min_seq >= MAX_NR_GENS:
+        if not inc_min_seq(lrugen):
+            spin_unlock(lrugen.lru_lock)
+            spin_lock(lrugen.lru_lock)
+    if lrugen.max_seq != max_seq:
+        spin_unlock(lrugen.lru_lock)
+        return False
+    WRITE_ONCE(lrugen.timestamps[lru_gen_from_seq(max_seq + 1)], get_cycles())
+    smp_store_release(lrugen.max_seq, max_seq + 1)
+    spin_unlock(lrugen.lru_lock)
+    return True

@@ -1,0 +1,101 @@
+"""Aging: the walk over the host's page table that finds young pages.
+
+Rules
+-----
+* One walk at a time. The walk for ``max_seq`` promotes young folios to ``max_seq``, then
+  opens ``max_seq + 1``: so pages found young are in the second youngest generation after
+  it, and only pages faulted in since are in the youngest.
+* A table that the Bloom filter does not name is left out; one whose lock is taken is
+  left out too, and kept for the next walk. Tables dense in young entries go into the
+  next walk's filter.
+* Aging without any accessed bit (AGING_NONE) only opens a generation.
+
+Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, walk_pte_range).
+Known limits: tables are visited in order and the walk is not resumed half-way.
+"""
+
+from __future__ import annotations
+
+from mkold.lang import (
+    READ_ONCE,
+    Ptr,
+    addr,
+    get_cycles,
+    kernel,
+    spin_trylock,
+    spin_unlock,
+    u64,
+)
+from mkold.mm.bloom import reset_bloom_filter, test_bloom_filter, update_bloom_filter
+from mkold.mm.mglru import inc_max_seq, lru_gen_from_seq
+from mkold.mm.mglru_young import age_batch, reset_batch_size, suitable_to_scan
+from mkold.mm.mm_types import (
+    AGING_NONE,
+    MIN_LRU_BATCH,
+    NO_INDEX,
+    PTE_TABLE_SHIFT,
+    AgingStats,
+    Mm,
+    Node,
+)
+from mkold.mm.pgtable import pte_lockptr
+
+
+@kernel
+def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64) -> bool:
+    """Age generation ``max_seq``; False if it is no longer the youngest, or a walk is on."""
+    node = mm.node
+    if READ_ONCE(node.lrugen.max_seq) != max_seq:
+        return False
+    if not spin_trylock(node.lrugen.aging_lock):
+        return False
+    if node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
+        walk_mm(mm, max_seq)
+    aged = inc_max_seq(addr(node.lrugen), max_seq)
+    spin_unlock(node.lrugen.aging_lock)
+    return aged
+
+
+@kernel
+def walk_mm(mm: Ptr[Mm], max_seq: u64) -> None:
+    """Walk every table that is worth it; caller holds ``aging_lock``."""
+    node = mm.node
+    stats = addr(node.lrugen.aging)
+    began = get_cycles()
+    if node.lrugen.use_bloom:
+        reset_bloom_filter(addr(node.lrugen), max_seq + 1)
+    for i in range(mm.n_tables):
+        table = READ_ONCE(mm.pmd[i])
+        if table and not READ_ONCE(node.stop):
+            if test_bloom_filter(addr(node.lrugen), max_seq, table):
+                if walk_pte_table(mm, stats, i, max_seq):
+                    update_bloom_filter(addr(node.lrugen), max_seq + 1, table)
+            else:
+                stats.tables_filtered += 1
+    stats.moved += reset_batch_size(node)
+    stats.passes += 1
+    stats.cycles += get_cycles() - began
+
+
+@kernel
+def walk_pte_table(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64) -> bool:
+    """Age one table's pages; whether it is worth the next walk."""
+    page = mm.vma_start + (index << PTE_TABLE_SHIFT)
+    last = min(page + (1 << PTE_TABLE_SHIFT), mm.vma_start + mm.vma_pages)
+    ptl = pte_lockptr(mm, page)
+    if not spin_trylock(ptl.value):
+        stats.tables_contended += 1
+        return True
+    present: u64 = 0
+    young: u64 = 0
+    while page < last:
+        end = min(page + MIN_LRU_BATCH, last)
+        n_present, n_young = age_batch(mm, page, end, lru_gen_from_seq(max_seq), NO_INDEX)
+        present += n_present
+        young += n_young
+        page = end
+    spin_unlock(ptl.value)
+    stats.tables_walked += 1
+    stats.entries += present
+    stats.young += young
+    return suitable_to_scan(present, young)

@@ -1,0 +1,80 @@
+"""Swap: where evicted pages go, what coming back costs, and how a refault is told.
+
+Rules
+-----
+* Every host page has one slot of the swap area, by its number; a slot stays valid while
+  the page in memory is clean, so a clean page is evicted without a write.
+* The entry left behind holds the shadow: ``min_seq`` at eviction. A fault that finds a
+  shadow no older than MAX_NR_GENS generations is a *refault*.
+* Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held.
+  Writing back costs the host's reclaim only the copy (it is asynchronous in a real
+  host, so the device's write bandwidth is not modelled).
+
+Source: mm/swapfile.c, mm/workingset.c (lru_gen_refault), mm/page_io.c.
+"""
+
+from __future__ import annotations
+
+from mkold.lang import READ_ONCE, Ptr, cast, cpu_relax, get_cycles, kernel, u64
+from mkold.mm.mm_types import MAX_NR_GENS, PAGE_SHIFT, PTE_SWAP, Mm, Node
+
+SHADOW_MASK = (1 << 60) - 1
+
+
+@kernel
+def make_swap_pte(min_seq: u64) -> u64:
+    """The entry of a page that went to swap while ``min_seq`` was the oldest generation."""
+    return PTE_SWAP | (min_seq & SHADOW_MASK)
+
+
+@kernel
+def is_refault(node: Ptr[Node], pte: u64) -> bool:
+    """Whether the page left so recently that keeping it would have paid."""
+    age = READ_ONCE(node.lrugen.min_seq) - (pte & SHADOW_MASK)
+    return age < MAX_NR_GENS
+
+
+@kernel
+def copy_page(to: u64, source: u64) -> None:
+    """Copy one page, given word addresses."""
+    target = cast(Ptr[u64], to)
+    origin = cast(Ptr[u64], source)
+    for i in range(1 << PAGE_SHIFT):
+        target[i] = origin[i]
+
+
+@kernel
+def clear_page(to: u64) -> None:
+    """Zero one page, given its word address."""
+    target = cast(Ptr[u64], to)
+    for i in range(1 << PAGE_SHIFT):
+        target[i] = 0
+
+
+@kernel
+def swap_slot(mm: Ptr[Mm], page: u64) -> u64:
+    """Word address of the page's slot."""
+    return mm.swap_area + ((page - mm.vma_start) << PAGE_SHIFT)
+
+
+@kernel
+def swap_writepage(mm: Ptr[Mm], page: u64, pfn: u64) -> None:
+    """Copy a frame to the page's slot; nobody else may touch the frame."""
+    copy_page(swap_slot(mm, page), pfn << PAGE_SHIFT)
+
+
+@kernel
+def swap_readpage(mm: Ptr[Mm], page: u64, pfn: u64) -> None:
+    """Copy the page's slot to a fresh frame."""
+    copy_page(pfn << PAGE_SHIFT, swap_slot(mm, page))
+
+
+@kernel
+def wait_for_swap(node: Ptr[Node]) -> u64:
+    """Wait as long as one read takes; returns the cycles waited."""
+    began = get_cycles()
+    while True:
+        waited = get_cycles() - began
+        if waited >= node.swap_cycles or READ_ONCE(node.stop):
+            return waited
+        cpu_relax()
