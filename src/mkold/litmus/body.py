@@ -23,10 +23,11 @@ from mkold.ir.nodes import (
     Stmt,
     Unary,
 )
+from mkold.litmus.calls import read_call
 from mkold.litmus.expr import TYPE_WORDS, Expressions, _fold
 from mkold.litmus.initial import is_name
 from mkold.litmus.macros import BUILTIN_NAMES
-from mkold.litmus.source import Tokens, Unsupported, shown
+from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 
 _COMPOUND = {
     "+=": "add", "-=": "sub", "*=": "mul", "/=": "sdiv", "%=": "smod", "&=": "and",
@@ -36,7 +37,7 @@ _STEPS = {"++": "add", "--": "sub"}
 _UNSUPPORTED = frozenset({"goto", "switch", "case", "default", "asm", "__asm__", "typedef"})
 
 
-class ParameterAssigned(Exception):
+class _ParameterAssignedError(Exception):
     """A parameter is assigned to: it has to be a local of the thread instead."""
 
 
@@ -95,7 +96,7 @@ class Body(Expressions):
             self.depth -= 1
             return
         if token in _UNSUPPORTED:
-            self.tokens.fail(f"'{token}'", kind=Unsupported)
+            self.tokens.fail(f"'{token}'", kind=UnsupportedSourceError)
         self._simple(token)
         self._semicolon()
 
@@ -114,7 +115,7 @@ class Body(Expressions):
             tokens.at += 2
             self.assign(token, self.expression(), start)
         elif after == "(" or (after == "{" and token in BUILTIN_NAMES):
-            self.macro(wanted=False)
+            read_call(self, wanted=False)
         elif after in _STEPS:
             self._step(token, _STEPS[after], start)
             tokens.at += 1
@@ -127,16 +128,16 @@ class Body(Expressions):
         elif after in (".", "->"):
             self._no_structs()
         elif after == ":":
-            tokens.fail("labels", kind=Unsupported)
+            tokens.fail("labels", kind=UnsupportedSourceError)
         elif is_name(after) or after == "*":
-            tokens.fail(f"'{token}' is no type that mkold knows", kind=Unsupported)
+            tokens.fail(f"'{token}' is no type that mkold knows", kind=UnsupportedSourceError)
         else:
             tokens.fail(f"expected '=' or '(' after '{token}'", index=start + 1)
 
     def _step(self, name: str, op: str, start: int) -> None:
         """``r++``; the name is stepped over."""
         if not is_name(name):
-            self.tokens.fail("only a register can be stepped", kind=Unsupported)
+            self.tokens.fail("only a register can be stepped", kind=UnsupportedSourceError)
         value = self.name(name)
         self.tokens.at += 1
         self.assign(name, _fold(op, value, Const(1)), start)
@@ -144,7 +145,7 @@ class Body(Expressions):
     def assign(self, name: str, value: Expr, start: int) -> None:
         """``name = value``; a value just computed is put there at once."""
         if name in self.addresses:
-            raise ParameterAssigned(name)
+            raise _ParameterAssignedError(name)
         out = self.out
         if isinstance(value, Local) and out and value.name[0] == "$":
             last = out[-1]
@@ -205,9 +206,9 @@ class Body(Expressions):
                 tokens.at += 1
                 self.assign(name, self.expression(), start)
             elif texts[tokens.at] == "[":
-                tokens.fail("arrays in registers", kind=Unsupported)
+                tokens.fail("arrays in registers", kind=UnsupportedSourceError)
             elif name in self.addresses:
-                raise ParameterAssigned(name)
+                raise _ParameterAssignedError(name)
             if texts[tokens.at] != ",":
                 break
             tokens.at += 1
@@ -383,7 +384,7 @@ def lower(
         body.assigned.update(registers, moved)
         try:
             body.block()
-        except ParameterAssigned as assigned:
+        except _ParameterAssignedError as assigned:
             moved[assigned.args[0]] = kept.pop(assigned.args[0])
             tokens.at = start
             continue

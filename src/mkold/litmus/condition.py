@@ -27,7 +27,7 @@ from mkold.ir.program import (
 )
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, number, read_value, thread_number
-from mkold.litmus.source import Source, Tokens, Unsupported, blank_comments, shown
+from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, blank_comments, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ class _Final:
             return Condition("~exists", self.formula())
         tokens.at -= 1
         if token == "observed":
-            tokens.fail("'observed' conditions are not decided", kind=Unsupported)
-        tokens.fail(
+            tokens.fail("'observed' conditions are not decided", kind=UnsupportedSourceError)
+        raise tokens.error(
             f"expected a condition, found {shown(token)}",
             hint="it starts with exists, ~exists or forall",
         )
@@ -167,7 +167,9 @@ class _Final:
 
     def _check_depth(self, depth: int) -> None:
         if depth > 100:
-            self.tokens.fail("this formula is nested more than 100 deep", kind=Unsupported)
+            self.tokens.fail(
+                "this formula is nested more than 100 deep", kind=UnsupportedSourceError
+            )
 
     def _atom(self) -> Formula:
         tokens = self.tokens

@@ -26,17 +26,19 @@ from mkold.ir.nodes import (
     evaluate_binary,
     evaluate_unary,
 )
+from mkold.litmus.calls import read_call
 from mkold.litmus.initial import is_name, number
-from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
-from mkold.litmus.source import Tokens, Unsupported, shown
+from mkold.litmus.macros import BUILTIN_NAMES
+from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 
-TYPE_WORDS = frozenset(
-    """int char short long signed unsigned void volatile const static register bool _Bool
+_TYPES = """
+    int char short long signed unsigned void volatile const static register bool _Bool
     struct atomic_t atomic64_t atomic_long_t atomic_int spinlock_t raw_spinlock_t rwlock_t
     intptr_t uintptr_t size_t ssize_t srcu_struct _Atomic mutex mtx_t
     u8 u16 u32 u64 s8 s16 s32 s64 int8_t int16_t int32_t int64_t
-    uint8_t uint16_t uint32_t uint64_t __int128_t __uint128_t""".split()
-)
+    uint8_t uint16_t uint32_t uint64_t __int128_t __uint128_t
+"""
+TYPE_WORDS = frozenset(_TYPES.split())
 # Binding strength, and the operator on words (signed where that matters).
 _BINARY = {
     "||": (1, ""), "&&": (2, ""), "|": (3, "or"), "^": (4, "xor"), "&": (5, "and"),
@@ -87,7 +89,7 @@ class Expressions:
     def _deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            self.tokens.fail(f"nested more than {MAX_DEPTH} deep", kind=Unsupported)
+            self.tokens.fail(f"nested more than {MAX_DEPTH} deep", kind=UnsupportedSourceError)
 
     def _binary(self, least: int) -> Expr:
         left = self._unary()
@@ -143,8 +145,8 @@ class Expressions:
             self.depth -= 1
         tokens.at -= 1
         if token in ("++", "--"):
-            tokens.fail(f"'{token}' inside an expression", kind=Unsupported)
-        tokens.fail(f"expected a value, found {shown(token)}")
+            tokens.fail(f"'{token}' inside an expression", kind=UnsupportedSourceError)
+        raise tokens.error(f"expected a value, found {shown(token)}")
 
     def _integer(self, token: str) -> Expr:
         value = number(token)
@@ -182,7 +184,7 @@ class Expressions:
         tokens = self.tokens
         after = tokens.texts[tokens.at + 1]
         if after == "(" or (after == "{" and token in BUILTIN_NAMES):
-            value = self.macro(wanted=True)
+            value = read_call(self, wanted=True)
             assert value is not None
             return value
         if after == "[":
@@ -193,7 +195,7 @@ class Expressions:
         if token in TYPE_WORDS:
             tokens.fail(f"expected a value, found the type word {shown(token)}")
         if token == "sizeof":
-            tokens.fail("sizeof", kind=Unsupported)
+            tokens.fail("sizeof", kind=UnsupportedSourceError)
         tokens.at += 1
         return self.name(token)
 
@@ -253,11 +255,11 @@ class Expressions:
                 f"{asked_by} needs a place in memory, and '{token}' is a register or a pointer",
                 hint=f"write '*{token}'",
             )
-        tokens.fail(f"expected a place in memory, found {shown(token)}")
+        raise tokens.error(f"expected a place in memory, found {shown(token)}")
 
     def _no_structs(self) -> None:
         self.tokens.fail(
-            "struct members", index=self.tokens.at + 1, kind=Unsupported,
+            "struct members", index=self.tokens.at + 1, kind=UnsupportedSourceError,
             hint="litmus tests have one variable a place; use an array or variables",
         )  # fmt: skip
 
@@ -283,119 +285,6 @@ class Expressions:
         last = tokens.at - 1
         end = tokens.starts[last] + len(tokens.texts[last])
         return tokens.source.text[tokens.starts[start] : end]
-
-    # --- macros -----------------------------------------------------------------------
-
-    def macro(self, *, wanted: bool) -> Expr | None:
-        """A call; its result, or ``None`` if it has none and none is ``wanted``."""
-        tokens = self.tokens
-        texts = tokens.texts
-        start = tokens.at
-        name = texts[start]
-        if name in BUILTIN_NAMES:
-            return self._builtin(wanted)
-        macro = MACROS.get(name)
-        if macro is None:
-            tokens.fail(
-                f"'{name}' is no macro of the Linux-kernel memory model", kind=Unsupported
-            )
-        if wanted and not macro.has_result:
-            tokens.fail(f"{name}() has no value")
-        tokens.at += 2
-        return self._call(macro, name, start, wanted)
-
-    def _call(self, macro: Macro, name: str, start: int, wanted: bool) -> Expr | None:
-        """The arguments after ``(``, and the operation."""
-        tokens = self.tokens
-        texts = tokens.texts
-        what, address, values = "", None, []
-        for i, kind in enumerate(macro.signature):
-            if i:
-                if texts[tokens.at] != ",":
-                    self._wrong_count(macro, name)
-                tokens.at += 1
-            first = tokens.at
-            if kind == "v":
-                values.append(self.expression())
-                continue
-            address = self.lvalue(name) if kind == "l" else self.expression()
-            what = self.text(first)
-            what = what[1:] if kind == "l" and what[:1] == "*" else what
-        if texts[tokens.at] != ")":
-            self._wrong_count(macro, name)
-        tokens.at += 1
-        values += [Const(value) for value in macro.extra]
-        args = tuple(values) if address is None else (address, *values)
-        result = self.temporary() if wanted else ""
-        self.out.append(
-            Op(macro.prim, (result,) if wanted else (), args, what, self.pos(start))
-        )
-        return self.local(result) if wanted else None
-
-    def _wrong_count(self, macro: Macro, name: str) -> None:
-        n = len(macro.signature)
-        found = self.tokens.texts[self.tokens.at]
-        self.tokens.fail(
-            f"{name}() takes {n} argument{'s' * (n != 1)}; unexpected {shown(found)}"
-        )
-
-    def _builtin(self, wanted: bool) -> Expr | None:
-        """herd's own words, such as ``__load{once}(*x)``."""
-        tokens = self.tokens
-        texts = tokens.texts
-        start = tokens.at
-        name, tag = texts[start], ""
-        tokens.at += 1
-        if texts[tokens.at] == "{":
-            closed = tokens.at + 1
-            while texts[closed] not in ("}", ""):
-                tag += texts[closed]
-                closed += 1
-            tokens.at = closed
-            tokens.expect("}", "after an annotation")
-        if name == "__fence" and texts[tokens.at] != "(":
-            tokens.at -= 1  # stands in for the argument list
-        else:
-            tokens.expect("(", f"after {name}")
-        if name in ("__atomic_op", "__atomic_op_return", "__atomic_fetch_op"):
-            return self._atomic_op(name, tag, start, wanted)
-        macro = BUILTINS.get((name, tag.lower()))
-        if macro is None:
-            tokens.fail(f"{name}{{{tag}}}", index=start, kind=Unsupported)
-        if wanted and not macro.has_result:
-            tokens.fail(f"{name} has no value", index=start)
-        if name == "__fence" and texts[tokens.at] == "}":
-            tokens.at += 1
-            self.out.append(Op(macro.prim, (), (), "", self.pos(start)))
-            return None
-        return self._call(macro, name, start, wanted)
-
-    def _atomic_op(self, name: str, tag: str, start: int, wanted: bool) -> Expr | None:
-        """``__atomic_op_return{mb}(x, +, 1)``."""
-        tokens = self.tokens
-        texts = tokens.texts
-        first = tokens.at
-        address = self.expression()
-        what = self.text(first)
-        tokens.expect(",", "before the operator")
-        sign = texts[tokens.at]
-        tokens.at += 1
-        if sign == "&" and texts[tokens.at] == "~":
-            sign = "&~"
-            tokens.at += 1
-        macro = BUILTINS.get((f"{name}{sign}", tag.lower()))
-        if sign not in ATOMIC_OPS or macro is None:
-            tokens.fail(f"{name}{{{tag}}} with '{sign}'", index=start, kind=Unsupported)
-        tokens.expect(",", "after the operator")
-        value = self.expression()
-        tokens.expect(")", "after the arguments")
-        result = self.temporary() if wanted else ""
-        if wanted and not macro.has_result:
-            tokens.fail(f"{name} has no value", index=start)
-        self.out.append(
-            Op(macro.prim, (result,) if wanted else (), (address, value), what, self.pos(start))
-        )
-        return self.local(result) if wanted else None
 
     # --- branches ---------------------------------------------------------------------
 

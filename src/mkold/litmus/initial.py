@@ -11,7 +11,7 @@ import re
 
 from mkold.ir.nodes import WORD_MASK
 from mkold.litmus.globals import SPACING, Globals
-from mkold.litmus.source import Source, Tokens, Unsupported, blank_comments, shown
+from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, blank_comments, shown
 
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
@@ -175,7 +175,7 @@ def _initialiser(tokens: Tokens, known: Globals) -> int:
         return value
     if tokens.texts[tokens.at] == "{":
         tokens.fail(
-            "a list of values for one variable", kind=Unsupported,
+            "a list of values for one variable", kind=UnsupportedSourceError,
             hint="declare an array: 'int x[2] = {1, 2}'",
         )  # fmt: skip
     return read_value(tokens, known)

@@ -14,7 +14,7 @@ from mkold.litmus.expr import TYPE_WORDS
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_initial, thread_number
 from mkold.litmus.sections import split
-from mkold.litmus.source import Source, Tokens, Unsupported, shown
+from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, shown
 
 MAX_CHARACTERS = 1_000_000
 MAX_THREADS = 64
@@ -41,7 +41,7 @@ def parse(text: str, file: str = "<litmus>") -> Program:
     Raises
     ------
     SourceError : not a litmus test; with line, column and reason
-    Unsupported : a construct that mkold does not decide, named
+    UnsupportedSourceError : a construct that mkold does not decide, named
     """
     source = Source(text, file)
     if len(text) > MAX_CHARACTERS:
@@ -99,7 +99,7 @@ def _heads(source: Source, span: tuple[int, int]) -> list[_Head]:
         if number != len(heads):
             tokens.fail(f"threads are numbered in order; expected P{len(heads)}")
         if number >= MAX_THREADS:
-            tokens.fail(f"more than {MAX_THREADS} threads", kind=Unsupported)
+            tokens.fail(f"more than {MAX_THREADS} threads", kind=UnsupportedSourceError)
         tokens.at += 1
         parameters = _parameters(tokens)
         tokens.expect("{", "before the body of a thread")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mkold.litmus.source import Source, Unsupported
+from mkold.litmus.source import Source, UnsupportedSourceError
 
 _NAME = re.compile(r"\s*([A-Za-z0-9]+)[ \t]+([^\s\"{(]\S*)")
 _HEAD = re.compile(r'\(\*|"[^"]*"|\{|/\*.*?\*/', re.S)
@@ -49,7 +49,8 @@ def split(source: Source) -> Sections:
     if name.group(1) != "C":
         raise source.error(
             f"a test in {name.group(1)}, not in C",
-            name.start(1), name.end(1), "mkold reads C tests for the Linux kernel", Unsupported,
+            name.start(1), name.end(1), "mkold reads C tests for the Linux kernel",
+            UnsupportedSourceError,
         )  # fmt: skip
     opened = _head_end(source, name.end())
     closed = _closing_brace(source, opened)

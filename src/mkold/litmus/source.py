@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 _OCAML_COMMENT = re.compile(r"\(\*|\*\)")
 
 
-class Unsupported(SourceError, UnsupportedError):
+class UnsupportedSourceError(SourceError, UnsupportedError):
     """Well-formed as far as it goes, but a construct that mkold does not decide."""
 
 
@@ -79,15 +79,21 @@ class Tokens:
             self.texts.append("")
             self.starts.append(end)
 
+    def error(
+        self, reason: str, *, hint: str = "", index: int | None = None,
+        kind: type[SourceError] = SourceError,
+    ) -> SourceError:  # fmt: skip
+        """An error at token ``index`` (the next one if not given)."""
+        i = min(self.at if index is None else index, len(self.texts) - 1)
+        start = self.starts[i]
+        return self.source.error(reason, start, start + len(self.texts[i]), hint, kind)
+
     def fail(
         self, reason: str, *, hint: str = "", index: int | None = None,
         kind: type[SourceError] = SourceError,
     ) -> NoReturn:  # fmt: skip
-        """Raise an error at token ``index`` (the next one if not given)."""
-        i = self.at if index is None else index
-        i = min(i, len(self.texts) - 1)
-        start = self.starts[i]
-        raise self.source.error(reason, start, start + len(self.texts[i]), hint, kind)
+        """Raise ``error``."""
+        raise self.error(reason, hint=hint, index=index, kind=kind)
 
     def expect(self, text: str, where: str) -> None:
         """Step over ``text`` or raise."""

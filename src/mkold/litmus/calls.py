@@ -1,0 +1,137 @@
+"""Calls of macros: the arguments, and the operation they become.
+
+Beside the macros of linux-kernel.def, herd's own words below them are read, such as
+``__load{once}(*x)`` and ``__atomic_op_return{mb}(x, +, 1)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mkold.ir.nodes import Const, Expr, Op
+from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
+from mkold.litmus.source import UnsupportedSourceError, shown
+
+if TYPE_CHECKING:
+    from mkold.litmus.expr import Expressions
+
+
+def read_call(reader: Expressions, *, wanted: bool) -> Expr | None:
+    """A call; its result, or ``None`` if it has none and none is ``wanted``."""
+    tokens = reader.tokens
+    texts = tokens.texts
+    start = tokens.at
+    name = texts[start]
+    if name in BUILTIN_NAMES:
+        return _builtin(reader, wanted)
+    macro = MACROS.get(name)
+    if macro is None:
+        tokens.fail(
+            f"'{name}' is no macro of the Linux-kernel memory model",
+            kind=UnsupportedSourceError,
+        )
+    if wanted and not macro.has_result:
+        tokens.fail(f"{name}() has no value")
+    tokens.at += 2
+    return _call(reader, macro, name, start, wanted)
+
+
+def _call(
+    reader: Expressions, macro: Macro, name: str, start: int, wanted: bool
+) -> Expr | None:
+    """The arguments after ``(``, and the operation."""
+    tokens = reader.tokens
+    texts = tokens.texts
+    what, address, values = "", None, []
+    for i, kind in enumerate(macro.signature):
+        if i:
+            if texts[tokens.at] != ",":
+                _wrong_count(reader, macro, name)
+            tokens.at += 1
+        first = tokens.at
+        if kind == "v":
+            values.append(reader.expression())
+            continue
+        address = reader.lvalue(name) if kind == "l" else reader.expression()
+        what = reader.text(first)
+        what = what[1:] if kind == "l" and what[:1] == "*" else what
+    if texts[tokens.at] != ")":
+        _wrong_count(reader, macro, name)
+    tokens.at += 1
+    values += [Const(value) for value in macro.extra]
+    args = tuple(values) if address is None else (address, *values)
+    result = reader.temporary() if wanted else ""
+    reader.out.append(
+        Op(macro.prim, (result,) if wanted else (), args, what, reader.pos(start))
+    )
+    return reader.local(result) if wanted else None
+
+
+def _wrong_count(reader: Expressions, macro: Macro, name: str) -> None:
+    n = len(macro.signature)
+    found = reader.tokens.texts[reader.tokens.at]
+    reader.tokens.fail(
+        f"{name}() takes {n} argument{'s' * (n != 1)}; unexpected {shown(found)}"
+    )
+
+
+def _builtin(reader: Expressions, wanted: bool) -> Expr | None:
+    """herd's own words, such as ``__load{once}(*x)``."""
+    tokens = reader.tokens
+    texts = tokens.texts
+    start = tokens.at
+    name, tag = texts[start], ""
+    tokens.at += 1
+    if texts[tokens.at] == "{":
+        closed = tokens.at + 1
+        while texts[closed] not in ("}", ""):
+            tag += texts[closed]
+            closed += 1
+        tokens.at = closed
+        tokens.expect("}", "after an annotation")
+    if name == "__fence" and texts[tokens.at] != "(":
+        tokens.at -= 1  # stands in for the argument list
+    else:
+        tokens.expect("(", f"after {name}")
+    if name in ("__atomic_op", "__atomic_op_return", "__atomic_fetch_op"):
+        return _atomic_op(reader, name, tag, start, wanted)
+    macro = BUILTINS.get((name, tag.lower()))
+    if macro is None:
+        tokens.fail(f"{name}{{{tag}}}", index=start, kind=UnsupportedSourceError)
+    if wanted and not macro.has_result:
+        tokens.fail(f"{name} has no value", index=start)
+    if name == "__fence" and texts[tokens.at] == "}":
+        tokens.at += 1
+        reader.out.append(Op(macro.prim, (), (), "", reader.pos(start)))
+        return None
+    return _call(reader, macro, name, start, wanted)
+
+
+def _atomic_op(
+    reader: Expressions, name: str, tag: str, start: int, wanted: bool
+) -> Expr | None:
+    """``__atomic_op_return{mb}(x, +, 1)``."""
+    tokens = reader.tokens
+    texts = tokens.texts
+    first = tokens.at
+    address = reader.expression()
+    what = reader.text(first)
+    tokens.expect(",", "before the operator")
+    sign = texts[tokens.at]
+    tokens.at += 1
+    if sign == "&" and texts[tokens.at] == "~":
+        sign = "&~"
+        tokens.at += 1
+    macro = BUILTINS.get((f"{name}{sign}", tag.lower()))
+    if sign not in ATOMIC_OPS or macro is None:
+        tokens.fail(f"{name}{{{tag}}} with '{sign}'", index=start, kind=UnsupportedSourceError)
+    tokens.expect(",", "after the operator")
+    value = reader.expression()
+    tokens.expect(")", "after the arguments")
+    result = reader.temporary() if wanted else ""
+    if wanted and not macro.has_result:
+        tokens.fail(f"{name} has no value", index=start)
+    reader.out.append(
+        Op(macro.prim, (result,) if wanted else (), (address, value), what, reader.pos(start))
+    )
+    return reader.local(result) if wanted else None
