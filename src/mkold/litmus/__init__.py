@@ -11,5 +11,6 @@ where a generated LALR parser needs 2 ms for reading alone.
 
 from mkold.litmus.parse import parse, read, result_comment
 from mkold.litmus.source import UnsupportedSourceError
+from mkold.litmus.write import write
 
-__all__ = ["UnsupportedSourceError", "parse", "read", "result_comment"]
+__all__ = ["UnsupportedSourceError", "parse", "read", "result_comment", "write"]

@@ -1,0 +1,236 @@
+"""A program as a litmus test: the other direction of ``parse``.
+
+For programs that fit: threads without calls, every constant address named by a symbol,
+primitives that have a macro, signed arithmetic. Registers whose names are no C names get
+new ones. herd7 reads the result as long as the program keeps to what herd knows (no
+loops, no ``?:``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mkold.base.errors import UnsupportedError
+from mkold.ir.flow import expressions
+from mkold.ir.nodes import (
+    Assign,
+    Binary,
+    Break,
+    Const,
+    Continue,
+    Expr,
+    Function,
+    If,
+    Local,
+    Loop,
+    Op,
+    Return,
+    Select,
+    Stmt,
+    Unary,
+    locals_of,
+    walk,
+)
+from mkold.ir.program import Program, Thread
+from mkold.litmus.macros import MACROS
+from mkold.litmus.wording import Names
+
+_SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "sdiv": "/", "smod": "%", "and": "&", "or": "|",
+    "xor": "^", "shl": "<<", "ashr": ">>", "eq": "==", "ne": "!=", "slt": "<", "sle": "<=",
+}  # fmt: skip
+_UNARY = {"neg": "-", "not": "~", "lnot": "!"}
+_NAME = re.compile(r"[A-Za-z_]\w*\Z")
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]\Z")
+
+
+def write(program: Program) -> str:
+    """The litmus test that ``program`` is.
+
+    Raises
+    ------
+    UnsupportedError : the program has what litmus tests can't say; names it
+    """
+    lines = [f"C {program.name}", "", "{", *_initial(program), "}", ""]
+    for index, thread in enumerate(program.threads):
+        lines += [*_Writer(program, index, thread).lines(), ""]
+    names = Names(program.symbols)
+    if program.observed:
+        places = "; ".join(_place(names.place(place)) for place in program.observed)
+        lines.append(f"locations [{places}]")
+    if program.filter is not None:
+        lines.append(f"filter ({names.formula(program.filter)})")
+    if program.condition is not None:
+        condition = program.condition
+        lines.append(f"{condition.quantifier} ({names.formula(condition.formula)})")
+    return "\n".join(lines) + "\n"
+
+
+def _place(text: str) -> str:
+    return text[1:-1] if text.startswith("[") else text
+
+
+def _initial(program: Program) -> Iterator[str]:
+    """Every variable, in the order of the symbols, so that addresses come back the same."""
+    if program.default:
+        raise UnsupportedError("a litmus test can't say what unnamed words hold")
+    names = Names(program.symbols)
+    left = dict(program.init)
+    for name, address in program.symbols.items():
+        if not _NAME.match(name):
+            continue
+        length = sum(1 for other in program.symbols if other.startswith(f"{name}["))
+        if length:
+            values = [names.value(left.pop(address + i, 0)) for i in range(length + 1)]
+            yield f"  int {name}[{length + 1}] = {{{', '.join(values)}}};"
+        else:
+            value = left.pop(address, 0)
+            shown = names.value(value)
+            yield f"  int {'*' if value in program.symbols.values() else ''}{name} = {shown};"
+    if left:
+        raise UnsupportedError(f"the word at {min(left)} has no name")
+
+
+class _Writer:
+    """Writes one thread."""
+
+    def __init__(self, program: Program, index: int, thread: Thread) -> None:
+        self.index = index
+        self.function: Function = program.functions[thread.function]
+        self.addresses = {address: name for name, address in program.symbols.items()}
+        self.parameters: dict[str, None] = {}
+        self.renamed: dict[str, str] = {}
+        self.arguments = dict(zip(self.function.params, thread.args, strict=True))
+        self.taken = set(program.symbols) | set(_names(self.function))
+
+    def lines(self) -> Iterator[str]:
+        body = list(self.block(self.function.body, "  "))
+        given = [
+            f"  {self.register(name)} = {self.constant(value)};"
+            for name, value in self.arguments.items()
+        ]
+        declared = [f"  int {name};" for name in self.renamed.values()]
+        parameters = ", ".join(f"int *{name}" for name in self.parameters)
+        yield f"P{self.index}({parameters})"
+        yield "{"
+        yield from declared
+        yield from given
+        yield from body
+        yield "}"
+
+    def register(self, name: str) -> str:
+        """The register's name in C."""
+        found = self.renamed.get(name)
+        if found is None:
+            found = name
+            if not _NAME.match(name) or name in self.addresses.values():
+                stem = re.sub(r"\W", "_", name).strip("_") or "r"
+                found, n = f"t_{stem}", 0
+                while found in self.taken:
+                    n += 1
+                    found = f"t_{stem}_{n}"
+                self.taken.add(found)
+            self.renamed[name] = found
+        return found
+
+    def constant(self, value: int) -> str:
+        """A number, or a variable's address as parameter."""
+        name = self.addresses.get(value)
+        if name is None:
+            return str(value - (1 << 64) if value >> 63 else value)
+        element = _ELEMENT.match(name)
+        if element:
+            self.parameters.setdefault(element.group(1))
+            return f"({element.group(1)} + {element.group(2)})"
+        self.parameters.setdefault(name)
+        return name
+
+    def expr(self, expr: Expr) -> str:
+        """``expr``, parenthesised below the top."""
+        match expr:
+            case Const(value):
+                return self.constant(value)
+            case Local(name):
+                return self.register(name)
+            case Unary(op, a):
+                return f"{_UNARY[op]}{self.inner(a)}"
+            case Binary(op, a, b) if op in _SIGNS:
+                return f"{self.inner(a)} {_SIGNS[op]} {self.inner(b)}"
+            case Select(cond, a, b):
+                return f"{self.inner(cond)} ? {self.inner(a)} : {self.inner(b)}"
+            case Binary(op):
+                raise UnsupportedError(f"a litmus test can't say '{op}'")
+            case _:
+                raise UnsupportedError(f"a litmus test has no build parameter {expr.name}")
+
+    def inner(self, expr: Expr) -> str:
+        text = self.expr(expr)
+        return text if isinstance(expr, Local) or text.isalnum() else f"({text})"
+
+    def block(self, body: tuple[Stmt, ...], indent: str) -> Iterator[str]:
+        for stmt in body:
+            yield from self.stmt(stmt, indent)
+
+    def stmt(self, stmt: Stmt, indent: str) -> Iterator[str]:
+        match stmt:
+            case Assign(dst, value):
+                yield f"{indent}{self.register(dst)} = {self.expr(value)};"
+            case Op():
+                yield f"{indent}{self.op(stmt)};"
+            case If(cond, then, orelse):
+                yield f"{indent}if ({self.expr(cond)}) {{"
+                yield from self.block(then, indent + "  ")
+                if orelse:
+                    yield f"{indent}}} else {{"
+                    yield from self.block(orelse, indent + "  ")
+                yield f"{indent}}}"
+            case Loop(body, step):
+                clause = ", ".join(self.clause(s) for s in step)
+                yield f"{indent}for (;;{' ' if clause else ''}{clause}) {{"
+                yield from self.block(body, indent + "  ")
+                yield f"{indent}}}"
+            case Break() | Continue() | Return(()):
+                yield f"{indent}{type(stmt).__name__.lower()};"
+            case _:
+                raise UnsupportedError(f"a litmus test has no {type(stmt).__name__.lower()}")
+
+    def clause(self, stmt: Stmt) -> str:
+        match stmt:
+            case Assign() | Op():
+                return next(self.stmt(stmt, "")).rstrip(";")
+            case _:
+                raise UnsupportedError("a loop's step with branches")
+
+    def op(self, op: Op) -> str:
+        """The macro call, or the plain access."""
+        to = f"{self.register(op.dsts[0])} = " if op.dsts else ""
+        if op.prim == "load":
+            return f"{to}*{self.inner(op.args[0])}"
+        if op.prim == "store":
+            return f"*{self.inner(op.args[0])} = {self.expr(op.args[1])}"
+        macro = MACROS.get(op.prim)
+        if macro is None:
+            raise UnsupportedError(f"a litmus test has no {op.prim}")
+        values = list(op.args)
+        address = values.pop(0) if set(macro.signature) & {"l", "p"} else None
+        shown = []
+        for kind in macro.signature:
+            if kind == "v":
+                shown.append(self.expr(values.pop(0)))
+            else:
+                assert address is not None
+                text = self.inner(address)
+                shown.append(f"*{text}" if kind == "l" else text)
+        return f"{to}{op.prim}({', '.join(shown)})"
+
+
+def _names(function: Function) -> Iterator[str]:
+    yield from function.params
+    for stmt in walk(function.body):
+        if isinstance(stmt, Assign):
+            yield stmt.dst
+        elif isinstance(stmt, Op):
+            yield from stmt.dsts
+        for expr in expressions(stmt):
+            yield from locals_of(expr)
