@@ -10,6 +10,7 @@ from typing import Any
 
 from mkold.ir.edit import rename_calls
 from mkold.ir.nodes import Function
+from mkold.lang.declare import definition_of
 from mkold.lang.kernel import KernelFunction
 
 _TEXTS = itertools.count()
@@ -23,11 +24,13 @@ def collect(functions: Iterable[KernelFunction]) -> dict[str, Function]:
     """
     found: dict[int, KernelFunction] = {}
     for function in functions:
-        _visit(function, found)
+        _visit(definition_of(function), found)
     names = _names(list(found.values()))
     lowered = {}
     for function in found.values():
-        calls = {key: names[id(callee)] for key, callee in function.callees.items()}
+        calls = {
+            key: names[id(definition_of(callee))] for key, callee in function.callees.items()
+        }
         name = names[id(function)]
         lowered[name] = rename_calls(function.lowered, name, calls)
     return lowered
@@ -37,7 +40,7 @@ def _visit(function: KernelFunction, found: dict[int, KernelFunction]) -> None:
     if id(function) in found:
         return
     for callee in function.callees.values():
-        _visit(callee, found)
+        _visit(definition_of(callee), found)
     found[id(function)] = function
 
 

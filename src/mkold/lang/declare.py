@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from mkold.base.errors import InputError
-from mkold.ir.nodes import Function
 from mkold.lang.annotations import from_object
 from mkold.lang.kernel import KernelFunction
 
@@ -52,13 +51,10 @@ class DeclaredFunction(KernelFunction):
             raise InputError(f"{self.key} does not fit its declaration {self.name}")
         return found
 
-    @property
-    def lowered(self) -> Function:  # type: ignore[override]
-        return self.definition.lowered
 
-    @property
-    def callees(self) -> Mapping[str, KernelFunction]:  # type: ignore[override]
-        return self.definition.callees
+def definition_of(function: KernelFunction) -> KernelFunction:
+    """``function`` itself, or what a declaration stands for."""
+    return function.definition if isinstance(function, DeclaredFunction) else function
 
 
 def declare(key: str) -> Callable[[Callable[..., Any]], DeclaredFunction]:
