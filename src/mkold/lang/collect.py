@@ -10,7 +10,6 @@ from typing import Any
 
 from mkold.ir.edit import rename_calls
 from mkold.ir.nodes import Function
-from mkold.lang.declare import definition_of
 from mkold.lang.kernel import KernelFunction
 
 _TEXTS = itertools.count()
@@ -22,26 +21,37 @@ def collect(functions: Iterable[KernelFunction]) -> dict[str, Function]:
     A name is the source's own; where two modules clash, all that clash are called
     ``module.function``. Build parameters stay open (``ir.edit.bind`` closes them).
     """
-    found: dict[int, KernelFunction] = {}
-    for function in functions:
-        _visit(definition_of(function), found)
-    names = _names(list(found.values()))
+    found = _closure(functions)
+    names = _names(found)
     lowered = {}
-    for function in found.values():
-        calls = {
-            key: names[id(definition_of(callee))] for key, callee in function.callees.items()
-        }
+    for function in found:
+        calls = {key: names[id(callee.definition)] for key, callee in function.callees.items()}
         name = names[id(function)]
         lowered[name] = rename_calls(function.lowered, name, calls)
     return lowered
 
 
-def _visit(function: KernelFunction, found: dict[int, KernelFunction]) -> None:
-    if id(function) in found:
-        return
-    for callee in function.callees.values():
-        _visit(definition_of(callee), found)
-    found[id(function)] = function
+def names_of(functions: Iterable[KernelFunction]) -> dict[str, str]:
+    """The names that ``collect`` gives, by ``module:name``."""
+    found = _closure(functions)
+    names = _names(found)
+    return {function.key: names[id(function)] for function in found}
+
+
+def _closure(functions: Iterable[KernelFunction]) -> list[KernelFunction]:
+    found: dict[int, KernelFunction] = {}
+
+    def visit(function: KernelFunction) -> None:
+        function = function.definition
+        if id(function) in found:
+            return
+        found[id(function)] = function  # before its callees: a declared one may call back
+        for callee in function.callees.values():
+            visit(callee)
+
+    for function in functions:
+        visit(function)
+    return list(found.values())
 
 
 def _names(functions: list[KernelFunction]) -> dict[int, str]:

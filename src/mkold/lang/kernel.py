@@ -74,6 +74,11 @@ class KernelFunction:
         self.callees = callees
 
     @property
+    def definition(self) -> KernelFunction:
+        """Itself; for a declared function, what it stands for."""
+        return self
+
+    @property
     def ir(self) -> Function:
         """The function in the intermediate form, callees under their short names."""
         from mkold.lang.collect import collect

@@ -1,0 +1,44 @@
+"""The first words of every memory: what native code and the locks keep for themselves.
+
+Word 0 is NULL, and the first ``NULL_WORDS`` are never valid, so that a field reached
+through NULL is seen. Every datum that one CPU writes often has a cache line (8 words) of
+its own. All of it starts as zero.
+
+The rings of ``call_rcu`` lie after the last word that a user may name; ``Memory`` adds
+them to what was asked for.
+"""
+
+from __future__ import annotations
+
+LINE_WORDS = 8
+MAX_CPUS = 64
+
+NULL_WORDS = 64
+
+# Not zero: every thread leaves native code at its next cpu_relax().
+STOP = 64
+# How many words there are (read-only after the start).
+N_WORDS = 72  # for the user
+N_WORDS_TOTAL = 73  # with the rings
+
+# The first thing that went wrong, and how often: see native/diagnostics.py.
+BUG_SITE = 80  # site number + 1
+BUG_COUNT = 81
+BUG_CPU = 82
+BUG_VALUE = 83
+WARN_SITE = 88
+WARN_COUNT = 89
+WARN_CPU = 90
+
+# RCU: the grace period's phase, its lock, and a line for each CPU.
+RCU_GP = 128
+RCU_GP_LOCK = 136
+RCU_CPU = 192
+RCU_CPU_END = RCU_CPU + MAX_CPUS * LINE_WORDS
+
+BOOT_WORDS = 4096
+
+# call_rcu: a ring of (function, word) pairs for each CPU.
+RCU_RING_ENTRIES = 8192
+RCU_RING_WORDS = 2 * RCU_RING_ENTRIES
+RINGS_WORDS = MAX_CPUS * RCU_RING_WORDS

@@ -1,0 +1,165 @@
+"""Built functions, called on a memory.
+
+A call releases the interpreter's lock, so threads of Python run native code side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Mapping
+
+from mkold.base.errors import InputError
+from mkold.ir.edit import bind
+from mkold.ir.nodes import Function
+from mkold.ir.verify import verify
+from mkold.lang.boot import MAX_CPUS
+from mkold.lang.collect import collect, names_of
+from mkold.lang.kernel import KernelFunction, parameter_defaults
+from mkold.native import codegen, compile, link
+from mkold.native.diagnostics import (
+    Finding,
+    KernelBugError,
+    Status,
+    StoppedError,
+    diagnose,
+    warned,
+)
+from mkold.native.memory import Memory
+
+Edit = Callable[[dict[str, Function]], dict[str, Function]]
+_WORD_MASK = (1 << 64) - 1
+
+
+class Image:
+    """Functions compiled for this host.
+
+    Attributes
+    ----------
+    functions : the intermediate form of all that is in it, linked and bound
+    sites : every place that can fail
+    llvm : the LLVM IR
+    cached : whether the object code came from the disk
+    """
+
+    def __init__(
+        self, functions: dict[str, Function], exported: list[str], *, checked: bool
+    ) -> None:
+        self.functions = functions
+        self.checked = checked
+        triple = compile.target_triple()
+        self.llvm, self.sites = codegen.module_text(
+            functions, exported, triple, checked=checked
+        )
+        code, self.cached = compile.object_code(self.llvm)
+        symbols = [f"mkold.{name}" for name in exported]
+        self._library = compile.load(code, symbols)
+        self._entries: dict[str, Callable[..., int]] = {}
+        for name in exported:
+            n_args = len(functions[name].params)
+            words = [ctypes.c_uint64] * (n_args + 1)
+            prototype = ctypes.CFUNCTYPE(
+                ctypes.c_uint64, ctypes.c_void_p, *words, ctypes.c_void_p
+            )
+            self._entries[name] = prototype(self._library.addresses[f"mkold.{name}"])
+
+    def entry(self, name: str) -> Callable[..., int]:
+        """The raw entry: ``status = f(memory.base, cpu, *args, results)``.
+
+        ``results`` is the address of as many words as the function returns (or
+        ``None``), ``status`` a ``diagnostics.Status``. Words are not checked.
+
+        Raises
+        ------
+        InputError : the image has no such entry
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise InputError(f"the image has no function {name}") from None
+
+    def call(
+        self, name: str, memory: Memory, cpu: int, *args: int
+    ) -> int | tuple[int, ...] | None:
+        """Run a function on ``memory`` as CPU number ``cpu``.
+
+        Returns
+        -------
+        its result; a tuple if it has several; ``None`` if it has none
+
+        Raises
+        ------
+        KernelBugError : BUG_ON or a check failed, here or in another thread before
+        StoppedError : the stop word is set
+        InputError : no such function, wrong number of arguments, or no such CPU
+        """
+        entry = self.entry(name)
+        function = self.functions[name]
+        if len(args) != len(function.params):
+            n = len(function.params)
+            raise InputError(f"{name} takes {n} words, not {len(args)}")
+        if not 0 <= cpu < MAX_CPUS:
+            raise InputError(f"CPUs are 0 to {MAX_CPUS - 1}, not {cpu}")
+        results = (ctypes.c_uint64 * max(1, function.n_results))()
+        words = [arg & _WORD_MASK for arg in args]
+        status = entry(memory.base, cpu, *words, ctypes.addressof(results))
+        if status != Status.OK:
+            self.raise_for(memory)
+        if function.n_results == 0:
+            return None
+        return results[0] if function.n_results == 1 else tuple(results)
+
+    def raise_for(self, memory: Memory) -> None:
+        """Raise what ended native code on ``memory`` early."""
+        finding = self.diagnose(memory)
+        if finding is not None:
+            raise KernelBugError(finding)
+        raise StoppedError
+
+    def diagnose(self, memory: Memory) -> Finding | None:
+        """The first bug that was recorded, if any."""
+        return diagnose(memory, self.sites)
+
+    def warned(self, memory: Memory) -> Finding | None:
+        """The first warning that was recorded, if any."""
+        return warned(memory, self.sites)
+
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return compile.assembly(self.llvm)
+
+
+def build(
+    functions: Iterable[KernelFunction],
+    params: Mapping[str, int] | None = None,
+    *,
+    checked: bool = False,
+    edit: Edit | None = None,
+) -> Image:
+    """Compile ``functions`` and all they call; the ones named can be called.
+
+    Parameters
+    ----------
+    functions : the entries; two that share a name are called ``module.function``
+    params : build parameters that differ from their defaults
+    checked : test every address, and every word read for POISON
+    edit : a change to the functions before locks and RCU are linked in (a variant)
+
+    Raises
+    ------
+    InputError : a parameter that does not exist
+    """
+    roots = list(functions)
+    closed = link.close(roots)
+    names = names_of(closed)
+    lowered = collect(closed)
+    values = parameter_defaults()
+    for name, value in (params or {}).items():
+        if name not in values:
+            raise InputError(f"there is no build parameter {name}")
+        values[name] = value
+    if edit is not None:
+        lowered = edit(lowered)
+    bound = bind(link.link(lowered, names), values)
+    verify(bound)
+    exported = [names[function.definition.key] for function in roots]
+    return Image(bound, list(dict.fromkeys(exported)), checked=checked)
