@@ -1,7 +1,7 @@
 """The retry counter: no fault installs what an invalidation just took away.
 
 * A fault samples ``mmu_invalidate_seq``, then (``smp_rmb``) asks the host for the frame
-  without a lock, then takes ``mmu_lock`` and asks ``mmu_invalidate_retry_hva``.
+  without a lock, then takes ``mmu_lock`` and asks ``mmu_invalidate_retry``.
 * ``invalidate_range_start`` raises ``in_progress`` and unmaps, ``invalidate_range_end``
   raises the sequence and lowers ``in_progress``, each under ``mmu_lock``.
 * While one invalidation runs, only faults in its range try again; several at once are
@@ -41,11 +41,13 @@ def kvm_mmu_invalidate_end(kvm: Ptr[Kvm]) -> None:
 
 
 @kernel
-def mmu_invalidate_retry_hva(kvm: Ptr[Kvm], mmu_seq: u64, hva: u64) -> u64:
-    """Under ``mmu_lock``: whether what was learned of ``hva`` since ``mmu_seq`` is stale."""
+def mmu_invalidate_retry(kvm: Ptr[Kvm], mmu_seq: u64, start: u64, end: u64) -> u64:
+    """Under ``mmu_lock``: whether what was learned of host pages ``[start, end)`` since
+    ``mmu_seq`` is stale."""
     if READ_ONCE(kvm.mmu_invalidate_in_progress) != 0:
-        start = kvm.mmu_invalidate_range_start
-        if hva >= start and hva < kvm.mmu_invalidate_range_end:
+        first = kvm.mmu_invalidate_range_start
+        last = kvm.mmu_invalidate_range_end
+        if start < last and first < end:
             return 1
     smp_rmb()
     return READ_ONCE(kvm.mmu_invalidate_seq) != mmu_seq

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from mkold.lang import (
     NULL,
+    WRITE_ONCE,
     Ptr,
     Struct,
-    WRITE_ONCE,
     addr,
     cast,
     kernel,
@@ -55,7 +55,7 @@ MMU_NOTIFIER_RANGE_YOUNG = 1 << 2  # young, found by the slow path
 class MmuNotifier(Struct):
     """``struct mmu_notifier``: one subscription; the subscriber embeds it first."""
 
-    next: "Ptr[MmuNotifier]"
+    next: Ptr[MmuNotifier]
 
 
 class MmuNotifierSubscriptions(Struct):

@@ -1,0 +1,35 @@
+"""KVM, in kernel Python. Generic files here; one folder an architecture (``powerpc``).
+
+Units: guest pages (``gfn``), host pages (``hva``) and frames (``pfn``) are numbers of
+pages; ranges are half-open; ``write`` and ``clear`` are 0 or 1; structs live in zeroed
+words that the caller provides.
+
+To build a VM (one thread, before anybody runs)::
+
+    mmu_notifier_subscriptions_init(mm, subscriptions)    mkold.mm.mmu_notifier
+    kvm_init(kvm, mm) -> 0 or 1 (no memory)               mkold.kvm.main
+    kvm_add_memslot(kvm, base_gfn, n_pages, hva) -> slot  mkold.kvm.memslots
+    kvm_vcpu_init(kvm, vcpu, tlb)                         mkold.kvm.vcpu
+
+``tlb`` has ``TlbEntry.size << TLB_BITS`` words. To run a vCPU, on its own thread::
+
+    kvm_vcpu_load(kvm, vcpu) -> 0, or 1 (stopping)        enter guest mode
+    kvm_vcpu_access(kvm, vcpu, gfn, write) -> pfn         or KVM_PFN_ERR, then out of
+                                                          guest mode
+    kvm_vcpu_put(vcpu)                                    leave guest mode
+
+The frame that an access returned may be used until the next call for that vCPU. Between
+load and put a vCPU must keep calling: flushes wait for it (``mkold.kvm.tlb``).
+
+To change modes, from any thread that is no vCPU in guest mode: ``kvmhv_configure_mmu(kvm,
+radix)`` (``mkold.kvm.powerpc.switch``); in hash mode the vCPUs wait. To end: set
+``kvm.stop``, join the vCPUs, ``kvm_destroy(kvm)``.
+
+The host calls ``mkold.mm.mmu_notifier``; ``main`` has the other ends. ``hva_to_pfn``
+(``mkold.mm.memory``) is what KVM asks of the host.
+
+``types``     structs             ``main``   notifier callbacks, fast/slow dispatch
+``memslots``  gfn and hva         ``retry``  the invalidation counter that faults check
+``tlb``       the flush protocol  ``vcpu``   guest accesses
+``mmu_lock``  the lock, with its waiting time measured
+"""

@@ -1,0 +1,276 @@
+"""Aging on the radix tree: the fast path without ``mmu_lock``, and the slow path with it.
+
+``kvm_arch_test_clear_young`` is the fast path. Rules:
+
+* It runs in an RCU read section, which keeps every table it can reach from being freed,
+  and starts only if the mode flag says radix; ``smp_rmb`` orders the flag before the
+  root (pairs with ``smp_wmb`` in ``kvmppc_switch_mmu_to_radix``).
+* An entry's accessed bit is cleared by one atomic operation that touches no other bit. A
+  compare-and-swap that loses leaves the bit set; the page is reported young all the same.
+* Each entry is looked at once, whatever the alignment of the start: after an entry the
+  walk goes on at the next multiple of what that entry covers. Holes are skipped by the
+  size of the missing table.
+* One accessed bit speaks for every page of a large leaf: a test marks all its pages that
+  are in the range, a clear is done if any of them is wanted.
+* A secure guest has no accessed bits to show: nothing is young, as on the slow path.
+* A VM that runs guests of its own (L2) is refused, since their accesses are recorded in
+  shadow tables that this walk does not see.
+* A base-page table is scanned ``SCAN_WORDS`` entries at a time, and only runs with a
+  young one among them are looked at one by one.
+* The TLB is not flushed: an access through a TLB entry does not set the bit again.
+
+The reviewed patch differs in the points that ``AS_POSTED`` lists.
+
+Sources: "KVM: powerpc: add kvm_arch_test_clear_young()", lore
+20230526234435.662652-8-yuzhao@google.com, and its review of 20-21 June 2023;
+arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_age_radix``, ``kvm_test_age_radix``).
+"""
+
+from __future__ import annotations
+
+from mkold.kvm.powerpc.pte import (
+    _PAGE_ACCESSED,
+    level_pages,
+    pte_leaf,
+    pte_young,
+)
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte, pte_clear_young
+from mkold.kvm.powerpc.walk import (
+    find_kvm_secondary_pte,
+    radix_walk_to_table,
+    walk_boundary,
+)
+from mkold.kvm.types import KVMPPC_SECURE_INIT_DONE, Kvm
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    READ_ONCE_ANY,
+    Ptr,
+    kernel,
+    parameter,
+    rcu_read_lock,
+    rcu_read_unlock,
+    smp_rmb,
+    u64,
+)
+
+# What the machine is: the capability gate reads these.
+CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
+CPU_FTR_ARCH_300 = parameter("CPU_FTR_ARCH_300", 1)
+MMU_FTR_TYPE_RADIX = parameter("MMU_FTR_TYPE_RADIX", 1)
+
+# How many entries one step of the scan looks at.
+SCAN_WORDS = parameter("SCAN_WORDS", 8)
+
+# The points in which the posted patch differs, each a build parameter of its own.
+PLAIN_RADIX_FLAG = parameter("PLAIN_RADIX_FLAG", 0)  # the mode flag read by a plain load
+STEP_FROM_GFN = parameter("STEP_FROM_GFN", 0)  # a leaf's size from wherever the walk stands
+NO_NESTED_TEST = parameter("NO_NESTED_TEST", 0)
+NO_SECURE_TEST = parameter("NO_SECURE_TEST", 0)
+AS_POSTED = {
+    "PLAIN_RADIX_FLAG": 1,
+    "STEP_FROM_GFN": 1,
+    "NO_NESTED_TEST": 1,
+    "NO_SECURE_TEST": 1,
+    "TABLE_FREE": 1,
+}
+
+
+@kernel
+def kvm_arch_has_test_clear_young() -> u64:
+    """Whether this machine has a fast path at all; may say yes too often."""
+    return CPU_FTR_HVMODE and CPU_FTR_ARCH_300 and MMU_FTR_TYPE_RADIX
+
+
+@kernel
+def radix_enabled_on_bare_metal() -> u64:
+    """The reviewer's gate: ``radix_enabled() && !kvmhv_on_pseries()``."""
+    return MMU_FTR_TYPE_RADIX and CPU_FTR_HVMODE
+
+
+@kernel
+def kvm_should_clear_young(bitmap: Ptr[u64], bit: u64, clear: u64) -> u64:
+    """A young page is met: note it or look it up in ``bitmap``; whether to clear it."""
+    if bitmap == NULL:
+        return clear
+    if clear:
+        return (bitmap[bit >> 6] >> (bit & 63)) & 1
+    bitmap[bit >> 6] |= 1 << (bit & 63)
+    return 0
+
+
+@kernel
+def age_run(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """Test (and clear) ``n`` base-page entries; ``bit`` is the first one's in the bitmap.
+
+    Returns
+    -------
+    Young entries found
+    """
+    young = 0
+    for i in range(n):
+        pte = READ_ONCE(ptep[i])
+        if pte_young(pte):
+            young += 1
+            if kvm_should_clear_young(bitmap, bit - i, clear):
+                pte_clear_young(ptep + i, pte)
+    return young
+
+
+@kernel
+def age_table(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_run`` over entries of one table, skipping runs with no accessed bit."""
+    young = 0
+    i = 0
+    while i + SCAN_WORDS <= n:
+        if READ_ONCE_ANY(ptep[i], SCAN_WORDS, _PAGE_ACCESSED):
+            young += age_run(ptep + i, SCAN_WORDS, clear, bitmap, bit - i)
+        i += SCAN_WORDS
+    return young + age_run(ptep + i, n - i, clear, bitmap, bit - i)
+
+
+@kernel
+def age_leaf(ptep: Ptr[u64], pte: u64, n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """Test (and clear) a large leaf of which ``n`` pages are in the range."""
+    if not pte_young(pte):
+        return 0
+    should_clear = 0
+    for i in range(n):
+        should_clear |= kvm_should_clear_young(bitmap, bit - i, clear)
+        if bitmap == NULL:
+            break
+    if should_clear:
+        pte_clear_young(ptep, pte)
+    return 1
+
+
+@kernel
+def next_gfn(gfn: u64, entry: u64, level: u64) -> u64:
+    """Where the walk goes on after the table, leaf or hole it met at ``gfn``."""
+    if STEP_FROM_GFN:
+        if pte_leaf(entry):
+            return gfn + level_pages(level)
+        return gfn + 1
+    if level == 0:
+        return walk_boundary(gfn, 1)
+    return walk_boundary(gfn, level)
+
+
+@kernel
+def age_radix_range(
+    pgtable: Ptr[u64], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
+) -> u64:
+    """Age guest pages ``[gfn, end)`` of one tree, without a lock; young entries found.
+
+    ``last_bit`` is the bitmap's bit of page ``end - 1``. A test without a bitmap ends with
+    the first table that holds a young entry.
+    """
+    young = 0
+    while gfn < end:
+        ptep, entry, level = radix_walk_to_table(pgtable, gfn)
+        after = min(next_gfn(gfn, entry, level), end)
+        bit = last_bit + (end - 1 - gfn)
+        if level == 0:
+            young += age_table(ptep, after - gfn, clear, bitmap, bit)
+        elif pte_leaf(entry):
+            n = 1 if STEP_FROM_GFN else after - gfn
+            young += age_leaf(ptep, entry, n, clear, bitmap, bit)
+        if young and not clear and bitmap == NULL:
+            break
+        gfn = after
+    return young
+
+
+@kernel
+def radix_mode(kvm: Ptr[Kvm]) -> u64:
+    """The mode flag."""
+    if PLAIN_RADIX_FLAG:
+        return kvm.arch.radix
+    return READ_ONCE(kvm.arch.radix)
+
+
+@kernel
+def kvm_is_secure(kvm: Ptr[Kvm]) -> u64:
+    """Whether the guest's memory is out of the hypervisor's sight."""
+    return READ_ONCE(kvm.arch.secure_guest) & KVMPPC_SECURE_INIT_DONE
+
+
+@kernel
+def kvm_arch_test_clear_young(
+    kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
+) -> tuple[u64, u64]:
+    """The fast path: test (and clear) guest pages ``[gfn, end)`` without ``mmu_lock``.
+
+    Parameters
+    ----------
+    gfn, end : guest pages of one memslot
+    clear : 0 or 1
+    bitmap : NULL, or bits in reversed order (see ``mkold.mm.mmu_notifier``)
+    last_bit : the bitmap's bit of page ``end - 1``
+
+    Returns
+    -------
+    failed : 0 done, 1 it can't be done here: use the slow path
+    young : entries found young
+
+    Ordering
+    --------
+    Enters an RCU read section; takes no lock and waits for nothing.
+    """
+    rcu_read_lock()
+    if not radix_mode(kvm):
+        rcu_read_unlock()
+        return 1, 0
+    if not NO_NESTED_TEST and READ_ONCE(kvm.arch.nested_guests):
+        rcu_read_unlock()
+        return 1, 0
+    if not NO_SECURE_TEST and kvm_is_secure(kvm):
+        rcu_read_unlock()
+        return 0, 0
+    smp_rmb()  # pairs with smp_wmb() in kvmppc_switch_mmu_to_radix()
+    pgtable = READ_ONCE(kvm.arch.pgtable)
+    young = 0
+    if pgtable != NULL:
+        young = age_radix_range(pgtable, gfn, end, clear, bitmap, last_bit)
+    rcu_read_unlock()
+    return pgtable == NULL, young
+
+
+@kernel
+def kvm_age_radix(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """Slow path, one page, under ``mmu_lock``: clear its accessed bit; 1 if it was set."""
+    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    if ptep == NULL or not pte_young(READ_ONCE(ptep.value)):
+        return 0
+    kvmppc_radix_update_pte(ptep, _PAGE_ACCESSED, 0)
+    return 1
+
+
+@kernel
+def kvm_test_age_radix(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """Slow path, one page, under ``mmu_lock``: whether its accessed bit is set."""
+    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    return ptep != NULL and pte_young(READ_ONCE(ptep.value))
+
+
+@kernel
+def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
+    """Slow path, under ``mmu_lock``: clear ``[gfn, end)`` page by page; 1 if any was young.
+
+    In hash mode nothing is young here (the hash table is not part of this machine).
+    """
+    young = 0
+    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
+        for at in range(gfn, end):
+            young |= kvm_age_radix(kvm, at)
+    return young
+
+
+@kernel
+def kvm_test_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
+    """As ``kvm_age_gfn``, without clearing; stops at the first young page."""
+    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
+        for at in range(gfn, end):
+            if kvm_test_age_radix(kvm, at):
+                return 1
+    return 0

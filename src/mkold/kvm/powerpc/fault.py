@@ -1,0 +1,140 @@
+"""Guest page faults on the partition-scoped tree.
+
+Rules
+-----
+* The frame is looked up without ``mmu_lock``, the mapping is put in under it, and the
+  retry counter (``mkold.kvm.retry``) tells whether the frame is still right.
+* A new leaf is readable, executable and has R set. It has W only if the host allows
+  writing, and C with W when the fault is a write.
+* A slot whose host memory is contiguous in larger pages (``max_level``) is mapped by
+  leaves of that level where guest and host addresses are aligned alike and the whole leaf
+  lies in the slot.
+* On return to the guest the access is tried again; nothing is emulated.
+
+Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_book3s_radix_page_fault``,
+``kvmppc_book3s_instantiate_page``, ``kvmppc_hv_handle_set_rc``).
+"""
+
+from __future__ import annotations
+
+from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
+from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.create import CREATED, ENOMEM, kvmppc_create_pte
+from mkold.kvm.powerpc.hw import HW_SETS_RC
+from mkold.kvm.powerpc.pte import (
+    _PAGE_ACCESSED,
+    _PAGE_DIRTY,
+    _PAGE_EXEC,
+    _PAGE_READ,
+    _PAGE_WRITE,
+    level_pages,
+    pfn_pte,
+    pte_leaf,
+)
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.walk import find_kvm_secondary_pte
+from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, Kvm, MemorySlot, Vcpu
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    Ptr,
+    addr,
+    cpu_relax,
+    get_cycles,
+    kernel,
+    smp_rmb,
+    u64,
+)
+from mkold.mm.memory import hva_to_pfn
+from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY
+
+
+@kernel
+def leaf_bits(write: u64, writable: u64) -> u64:
+    """Permission and status bits of a new leaf."""
+    bits = _PAGE_READ | _PAGE_EXEC | _PAGE_ACCESSED
+    if writable:
+        bits |= _PAGE_WRITE
+        if write:
+            bits |= _PAGE_DIRTY
+    return bits
+
+
+@kernel
+def fault_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
+    """The largest level at which ``gfn`` can be mapped by one leaf."""
+    level = READ_ONCE(slot.max_level)
+    while level > 0:
+        mask = level_pages(level) - 1
+        first = gfn & ~mask
+        same = ((slot.base_gfn ^ slot.userspace_addr) & mask) == 0
+        inside = first >= slot.base_gfn and first + mask < slot.base_gfn + slot.npages
+        if same and inside:
+            break
+        level -= 1
+    return level
+
+
+@kernel
+def kvmppc_hv_handle_set_rc(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
+    """Set R (and C) on an entry that is there already; 1 if that is all it needed.
+
+    For machines that fault (``DSISR_SET_RC``) instead of setting the bits themselves.
+    """
+    kvm_mmu_lock(kvm, addr(vcpu.stat.lock_waits))
+    done = 0
+    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    if ptep != NULL:
+        pte = READ_ONCE(ptep.value)
+        if pte_leaf(pte) and (not write or (pte & _PAGE_WRITE)):
+            kvmppc_radix_update_pte(ptep, 0, _PAGE_ACCESSED | (_PAGE_DIRTY if write else 0))
+            done = 1
+    kvm_mmu_unlock(kvm)
+    return done
+
+
+@kernel
+def kvmppc_book3s_instantiate_page(
+    kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], gfn: u64, write: u64
+) -> u64:
+    """Look up the frame of ``gfn`` and map it; RESUME_GUEST also where a retry is due."""
+    level = fault_level(slot, gfn)
+    offset = gfn & (level_pages(level) - 1)
+    mmu_seq = READ_ONCE(kvm.mmu_invalidate_seq)
+    smp_rmb()  # pairs with the lock in kvm_mmu_invalidate_end: seq first, then the frame
+    hva = gfn_to_hva(slot, gfn)
+    pfn, writable = hva_to_pfn(kvm.mm, hva, write)
+    if pfn >= PFN_ERR:
+        if pfn == PFN_ERR_RETRY:
+            cpu_relax()
+            return RESUME_GUEST
+        return RESUME_HOST
+    pte = pfn_pte(pfn - offset, leaf_bits(write, writable))
+    result = kvmppc_create_pte(kvm, gfn, pte, level, mmu_seq, hva, addr(vcpu.stat.lock_waits))
+    if result == ENOMEM:
+        return RESUME_HOST
+    if result != CREATED:
+        vcpu.stat.retries += 1
+        cpu_relax()
+    return RESUME_GUEST
+
+
+@kernel
+def kvmppc_book3s_radix_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
+    """Handle a fault of ``vcpu``, which is outside guest mode.
+
+    Returns
+    -------
+    RESUME_GUEST: try the access again; RESUME_HOST: the guest has no memory there, or
+    the host has no frame for it
+    """
+    vcpu.stat.faults += 1
+    slot = gfn_to_memslot(kvm, gfn)
+    if slot == NULL:
+        return RESUME_HOST
+    start = get_cycles()
+    if not HW_SETS_RC and kvmppc_hv_handle_set_rc(kvm, vcpu, gfn, write):
+        return RESUME_GUEST
+    result = kvmppc_book3s_instantiate_page(kvm, vcpu, slot, gfn, write)
+    vcpu.stat.fault_cycles += get_cycles() - start
+    return result

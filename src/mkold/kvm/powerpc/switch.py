@@ -1,0 +1,121 @@
+"""Mode switches between the radix tree and the hash table, and the tree's life.
+
+Order of ``kvmppc_switch_mmu_to_hpt``: flag off (under ``mmu_lock``), grace period, tables
+freed, root NULL last. Order of ``kvmppc_switch_mmu_to_radix``: root allocated and zeroed,
+``smp_wmb``, flag on (under ``mmu_lock``).
+
+``kvmhv_configure_mmu`` is the way in: it stops the vCPUs (``mmu_ready`` off, kick, wait
+until all are out of guest mode), switches, and lets them go on when there is a radix tree.
+
+The hash table itself is no part of this machine: in hash mode the vCPUs wait, the fast
+path refuses and the slow path says "not young".
+
+Sources: arch/powerpc/kvm/book3s_hv.c (``kvmppc_switch_mmu_to_hpt/radix``,
+``kvmhv_configure_mmu``); the grace period and the barrier: lore
+20230526234435.662652-8-yuzhao@google.com.
+Known limits: the rmap reset has nothing to reset here.
+"""
+
+from __future__ import annotations
+
+from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.tables import alloc_table, kvmppc_free_radix
+from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
+from mkold.kvm.types import IN_GUEST_MODE, REQ_KICK, REQ_TLB_FLUSH_ALL, Kvm
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    cpu_relax,
+    kernel,
+    smp_load_acquire,
+    smp_mb,
+    smp_store_release,
+    smp_wmb,
+    spin_lock,
+    spin_unlock,
+    synchronize_rcu,
+    u64,
+)
+
+LPCR_UPRT_GTSE_HR = 1 << 20  # host radix on
+
+
+@kernel
+def set_radix_mode(kvm: Ptr[Kvm], radix: u64) -> None:
+    """Write the mode flag, under ``mmu_lock``."""
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    WRITE_ONCE(kvm.arch.radix, radix)
+    kvm_mmu_unlock(kvm)
+
+
+@kernel
+def kvmppc_init_vm_radix(kvm: Ptr[Kvm]) -> u64:
+    """Give the VM an empty tree; 0, or 1 if there is no memory."""
+    pgtable = alloc_table(kvm, 3)
+    if pgtable == NULL:
+        return 1
+    WRITE_ONCE(kvm.arch.pgtable, pgtable)
+    return 0
+
+
+@kernel
+def kvmppc_switch_mmu_to_hpt(kvm: Ptr[Kvm]) -> None:
+    """Leave radix mode; no vCPU is in guest mode. Sleeps for a grace period."""
+    WRITE_ONCE(kvm.arch.process_table, 0)
+    set_radix_mode(kvm, 0)
+    synchronize_rcu()  # fast-path walkers that saw the flag on are gone
+    kvmppc_free_radix(kvm)
+    kvm.arch.lpcr &= ~LPCR_UPRT_GTSE_HR
+
+
+@kernel
+def kvmppc_switch_mmu_to_radix(kvm: Ptr[Kvm]) -> u64:
+    """Enter radix mode; no vCPU is in guest mode. 0, or 1 if there is no memory."""
+    if kvmppc_init_vm_radix(kvm):
+        return 1
+    smp_wmb()  # pairs with smp_rmb() in kvm_arch_test_clear_young()
+    set_radix_mode(kvm, 1)
+    kvm.arch.lpcr |= LPCR_UPRT_GTSE_HR
+    return 0
+
+
+@kernel
+def kvm_stop_vcpus(kvm: Ptr[Kvm]) -> None:
+    """No vCPU is in guest mode from here until ``mmu_ready`` is set again."""
+    WRITE_ONCE(kvm.arch.mmu_ready, 0)
+    smp_mb()  # pairs with the one in kvm_vcpu_load
+    n = smp_load_acquire(kvm.n_vcpus)
+    for i in range(n):
+        kvm_make_request(kvm_vcpu_of(kvm, i), REQ_KICK | REQ_TLB_FLUSH_ALL)
+    for i in range(n):
+        while smp_load_acquire(kvm_vcpu_of(kvm, i).mode) == IN_GUEST_MODE:
+            cpu_relax()
+
+
+@kernel
+def kvmhv_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
+    """Switch the VM's mode while it runs: ``radix`` 1 or 0.
+
+    Returns
+    -------
+    0, or 1 if there is no memory for a tree (the VM stays stopped)
+
+    Ordering
+    --------
+    Sleeps; the caller holds no lock and is no vCPU in guest mode.
+    """
+    failed = 0
+    spin_lock(kvm.arch.mmu_setup_lock)
+    if READ_ONCE(kvm.arch.radix) != radix:
+        kvm_stop_vcpus(kvm)
+        if radix:
+            failed = kvmppc_switch_mmu_to_radix(kvm)
+        else:
+            kvmppc_switch_mmu_to_hpt(kvm)
+    if radix and not failed:
+        smp_store_release(kvm.arch.mmu_ready, 1)
+    spin_unlock(kvm.arch.mmu_setup_lock)
+    return failed

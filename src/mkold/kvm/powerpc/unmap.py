@@ -1,0 +1,108 @@
+"""Taking mappings away: one entry, or a table with all below it.
+
+Rules
+-----
+* Everything here runs under ``mmu_lock``.
+* An entry is cleared atomically, then flushed; what R and C said at that instant is kept:
+  C goes to the slot's dirty bitmap.
+* A table is unlinked (its upper entry cleared), flushed from the walkers' caches, then
+  emptied, then freed.
+
+Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_unmap_pte``,
+``kvmppc_unmap_free_pte/pmd/pud``).
+"""
+
+from __future__ import annotations
+
+from mkold.kvm.memslots import gfn_to_memslot
+from mkold.kvm.powerpc.pte import (
+    _PAGE_DIRTY,
+    entry_table,
+    level_pages,
+    pte_leaf,
+    pte_present,
+    ptrs_per_table,
+)
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.tables import free_table
+from mkold.kvm.powerpc.walk import radix_walk, walk_boundary
+from mkold.kvm.tlb import kvm_flush_tlb_range
+from mkold.kvm.types import Kvm
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, atomic_or, kernel, u64
+
+
+@kernel
+def kvmppc_update_dirty_map(kvm: Ptr[Kvm], gfn: u64, npages: u64) -> None:
+    """Guest pages ``[gfn, gfn + npages)`` were written."""
+    slot = gfn_to_memslot(kvm, gfn)
+    if slot == NULL:
+        return
+    bitmap = READ_ONCE(slot.dirty_bitmap)
+    if bitmap == NULL:
+        return
+    first = gfn - slot.base_gfn
+    last = min(first + npages, slot.npages)
+    for i in range(first, last):
+        atomic_or(bitmap[i >> 6], 1 << (i & 63))
+
+
+@kernel
+def kvmppc_unmap_pte(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
+    """Clear the leaf that maps ``gfn`` and flush it."""
+    npages = level_pages(level)
+    first = gfn & ~(npages - 1)
+    old = kvmppc_radix_update_pte(ptep, ~0, 0)
+    kvm_flush_tlb_range(kvm, first, npages)
+    kvm.stat.unmapped += 1
+    if old & _PAGE_DIRTY:
+        kvmppc_update_dirty_map(kvm, first, npages)
+
+
+@kernel
+def kvmppc_unmap_free_pte(kvm: Ptr[Kvm], table: Ptr[u64], gfn: u64) -> None:
+    """Unmap what an unlinked PTE table from ``gfn`` on still maps, then free it."""
+    for i in range(ptrs_per_table(0)):
+        if pte_present(READ_ONCE(table[i])):
+            kvmppc_unmap_pte(kvm, table + i, gfn + i, 0)
+    free_table(kvm, table, 0)
+
+
+@kernel
+def kvmppc_unmap_free_pmd(kvm: Ptr[Kvm], table: Ptr[u64], gfn: u64) -> None:
+    """As ``kvmppc_unmap_free_pte``, for a PMD table."""
+    for i in range(ptrs_per_table(1)):
+        entry = READ_ONCE(table[i])
+        at = gfn + i * level_pages(1)
+        if pte_leaf(entry):
+            kvmppc_unmap_pte(kvm, table + i, at, 1)
+        elif pte_present(entry):
+            WRITE_ONCE(table[i], 0)
+            kvmppc_unmap_free_pte(kvm, entry_table(entry), at)
+    free_table(kvm, table, 1)
+
+
+@kernel
+def kvmppc_unlink_table(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
+    """The non-leaf entry ``ptep`` at ``level`` (1 or 2) gives way to a leaf."""
+    table = entry_table(READ_ONCE(ptep.value))
+    npages = level_pages(level)
+    first = gfn & ~(npages - 1)
+    WRITE_ONCE(ptep.value, 0)
+    kvm_flush_tlb_range(kvm, first, npages)  # also the page-walk caches
+    if level == 1:
+        kvmppc_unmap_free_pte(kvm, table, first)
+    else:
+        kvmppc_unmap_free_pmd(kvm, table, first)
+
+
+@kernel
+def kvm_unmap_gfn_range(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
+    """Unmap every leaf that maps a page of ``[gfn, end)``."""
+    pgtable = READ_ONCE(kvm.arch.pgtable)
+    if pgtable == NULL:
+        return
+    while gfn < end:
+        ptep, entry, level = radix_walk(pgtable, gfn)
+        if pte_leaf(entry):
+            kvmppc_unmap_pte(kvm, ptep, gfn, level)
+        gfn = walk_boundary(gfn, level)
