@@ -129,9 +129,12 @@ def _internal(error: Exception) -> int:
         _say(text)
         return int(Exit.INTERNAL)
     where = "run again with MKOLD_DEBUG=1 to see where"
-    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(
-        "w", prefix="mkold-", suffix=".traceback", delete=False
-    ) as file:
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="mkold-", suffix=".traceback", delete=False
+        ) as file,
+    ):
         file.write(text)
         where = f"the traceback is in {file.name}"
     _say(f"mkold: internal error: {type(error).__name__}: {error}\n  {where}")

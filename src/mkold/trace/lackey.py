@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from mkold.base.errors import Pos, SourceError
 from mkold.trace.schema import PAGE_SHIFT, PAGE_SIZE, U8, U64
 
-BLOCK_BYTES = 1 << 21  # fits the cache better than more, and hides the cost per block
+BLOCK_BYTES = 1 << 20  # fits the cache better than more, and hides the cost per block
 MAX_LINE_BYTES = 1 << 16
 MAX_SIZE = PAGE_SIZE
 
@@ -117,18 +117,19 @@ def _parse_block(text: bytes, name: str, line: int, instructions: bool) -> Acces
     starts = np.empty_like(ends)
     starts[0], starts[1:] = _PAD, ends[:-1] + 1
 
-    first, second, third = data[starts], data[starts + 1], data[np.minimum(starts + 2, ends)]
+    first = data[starts]
+    second, third = (data[np.minimum(starts + k, ends)] for k in (1, 2))
     is_data = (first == _SPACE) & (third == _SPACE)
     is_data &= (second == _LOAD) | (second == _STORE) | (second == _MODIFY)
     is_fetch = (first == _FETCH) & (second == _SPACE) & (third == _SPACE)
     is_access = is_data | is_fetch
-    if not is_access.all():
-        _check_chatter(text, data, starts, ends, ~is_access, name, line)
-
     wanted = np.flatnonzero(is_access)
     address, size, good = _numbers(data, starts[wanted] + 3, ends[wanted])
-    if not good.all():
-        at = int(wanted[np.argmin(good)])
+    wrong = wanted[~good]
+    if len(wanted) != len(starts):
+        wrong = np.concatenate((wrong, _strangers(data, starts, ends, ~is_access)))
+    if len(wrong):
+        at = int(wrong.min())
         raise _diagnose(text[starts[at] - _PAD : ends[at] - _PAD], name, line + at)
     if not instructions:
         keep = is_data[wanted]
@@ -142,21 +143,24 @@ def _numbers(
     """Address and size of each ``address,size`` in ``[begin, end)``, and whether good."""
     comma = end - 2
     for width in (2, 3, 4):
-        comma = np.where(data[comma] == _COMMA, comma, end - 1 - width)
+        far = np.flatnonzero(data[comma] != _COMMA)
+        comma[far] = end[far] - 1 - width
     n_size = end - comma - 1
-    digit = [data[np.maximum(end - 1 - k, comma)].astype(np.uint64) - 48 for k in range(4)]
     size = np.zeros(len(end), np.uint64)
     good = (data[comma] == _COMMA) & (n_size >= 1)
     for k in range(4):
-        inside = n_size > k
-        good &= ~inside | (digit[k] <= 9)
-        size += np.where(inside, digit[k] * np.uint64(10**k), np.uint64(0))
+        inside = np.flatnonzero(n_size > k)
+        digit = data[end[inside] - 1 - k].astype(np.uint64) - np.uint64(48)
+        good[inside] &= digit <= 9
+        size[inside] += digit * np.uint64(10**k)
     n_digits = comma - begin
     good &= (n_digits >= 1) & (n_digits <= 16) & (size >= 1) & (size <= MAX_SIZE)
-    low, low_good = _hex8(data, comma, n_digits)
-    high, high_good = _hex8(data, comma - 8, n_digits - 8)
-    address = (high << np.uint64(32)) | low
-    good &= low_good & high_good & (address + (size - np.uint64(1)) >= address)
+    address, hex_good = _hex8(data, comma, n_digits)
+    long = np.flatnonzero(n_digits > 8)
+    high, high_good = _hex8(data, comma[long] - 8, n_digits[long] - 8)
+    address[long] |= high << np.uint64(32)
+    hex_good[long] &= high_good
+    good &= hex_good & (address + (size - np.uint64(1)) >= address)
     return address, size, good
 
 
@@ -206,23 +210,14 @@ def _accesses(address: U64, size: U64, kind: U8) -> Accesses:
     return Accesses(vpn, write)
 
 
-def _check_chatter(
-    text: bytes,
-    data: U8,
-    starts: NDArray[np.intp],
-    ends: NDArray[np.intp],
-    other: NDArray[np.bool_],
-    name: str,
-    line: int,
-) -> None:
-    """Every line that is no access must be valgrind's own or empty."""
+def _strangers(
+    data: U8, starts: NDArray[np.intp], ends: NDArray[np.intp], other: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Of the lines that are no access, those that are neither valgrind's own nor empty."""
     at = np.flatnonzero(other)
     first, second = data[starts[at]], data[np.minimum(starts[at] + 1, ends[at])]
     chatter = (first == second) & np.isin(first, np.frombuffer(b"=-*", np.uint8))
-    wrong = at[~(chatter | (starts[at] == ends[at]))]
-    if len(wrong):
-        found = int(wrong[0])
-        raise _diagnose(text[starts[found] - _PAD : ends[found] - _PAD], name, line + found)
+    return at[~(chatter | (starts[at] == ends[at]))]
 
 
 _SHOWN = 80

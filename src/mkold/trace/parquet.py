@@ -61,8 +61,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     path = Path(path)
     metadata = _guard(path, lambda: pl.read_parquet_metadata(path))
     if METADATA_KEY not in metadata:
-        raise InputError(f"{path} is a Parquet file, but not a trace: record one with"
-                         " `mkold record`")
+        raise InputError(
+            f"{path} is a Parquet file, but not a trace: record one with `mkold record`"
+        )
     schema = _guard(path, lambda: pl.read_parquet_schema(path))
     if dict(schema) != _TYPES or any(schema[name].is_nested() for name in schema):
         raise InputError(f"{path}: the columns are {', '.join(schema)}, not page, write, run")

@@ -1,0 +1,227 @@
+"""``mkold litmus``: decide C litmus tests, worded as herd7 words it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from mkold.base.errors import Exit, InputError, UsageError
+from mkold.base.output import refuse_overwrite, write_file
+from mkold.base.workers import Died, each
+from mkold.cli.litmus_file import SCHEMA, Options, Outcome, decide_file
+from mkold.cli.options import StatusLine, add_output_options, positive_float, positive_int
+
+HELP = """\
+Decide C litmus tests under the Linux-kernel memory model.
+
+The text is herd7's, so that scripts that read herd7 read this. Tests are decided by
+several processes and printed in the order in which they are done."""
+
+_EPILOG = """\
+examples:
+  mkold litmus MP+poonceonces.litmus
+  mkold litmus MP+poonceonces.litmus --explain --svg mp.svg
+  mkold litmus litmus-tests/ --verdict-only --jobs 2 -o verdicts.txt
+  mkold litmus litmus-tests/ --json | grep '"Sometimes"'
+
+A directory stands for every *.litmus file below it, @FILE for the paths listed in FILE.
+
+exit codes: 0 every test was decided, whatever the verdict; 3 some file is no litmus test
+or needs what mkold does not model; 4 some test ran out of time or memory; 130 interrupted
+(what was decided by then is written)."""
+
+_HARD_FACTOR, _HARD_EXTRA_S = 1.5, 3.0
+
+
+def prepare_parser(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.epilog = _EPILOG
+    parser.add_argument("paths", nargs="+", metavar="FILE|DIR", help="tests to decide")
+    work = parser.add_argument_group("work")
+    work.add_argument(
+        "--verdict-only", action="store_true",
+        help="stop at the first witness: no states, no flags; Always may read Sometimes",
+    )  # fmt: skip
+    work.add_argument(
+        "--jobs", type=positive_int, default=os.cpu_count() or 1, metavar="N",
+        help="processes (default: one per CPU, here %(default)s)",
+    )  # fmt: skip
+    work.add_argument(
+        "--timeout", type=positive_float, default=60.0, metavar="S",
+        help="seconds for one test (default %(default)s)",
+    )  # fmt: skip
+    work.add_argument(
+        "--memory-limit", type=_size, default=4 << 30, metavar="BYTES",
+        help="memory for one process, as 800M or 4G (default 4G)",
+    )  # fmt: skip
+    explain = parser.add_argument_group("pictures")
+    explain.add_argument(
+        "--explain", action="store_true",
+        help="show a witness of the condition, or the cycle that forbids it",
+    )  # fmt: skip
+    explain.add_argument("--svg", type=Path, metavar="FILE", help="draw it (one test only)")
+    explain.add_argument(
+        "--dot", type=Path, metavar="FILE", help="write it for Graphviz (one test only)"
+    )
+    add_output_options(parser, json_schema=f"{SCHEMA}, one object a line")
+
+
+def _size(text: str) -> int:
+    """A number of bytes; K, M and G count in 1024."""
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    return int(positive_float(text[:-1] if scale > 1 else text) * scale)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decide every test; return the exit code."""
+    paths = list(_files(args.paths))
+    pictures = [path for path in (args.svg, args.dot) if path is not None]
+    if pictures and len(paths) != 1:
+        raise UsageError(f"--svg and --dot draw one test; {len(paths)} were named")
+    for path in (args.output, *pictures):
+        if path is not None:
+            refuse_overwrite(path, force=args.force)
+    report = _Report(args, len(paths))
+    options = Options(
+        states=not args.verdict_only,
+        witness=args.explain or bool(pictures),
+        timeout_s=args.timeout,
+    )
+    if args.output is None:
+        return report.run(_outcomes(paths, options, args), sys.stdout)
+    with _opened(args.output) as file:
+        return report.run(_outcomes(paths, options, args), file)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+
+
+def _files(names: list[str]) -> Iterator[str]:
+    """The tests that the arguments name, each directory's in order."""
+    for name in names:
+        path = Path(name)
+        if name.startswith("@") and not path.exists():
+            yield from _listed(Path(name[1:]))
+        elif path.is_dir():
+            found = sorted(str(file) for file in path.rglob("*.litmus") if file.is_file())
+            if not found:
+                raise InputError(f"no *.litmus file below {name}")
+            yield from found
+        else:
+            yield name
+
+
+def _listed(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read the list {path}: {error}") from error
+    yield from (line for line in map(str.strip, lines) if line and not line.startswith("#"))
+
+
+def _outcomes(
+    paths: list[str], options: Options, args: argparse.Namespace
+) -> Iterator[Outcome]:
+    decide = partial(decide_file, options=options)
+    hard_s = options.timeout_s * _HARD_FACTOR + _HARD_EXTRA_S
+    done = each(decide, paths, jobs=args.jobs, hard_s=hard_s, memory_bytes=args.memory_limit)
+    for index, result in done:
+        yield _dead(paths[index], result, hard_s) if isinstance(result, Died) else result
+
+
+def _dead(path: str, died: Died, hard_s: float) -> Outcome:
+    if died.cause == "crash":
+        return Outcome(path, "error", 0.0, "internal error: the process died", internal=True)
+    reason = "out of memory" if died.cause == "memory" else f"killed after {hard_s:g} s"
+    return Outcome(path, "timeout", hard_s if died.cause == "time" else 0.0, reason)
+
+
+class _Report:
+    """Prints outcomes as they come, and what they add up to."""
+
+    def __init__(self, args: argparse.Namespace, n_tests: int) -> None:
+        self.args, self.n_tests = args, n_tests
+        self.status = StatusLine()
+        self.seen: Counter[str] = Counter()
+        self.internal = False
+
+    def run(self, outcomes: Iterator[Outcome], out: TextIO) -> int:
+        interrupted = False
+        try:
+            for outcome in outcomes:
+                self._one(outcome, out)
+        except KeyboardInterrupt:
+            interrupted = True
+        self.status.clear()
+        if self.n_tests > 1:
+            sys.stdout.flush()
+            sys.stderr.write(self._summary(interrupted))
+        return int(Exit.INTERRUPTED) if interrupted else self._exit_code()
+
+    def _one(self, outcome: Outcome, out: TextIO) -> None:
+        self._count(outcome)
+        self.status.clear()
+        if outcome.reason:
+            text = outcome.reason
+            where = "" if outcome.path in text else f"{outcome.path}: "
+            print(f"mkold: {where}{text}", file=sys.stderr)
+        if self.args.json:
+            print(outcome.json_line(states=not self.args.verdict_only), file=out)
+        else:
+            for line in outcome.lines():
+                print(line, file=out)
+        out.flush()
+        self._explain(outcome, out)
+        if self.n_tests > 1:
+            done = sum(self.seen.values())
+            self.status.show(f"{done} of {self.n_tests} tests, now {outcome.path}")
+
+    def _count(self, outcome: Outcome) -> None:
+        self.internal |= outcome.internal
+        verdict = outcome.verdict
+        decided = verdict.observation if verdict else None
+        self.seen[decided.value if decided else outcome.status] += 1
+
+    def _explain(self, outcome: Outcome, out: TextIO) -> None:
+        """The pictures that were asked for."""
+        if outcome.verdict is None or outcome.program is None:
+            return
+        if not (self.args.explain or self.args.svg or self.args.dot):
+            return
+        from mkold.view import grid, text
+        from mkold.view.dot import draw_dot
+        from mkold.view.svg import draw_svg
+
+        shown = grid.explained(outcome.verdict, outcome.program)
+        if shown is None:
+            print(f"mkold: {outcome.path}: nothing to draw", file=sys.stderr)
+            return
+        if self.args.explain and not self.args.json:
+            print(text.draw_text(shown), file=out)
+        if self.args.svg is not None:
+            write_file(self.args.svg, draw_svg(shown), force=self.args.force)
+        if self.args.dot is not None:
+            write_file(self.args.dot, draw_dot(shown), force=self.args.force)
+
+    def _summary(self, interrupted: bool) -> str:
+        done = sum(self.seen.values())
+        lines = [f"{done} of {self.n_tests} tests" + (", interrupted" if interrupted else "")]
+        lines += [f"  {name:<12} {count:>6}" for name, count in sorted(self.seen.items())]
+        return "\n".join(lines) + "\n"
+
+    def _exit_code(self) -> int:
+        if self.internal:
+            return int(Exit.INTERNAL)
+        if self.seen["error"] or self.seen["unsupported"]:
+            return int(Exit.BAD_INPUT)
+        return int(Exit.UNDECIDED if self.seen["timeout"] else Exit.HOLDS)
