@@ -1,0 +1,327 @@
+"""Variants: stated changes to functions, applied to the intermediate form, shown as a diff.
+
+A place is named after what stands there: ``kvm_arch_test_clear_young:smp_rmb[0]`` is the
+first ``smp_rmb`` of that function (``[0]`` may be left out where there is but one). An
+edit is one value; ``apply`` makes edits in order and says what it could not find.
+
+====================  ==================================================================
+``Drop(place)``       the primitive is not there; its results read 0
+``Swap(place, p)``    primitive ``p`` stands in its place. A compare-and-swap may become a
+                      true exchange or a store; it then always "succeeds"
+``Split(place)``      a read-modify-write becomes a READ_ONCE and a WRITE_ONCE
+``Exchange(a, b)``    the two primitives, in one block, change places
+``Before(a, b)``      ``a`` moves to just before ``b``, in one function
+``Force(place, v)``   the branch right behind the place is always (1) or never (0) taken
+``Set(name, v)``      a build parameter has this value
+====================  ==================================================================
+
+Known limits: places are primitives; a change that is none of these is made by a build
+parameter in the source.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from mkold.base.errors import InputError, Pos
+from mkold.ir.edit import Body, bind, map_statements
+from mkold.ir.nodes import (
+    Assign,
+    Binary,
+    Const,
+    Expr,
+    Function,
+    If,
+    Local,
+    Loop,
+    Op,
+    Select,
+    Stmt,
+    Unary,
+    walk,
+)
+from mkold.ir.prims import PRIMS, Shape
+from mkold.ir.text import function_text
+from mkold.ir.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place: the ``index``-th ``prim`` of ``function``, counted in source order."""
+
+    function: str
+    prim: str
+    index: int
+    what: str = field(default="", compare=False)
+    at: Pos | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """As edits name it."""
+        return f"{self.function}:{self.prim}[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    place: str
+    prim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    place: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    place: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    place: str
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    name: str
+    value: int
+
+
+Edit = Drop | Swap | Split | Exchange | Before | Force | Set
+
+
+def sites(functions: Mapping[str, Function]) -> Iterator[Site]:
+    """Every place of ``functions``, function by function, in source order."""
+    for function in functions.values():
+        seen: dict[str, int] = {}
+        for stmt in walk(function.body):
+            if isinstance(stmt, Op):
+                index = seen.get(stmt.prim, 0)
+                seen[stmt.prim] = index + 1
+                yield Site(function.name, stmt.prim, index, stmt.what, stmt.at)
+
+
+def apply(
+    functions: Mapping[str, Function], params: Mapping[str, int], edits: tuple[Edit, ...]
+) -> dict[str, Function]:
+    """``functions`` with build parameters bound and ``edits`` made, in order.
+
+    Raises
+    ------
+    InputError : an edit names a place, a primitive or a parameter that is not there
+    """
+    settings = dict(params)
+    for edit in edits:
+        if isinstance(edit, Set):
+            if edit.name not in settings:
+                raise InputError(f"no build parameter is called {edit.name}")
+            settings[edit.name] = edit.value
+    changed = bind(functions, settings)
+    # Places keep their numbers while edits are made: each is found in the original.
+    wanted = [(edit, _find(changed, edit)) for edit in edits if not isinstance(edit, Set)]
+    for edit, (name, ops) in wanted:
+        changed[name] = _edited(changed[name], edit, ops)
+    verify(changed)
+    return changed
+
+
+def diff(before: Mapping[str, Function], after: Mapping[str, Function]) -> str:
+    """A unified diff of the functions that differ; empty if none does."""
+    lines: list[str] = []
+    for name in sorted({*before, *after}):
+        old = function_text(before[name]).splitlines() if name in before else []
+        new = function_text(after[name]).splitlines() if name in after else []
+        lines += difflib.unified_diff(old, new, name, name, lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def _find(functions: Mapping[str, Function], edit: Edit) -> tuple[str, list[Op]]:
+    """The function that ``edit`` changes and the primitives it names."""
+    assert not isinstance(edit, Set)
+    places = [edit.place]
+    if isinstance(edit, Exchange | Before):
+        places.append(edit.other)
+    found = [_op_at(functions, place) for place in places]
+    if len({name for name, _ in found}) > 1:
+        raise InputError(f"{' and '.join(places)} are not in one function")
+    if isinstance(edit, Swap) and edit.prim not in PRIMS:
+        raise InputError(f"there is no primitive {edit.prim}")
+    return found[0][0], [op for _, op in found]
+
+
+def _op_at(functions: Mapping[str, Function], place: str) -> tuple[str, Op]:
+    name, _, rest = place.rpartition(":")
+    prim, _, index = rest.partition("[")
+    if name not in functions:
+        raise InputError(f"{place}: no function {name} runs here")
+    ops = [s for s in walk(functions[name].body) if isinstance(s, Op) and s.prim == prim]
+    number = int(index.rstrip("]")) if index else 0
+    if number >= len(ops) or (not index and len(ops) > 1):
+        here = ", ".join(site.name for site in sites({name: functions[name]}))
+        raise InputError(f"{place}: no such place; there are: {here or 'none'}")
+    return name, ops[number]
+
+
+def _edited(function: Function, edit: Edit, ops: list[Op]) -> Function:
+    target = ops[0]
+
+    def is_target(stmt: Stmt) -> bool:
+        return stmt is target
+
+    match edit:
+        case Drop():
+            body = _replaced(function.body, is_target, _zeroed(target))
+        case Swap(prim=prim):
+            body = _replaced(function.body, is_target, _swapped(target, prim))
+        case Split():
+            body = _replaced(function.body, is_target, _split(target))
+        case Exchange():
+            other = ops[1]
+            body = map_statements(function.body, _trade(target, other))
+        case Before():
+            other = ops[1]
+            body = _replaced(function.body, is_target, ())
+            body = _replaced(body, lambda stmt: stmt is other, (target, other))
+        case Force(taken=taken):
+            body = _forced(function.body, target, taken)
+        case _:
+            raise AssertionError(edit)
+    return replace(function, body=body)
+
+
+def _replaced(body: Body, is_target: Callable[[Stmt], bool], new: Body) -> Body:
+    # Statements that are kept keep their identity, so later edits find theirs.
+    return map_statements(body, lambda stmt: new if is_target(stmt) else None)
+
+
+def _trade(a: Op, b: Op) -> Callable[[Stmt], Body | None]:
+    def change(stmt: Stmt) -> Body | None:
+        if stmt is a:
+            return (b,)
+        return (a,) if stmt is b else None
+
+    return change
+
+
+def _zeroed(op: Op) -> Body:
+    return tuple(Assign(dst, Const(0), op.at) for dst in op.dsts)
+
+
+def _swapped(op: Op, prim: str) -> Body:
+    old, new = PRIMS[op.prim], PRIMS[prim]
+    if new.n_args == old.n_args and (new.n_dsts == old.n_dsts or not op.dsts):
+        return (replace(op, prim=prim),)
+    if old.shape in (Shape.CMPXCHG, Shape.TRY_CMPXCHG):
+        return _always(op, prim)
+    raise InputError(f"{op.prim} can't become {prim}: they take or give different things")
+
+
+def _always(op: Op, prim: str) -> Body:
+    """A compare-and-swap turned into an exchange or a store, with success for a result."""
+    address, expected, new = op.args
+    shape = PRIMS[prim].shape
+    if shape not in (Shape.XCHG, Shape.STORE):
+        raise InputError(f"{op.prim} can't become {prim}")
+    done = replace(op, prim=prim, args=(address, new), dsts=())
+    success: list[Expr] = [expected]
+    if PRIMS[op.prim].shape is Shape.TRY_CMPXCHG:
+        success = [Const(1), expected]
+    results = zip(op.dsts, success, strict=False)
+    return (done, *(Assign(dst, value, op.at) for dst, value in results))
+
+
+def _split(op: Op) -> Body:
+    row = PRIMS[op.prim]
+    old = f"{op.prim}.old"
+    read = Op("READ_ONCE", (old,), op.args[:1], op.what, op.at)
+
+    def write(value: Expr) -> Op:
+        return Op("WRITE_ONCE", (), (op.args[0], value), op.what, op.at)
+
+    seen = Local(old)
+    match row.shape:
+        case Shape.XCHG:
+            return (read, write(op.args[1]), *_give(op, [seen]))
+        case Shape.CMPXCHG | Shape.TRY_CMPXCHG:
+            same = Binary("eq", seen, op.args[1])
+            results = [seen] if row.shape is Shape.CMPXCHG else [same, seen]
+            return (read, If(same, (write(op.args[2]),), (), op.at), *_give(op, results))
+        case Shape.FETCH:
+            operand = _operand(op)
+            value = _combined(row.op, seen, operand)
+            return (read, write(value), *_give(op, [_result(row.result, seen, value, operand)]))
+        case _:
+            raise InputError(f"{op.prim} is no read-modify-write")
+
+
+def _give(op: Op, results: list[Expr]) -> Body:
+    return tuple(
+        Assign(dst, value, op.at) for dst, value in zip(op.dsts, results, strict=False)
+    )
+
+
+def _operand(op: Op) -> Expr:
+    match PRIMS[op.prim].operand:
+        case "one":
+            return Const(1)
+        case "bit":
+            return Binary("shl", Const(1), op.args[1])
+        case _:
+            return op.args[1]
+
+
+def _combined(op: str, a: Expr, b: Expr) -> Expr:
+    return Binary("and", a, Unary("not", b)) if op == "andnot" else Binary(op, a, b)
+
+
+def _result(result: str, old: Expr, new: Expr, operand: Expr) -> Expr:
+    match result:
+        case "new":
+            return new
+        case "zero":
+            return Binary("eq", new, Const(0))
+        case "negative":
+            return Binary("slt", new, Const(0))
+        case "bit":
+            return Select(Binary("and", old, operand), Const(1), Const(0))
+        case _:
+            return old
+
+
+def _forced(body: Body, target: Op, taken: int) -> Body:
+    """Decide the first ``If`` behind ``target`` in its own block."""
+    at = next((i for i, stmt in enumerate(body) if stmt is target), None)
+    if at is None:
+        return tuple(_forced_inside(stmt, target, taken) for stmt in body)
+    for i in range(at, len(body)):
+        stmt = body[i]
+        if isinstance(stmt, If):
+            side = stmt.then if taken else stmt.orelse
+            return (*body[:i], *side, *body[i + 1 :])
+    raise InputError(f"no branch follows {target.prim} in its block")
+
+
+def _forced_inside(stmt: Stmt, target: Op, taken: int) -> Stmt:
+    match stmt:
+        case If(cond, then, orelse, at):
+            return If(cond, _forced(then, target, taken), _forced(orelse, target, taken), at)
+        case Loop(inner, step, at):
+            return Loop(_forced(inner, target, taken), _forced(step, target, taken), at)
+        case _:
+            return stmt
