@@ -61,7 +61,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain", action="store_true", help="draw every counterexample in the terminal"
     )
-    parser.add_argument("--diff", action="store_true", help="show each case's changes as a diff")
+    parser.add_argument(
+        "--diff", action="store_true", help="show each case's changes as a diff"
+    )
     parser.add_argument(
         "--timeout",
         type=positive_float,
@@ -183,9 +185,7 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.check.needed import needed
 
     status = StatusLine()
-    needs = []
-    for need in needed(_cases(claims), timeout_s=args.timeout, progress=status.show):
-        needs.append(need)
+    needs = list(needed(_cases(claims), timeout_s=args.timeout, progress=status.show))
     status.clear()
     return _emit(args, view.needed_text(needs), view.needed_json(needs))
 

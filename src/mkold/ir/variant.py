@@ -260,7 +260,7 @@ def _split(op: Op) -> Body:
             return (read, write(op.args[1]), *_give(op, [seen]))
         case Shape.CMPXCHG | Shape.TRY_CMPXCHG:
             same = Binary("eq", seen, op.args[1])
-            results = [seen] if row.shape is Shape.CMPXCHG else [same, seen]
+            results: list[Expr] = [seen] if row.shape is Shape.CMPXCHG else [same, seen]
             return (read, If(same, (write(op.args[2]),), (), op.at), *_give(op, results))
         case Shape.FETCH:
             operand = _operand(op)

@@ -1,0 +1,207 @@
+"""One case: build the program, ask the engine, name what breaks.
+
+Two kinds of property are looked at. Those that hold for any code come back from the
+engine as flags (``use-after-free``, ``data-race`` ...). Those that a scenario states
+(``Setup.never``) are tests on final states: the engine lists every final state of the
+watched words, and each is tested. For each broken property the engine is asked for one
+execution that shows it.
+
+Known limits: a loop is unrolled to a bound; where that bound was hit without a
+counterexample, the case is ``undecided``, never ``holds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mkold import lkmm
+from mkold.check.claim import Case, Claim
+from mkold.check.program import Built, build
+from mkold.check.scenario import End, Never
+from mkold.ir.program import And, Compare, Condition, Formula, Program
+from mkold.lkmm import Execution, Status, Verdict
+
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_UNROLL = 4
+
+# What the engine's flags mean, for people.
+SENTENCES = {
+    "data-race": "Two threads touch the same word, one of them with a plain access that "
+    "writes or is raced by a write, and nothing orders the two.",
+    "use-after-free": "A thread reads memory that another thread has freed.",
+    "use-before-init": "A thread reads memory that nobody has initialised yet.",
+    "poison-address": "A thread follows a pointer that it read from freed memory.",
+    "bug-on": "A BUG_ON fires.",
+    "warn-on": "A WARN_ON fires.",
+    "deadlock": "The threads can get stuck for ever.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A broken property and an execution that shows it (if one could be shown)."""
+
+    property: str
+    sentence: str
+    state: tuple[int, ...]
+    execution: Execution | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """``status`` is ``holds``, ``counterexample`` or ``undecided``; ``reason`` says why
+    undecided. ``n_states`` final states were seen."""
+
+    label: str
+    decides: bool
+    status: str
+    findings: tuple[Finding, ...]
+    reason: str
+    n_states: int
+    n_threads: int
+    cpu_s: float
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Names of the broken properties."""
+        return tuple(finding.property for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """``verdict`` is ``holds``, ``refuted`` or ``undecided``."""
+
+    claim: Claim
+    cases: tuple[CaseResult, ...]
+
+    @property
+    def verdict(self) -> str:
+        """By the claim's deciding cases alone."""
+        wanted = "holds" if self.claim.asks == "always" else "counterexample"
+        statuses = {case.status for case in self.cases if case.decides}
+        if statuses == {wanted}:
+            return "holds"
+        return "undecided" if statuses <= {wanted, "undecided"} else "refuted"
+
+
+def decide_claim(claim: Claim, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ClaimResult:
+    """Decide every case of a claim."""
+    cases = tuple(decide_case(case, timeout_s=timeout_s) for case in claim.cases)
+    return ClaimResult(claim, cases)
+
+
+def decide_case(
+    case: Case,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    unroll: int = DEFAULT_UNROLL,
+    show: bool = True,
+) -> CaseResult:
+    """Decide one case; ``show`` asks for an execution of each broken property.
+
+    Raises
+    ------
+    InputError : the scenario can't be built, or an edit finds no place
+    UnsupportedError : the engine can't read a construct
+    """
+    built = build(case.scenario, case.edits)
+    verdict = lkmm.decide(
+        built.program,
+        states=True,
+        flags=True,
+        witness=show,
+        timeout_s=timeout_s,
+        max_unroll=unroll,
+    )
+    findings = [
+        *_flagged(case, verdict),
+        *_final(case, built, verdict, timeout_s=timeout_s, unroll=unroll, show=show),
+    ]
+    status, reason = _status(verdict, bool(findings), unroll)
+    return CaseResult(
+        label=case.label,
+        decides=case.decides,
+        status=status,
+        findings=tuple(findings),
+        reason=reason,
+        n_states=len(verdict.states),
+        n_threads=len(built.program.threads),
+        cpu_s=verdict.cpu_s,
+    )
+
+
+def _status(verdict: Verdict, broken: bool, unroll: int) -> tuple[str, str]:
+    if broken:
+        return "counterexample", ""
+    if verdict.status is Status.TIMEOUT:
+        return "undecided", "time or memory ran out"
+    if verdict.status is Status.BOUNDED:
+        return "undecided", f"a loop ran past its bound of {unroll}"
+    return "holds", ""
+
+
+def _wanted(case: Case, name: str) -> bool:
+    return name not in case.scenario.ignore and (not case.only or name in case.only)
+
+
+def _flagged(case: Case, verdict: Verdict) -> Iterator[Finding]:
+    for flag in verdict.flags:
+        if _wanted(case, flag):
+            shown = verdict.flagged.get(flag)
+            final = shown.final if shown else ()
+            yield Finding(flag, SENTENCES.get(flag, flag), final, shown)
+
+
+def _final(
+    case: Case, built: Built, verdict: Verdict, *, timeout_s: float, unroll: int, show: bool
+) -> Iterator[Finding]:
+    for never in built.setup.nevers:
+        if not _wanted(case, never.name):
+            continue
+        state = _first_bad(never, built, verdict)
+        if state is not None:
+            shown = None
+            if show:
+                shown = show_state(built, state, timeout_s=timeout_s, unroll=unroll)
+            yield Finding(never.name, never.sentence, state, shown)
+
+
+def _first_bad(never: Never, built: Built, verdict: Verdict) -> tuple[int, ...] | None:
+    for state in verdict.states:
+        if never.test(end_of(built, state)):
+            return state
+    return None
+
+
+def end_of(built: Built, state: tuple[int, ...]) -> End:
+    """A final state, by the scenario's names."""
+    return built.end(dict(zip(built.program.observed, state, strict=True)))
+
+
+def show_state(
+    built: Built, state: tuple[int, ...], *, timeout_s: float, unroll: int
+) -> Execution | None:
+    """An allowed execution that ends in ``state``, or None if there is none."""
+    program = replace(
+        built.program, condition=Condition("exists", is_state(built.program, state))
+    )
+    verdict = lkmm.decide(
+        program,
+        states=False,
+        flags=False,
+        witness=True,
+        timeout_s=timeout_s,
+        max_unroll=unroll,
+    )
+    return verdict.witness
+
+
+def is_state(program: Program, state: tuple[int, ...]) -> Formula:
+    """The formula that holds in exactly this final state."""
+    return And(
+        tuple(
+            Compare("eq", observed, word)
+            for observed, word in zip(program.observed, state, strict=True)
+        )
+    )

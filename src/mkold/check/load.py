@@ -1,0 +1,80 @@
+"""Claims from Python files: the ones that ship, and a user's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from mkold.base.errors import InputError, MkoldError
+from mkold.check.claim import Claim
+
+
+def shipped() -> list[Claim]:
+    """Every claim in ``mkold.check.claims``, in the order of their modules and lists."""
+    package = importlib.import_module("mkold.check.claims")
+    modules = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    claims = [
+        claim
+        for name in modules
+        for claim in importlib.import_module(f"mkold.check.claims.{name}").CLAIMS
+    ]
+    return sorted(claims, key=lambda claim: _number(claim.name))
+
+
+def _number(name: str) -> tuple[int, str]:
+    head, _, _ = name.partition("-")
+    return (int(head), name) if head.isdigit() else (1 << 30, name)
+
+
+def from_file(path: Path) -> list[Claim]:
+    """The list ``CLAIMS`` of a Python file.
+
+    Raises
+    ------
+    InputError : no such file, it fails to run, or it has no ``CLAIMS``
+    """
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    name = f"mkold_claims_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except MkoldError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        raise InputError(f"{where}: {type(error).__name__}: {error}") from error
+    claims = getattr(module, "CLAIMS", None)
+    if not isinstance(claims, list) or not all(isinstance(c, Claim) for c in claims):
+        raise InputError(f"{path} defines no list CLAIMS of mkold.check.Claim")
+    return claims
+
+
+def select(claims: Iterable[Claim], wanted: list[str]) -> list[Claim]:
+    """The claims whose name or leading number is wanted, in the given order; all if none.
+
+    Raises
+    ------
+    InputError : a wanted name matches no claim
+    """
+    claims = list(claims)
+    if not wanted:
+        return claims
+    chosen = []
+    for want in wanted:
+        found = [c for c in claims if want in (c.name, c.name.partition("-")[0])]
+        if not found:
+            names = ", ".join(claim.name for claim in claims)
+            raise InputError(f"no claim named {want}; there are: {names}")
+        chosen += found
+    return chosen

@@ -1,0 +1,104 @@
+"""A scenario with its edits made becomes one program for the engine.
+
+Each thread becomes an entry function that makes the thread's calls with constant
+arguments and keeps their results in locals; everything below it is the kernel Python
+itself, the same intermediate form that is compiled to machine code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mkold.base.errors import InputError
+from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
+from mkold.ir.nodes import Call, Const, Function, Return
+from mkold.ir.program import Mem, Program, Reg, Thread
+from mkold.ir.variant import Edit, apply, diff
+from mkold.ir.verify import verify
+from mkold.lang import collect, parameter_defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A scenario ready to decide: the program, and how to read its final states."""
+
+    scenario: Scenario
+    setup: Setup
+    program: Program
+    results: tuple[tuple[str, int, int], ...]
+
+    def end(self, state: Mapping[object, int]) -> End:
+        """A final state of the program, by the scenario's names."""
+        program = self.program
+        words = {name: state[Mem(a)] for name, a in self.setup.watched.items()}
+        index = {thread.name: i for i, thread in enumerate(program.threads)}
+        results = {
+            key: state[Reg(index[key[0]], _local(key[1], key[2]))] for key in self.results
+        }
+        return End(words, results)
+
+
+def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
+    """Run the setup, make the edits, and put the program together.
+
+    Raises
+    ------
+    InputError : the setup states no thread, or an edit names a place that is not there
+    """
+    setup = Setup(scenario.params)
+    scenario.setup(setup)
+    if not setup.threads:
+        raise InputError(f"scenario {scenario.name} states no thread")
+    roots = [function for thread in setup.threads for function, _ in thread.calls]
+    functions = apply(collect(roots), parameters(scenario), edits)
+    entries, results = _entries(setup.threads, functions)
+    functions = {**functions, **{entry.name: entry for entry in entries}}
+    verify(functions)
+    program = Program(
+        name=scenario.name,
+        functions=functions,
+        threads=tuple(
+            Thread(thread.name, entry.name)
+            for thread, entry in zip(setup.threads, entries, strict=True)
+        ),
+        init={a: word for a, word in setup.memory.items() if word},
+        symbols=setup.names,
+        observed=_observed(setup, results),
+    )
+    return Built(scenario, setup, program, results)
+
+
+def parameters(scenario: Scenario) -> dict[str, int]:
+    """Every build parameter's value in ``scenario``."""
+    return {**parameter_defaults(), **scenario.params}
+
+
+def source_diff(scenario: Scenario, edits: tuple[Edit, ...]) -> str:
+    """What ``edits`` change, as a unified diff of the intermediate form."""
+    return diff(build(scenario).program.functions, build(scenario, edits).program.functions)
+
+
+def _observed(setup: Setup, results: tuple[tuple[str, int, int], ...]) -> tuple[Mem | Reg, ...]:
+    index = {thread.name: i for i, thread in enumerate(setup.threads)}
+    words = [Mem(address) for address in setup.watched.values()]
+    return (*words, *(Reg(index[name], _local(call, k)) for name, call, k in results))
+
+
+def _entries(
+    threads: list[ThreadCalls], functions: Mapping[str, Function]
+) -> tuple[list[Function], tuple[tuple[str, int, int], ...]]:
+    entries, results = [], []
+    for thread in threads:
+        body = []
+        for i, (function, args) in enumerate(thread.calls):
+            n_results = functions[function.name].n_results
+            dsts = tuple(_local(i, k) for k in range(n_results))
+            results += [(thread.name, i, k) for k in range(n_results)]
+            body.append(Call(function.name, dsts, tuple(map(Const, args))))
+        entries.append(Function(f"thread:{thread.name}", (), (*body, Return())))
+    return entries, tuple(results)
+
+
+def _local(call: int, index: int) -> str:
+    return f"r{call}" if index == 0 else f"r{call}.{index}"

@@ -1,0 +1,208 @@
+"""The same scenario natively, on real threads, many times over.
+
+Every outcome seen must be one that the model allows: an outcome that it forbids is an
+error of mkold's (of the model, the compiler, or a lock), never of the scenario.
+
+Known limits: a machine shows few of the outcomes that the model allows, so this can only
+find errors, never their absence; scenarios with ``call_rcu`` are left out, because a
+callback of one round would run in the next; unmarked accesses may be compiled to more
+than the model allows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mkold import lkmm
+from mkold.base.errors import InputError
+from mkold.check.claim import Case
+from mkold.check.program import Built, build, parameters
+from mkold.check.scenario import HEAP_START
+from mkold.check.torture_code import Torture, torture_begin, torture_end
+from mkold.ir.edit import bind
+from mkold.ir.nodes import (
+    Assign,
+    Binary,
+    Break,
+    Call,
+    CallRcu,
+    Const,
+    Function,
+    If,
+    Local,
+    Loop,
+    Op,
+    Return,
+    Stmt,
+    walk,
+)
+from mkold.ir.variant import apply
+from mkold.ir.verify import verify
+from mkold.lang.collect import collect, names_of
+from mkold.native import link
+from mkold.native.image import Image
+from mkold.native.memory import Memory
+
+BATCH_ROUNDS = 2_000
+STUCK_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class TortureResult:
+    """``forbidden``: final states that were seen and that the model does not allow."""
+
+    scenario: str
+    label: str
+    rounds: int
+    n_seen: int
+    n_allowed: int
+    forbidden: tuple[tuple[int, ...], ...]
+    note: str = ""
+
+
+def torture(case: Case, *, rounds: int, timeout_s: float) -> TortureResult:
+    """Run ``case`` natively ``rounds`` times and compare with the model's final states."""
+    built = build(case.scenario, case.edits)
+
+    def result(
+        done: int, seen: int, allowed: int, bad: set[tuple[int, ...]], note: str = ""
+    ) -> TortureResult:
+        return TortureResult(
+            case.scenario.name, case.label, done, seen, allowed, tuple(sorted(bad)), note
+        )
+
+    if any(
+        isinstance(s, CallRcu) for f in built.program.functions.values() for s in walk(f.body)
+    ):
+        return result(0, 0, 0, set(), "  left out: call_rcu")
+    verdict = lkmm.decide(built.program, states=True, flags=False, timeout_s=timeout_s)
+    if verdict.status is not lkmm.Status.OK:
+        return result(0, 0, 0, set(), "  left out: the model did not decide it")
+    seen = run_natively(case, built, rounds)
+    if seen is None:
+        return result(rounds, 0, len(verdict.states), set(), "  stopped: BUG_ON or stuck")
+    bad = seen - set(verdict.states)
+    return result(rounds, len(seen), len(verdict.states), bad)
+
+
+def run_natively(case: Case, built: Built, rounds: int) -> set[tuple[int, ...]] | None:
+    """Final states seen in ``rounds`` rounds; None if a thread hit BUG_ON or got stuck."""
+    image, entries = _image(case, built)
+    memory, control, log, width = _memory(built)
+    seen: set[tuple[int, ...]] = set()
+    done = 0
+    while done < rounds:
+        batch = min(BATCH_ROUNDS, rounds - done)
+        if not _run_batch(image, entries, memory, control, batch):
+            return None
+        rows = memory.words[log : log + batch * width].reshape(batch, width)
+        seen |= {tuple(map(int, row)) for row in np.unique(rows, axis=0)}
+        done += batch
+    return seen
+
+
+def _run_batch(
+    image: Image, entries: list[str], memory: Memory, control: int, batch: int
+) -> bool:
+    status = [1] * len(entries)
+
+    def work(cpu: int) -> None:
+        status[cpu] = image.entry(entries[cpu])(memory.base, cpu, control, batch, None)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(entries))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STUCK_S)
+        if thread.is_alive():
+            memory.stop()
+    for thread in threads:
+        thread.join(STUCK_S)
+    return not any(status)
+
+
+def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
+    """The scenario's functions, edited as the checker's are, and a loop for each thread."""
+    calls = [f for thread in built.setup.threads for f, _ in thread.calls]
+    closed = link.close([*calls, torture_begin, torture_end])
+    params = parameters(case.scenario)
+    edited = apply(collect(closed), params, case.edits)
+    loops = _loops(built, edited)
+    functions = bind(link.link(edited, names_of(closed)), params)
+    functions |= {loop.name: loop for loop in loops}
+    verify(functions)
+    names = [loop.name for loop in loops]
+    return Image(functions, names, checked=False), names
+
+
+def _loops(built: Built, functions: Mapping[str, Function]) -> list[Function]:
+    loops = []
+    slot = 0
+    for me, thread in enumerate(built.setup.threads):
+        body: list[Stmt] = [
+            If(Binary("eq", Local("n"), Local("rounds")), (Break(),)),
+            Call(torture_begin.name, (), (Local("t"), Const(me))),
+        ]
+        stores: list[Stmt] = []
+        for i, (function, args) in enumerate(thread.calls):
+            n_results = functions[function.name].n_results
+            dsts = tuple(f"r{i}.{k}" for k in range(n_results))
+            body.append(Call(function.name, dsts, tuple(map(Const, args))))
+            for dst in dsts:
+                stores.append(_store_result(slot, dst))
+                slot += 1
+        body += stores
+        body.append(Call(torture_end.name, (), (Local("t"), Const(me), Local("n"))))
+        step = (Assign("n", Binary("add", Local("n"), Const(1))),)
+        run = (Assign("n", Const(0)), Loop(tuple(body), step), Return())
+        loops.append(Function(f"torture:{thread.name}", ("t", "rounds"), run))
+    return loops
+
+
+def _store_result(slot: int, dst: str) -> Op:
+    results = Const(_results_address() + slot)
+    return Op("WRITE_ONCE", (), (results, Local(dst)), "results")
+
+
+_CONTROL = 4096
+
+
+def _results_address() -> int:
+    return _CONTROL + 64
+
+
+def _memory(built: Built) -> tuple[Memory, int, int, int]:
+    """A memory holding the scenario's start, its copy, the control block and the log."""
+    setup = built.setup
+    if min(setup.memory, default=HEAP_START) < HEAP_START:
+        raise InputError(f"scenario {built.scenario.name} writes below its heap")
+    n_words = max(setup.memory, default=HEAP_START) + 1 - HEAP_START
+    watched = list(setup.watched.values())
+    n_results = len(built.results)
+    width = len(watched) + n_results
+    shadow = HEAP_START + n_words + 64
+    log = shadow + n_words + 64
+    memory = Memory(log + width * BATCH_ROUNDS + 64)
+    for address, word in setup.memory.items():
+        memory.words[address - HEAP_START + shadow] = word
+    watch_list = _results_address() + n_results + 8
+    for i, address in enumerate(watched):
+        memory.words[watch_list + i] = address - HEAP_START
+    values = {
+        "n_threads": len(setup.threads),
+        "heap": HEAP_START,
+        "shadow": shadow,
+        "n_words": n_words,
+        "log": log,
+        "n_watched": len(watched),
+        "watched": watch_list,
+        "n_results": n_results,
+        "results": _results_address(),
+    }
+    for name, value in values.items():
+        memory.words[_CONTROL + Torture.offset(name)] = value
+    return memory, _CONTROL, log, width

@@ -1,0 +1,203 @@
+"""Claims, needs and torture runs as text and as JSON values."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mkold.check.claim import Case, Claim
+from mkold.check.decide import CaseResult, ClaimResult, Finding
+
+if TYPE_CHECKING:
+    from mkold.check.needed import Need
+    from mkold.check.torture import TortureResult
+
+WIDTH = 96
+SCHEMA = "mkold.check/1"
+_MARK = {"holds": "ok ", "counterexample": "BAD", "undecided": " ? "}
+
+
+def list_text(claims: Iterable[Claim]) -> str:
+    """Each claim with its sentence, source and cases."""
+    lines = []
+    for claim in claims:
+        lines += [_head(claim), *(f"      {case.label}" for case in claim.cases)]
+    return "\n".join(lines)
+
+
+def list_json(claims: Iterable[Claim]) -> dict[str, Any]:
+    """The same as values."""
+    return {
+        "schema": SCHEMA,
+        "claims": [
+            {**_claim_json(claim), "cases": [case.label for case in claim.cases]}
+            for claim in claims
+        ],
+    }
+
+
+def claim_text(result: ClaimResult, *, explain: bool = False, diff: bool = False) -> str:
+    """A claim's verdict, case by case."""
+    lines = [_head(result.claim)]
+    for case, found in zip(result.claim.cases, result.cases, strict=True):
+        lines.append(_case_line(result.claim, found))
+        if diff:
+            lines += _indented(_diff(case))
+        if explain:
+            for finding in found.findings:
+                lines += _indented(finding_text(finding))
+    lines.append(f"   => {result.verdict}\n")
+    return "\n".join(lines)
+
+
+def _head(claim: Claim) -> str:
+    said = textwrap.wrap(f'"{claim.sentence}"', WIDTH - 4)
+    body = "\n".join(f"    {line}" for line in said)
+    return f"{claim.name}\n{body}\n    -- {claim.source}"
+
+
+def _case_line(claim: Claim, found: CaseResult) -> str:
+    status = found.status
+    mark = _MARK[status]
+    if claim.asks == "possible":
+        mark = {"counterexample": "yes", "holds": "no ", "undecided": " ? "}[status]
+    what = ", ".join(found.broken) or found.reason or ("no state" if mark == "no " else "holds")
+    beside = "" if found.decides else "  (for contrast)"
+    return f"  {mark} {found.label:<52} {what}{beside}  [{found.cpu_s:.2f} s]"
+
+
+def finding_text(finding: Finding) -> str:
+    """A broken property in words, and its picture."""
+    from mkold.view.text import execution_text
+
+    words = textwrap.fill(f"{finding.property}: {finding.sentence}", WIDTH - 6)
+    if finding.execution is None:
+        return words + "\n(no execution could be drawn)"
+    return f"{words}\n{execution_text(finding.execution)}"
+
+
+def _diff(case: Case) -> str:
+    from mkold.check.program import source_diff
+
+    return source_diff(case.scenario, case.edits) or "(the source as it ships)"
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.indent(text, "      ").splitlines()
+
+
+def summary_text(results: list[ClaimResult]) -> str:
+    """One line a claim, and the totals."""
+    lines = [f"{r.verdict:<10} {_cpu(r):6.2f} s  {r.claim.name}" for r in results]
+    n = {v: sum(r.verdict == v for r in results) for v in ("holds", "refuted", "undecided")}
+    total = sum(map(_cpu, results))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in n.items() if count)
+    lines.append(f"{len(results)} claims: {counts}; {total:.1f} s of CPU in the engine")
+    return "\n".join(lines)
+
+
+def _cpu(result: ClaimResult) -> float:
+    return sum(case.cpu_s for case in result.cases)
+
+
+def results_json(results: Iterable[ClaimResult]) -> dict[str, Any]:
+    """Verdicts as values."""
+    return {"schema": SCHEMA, "claims": [_result_json(result) for result in results]}
+
+
+def _claim_json(claim: Claim) -> dict[str, Any]:
+    return {
+        "name": claim.name,
+        "sentence": claim.sentence,
+        "source": claim.source,
+        "asks": claim.asks,
+    }
+
+
+def _result_json(result: ClaimResult) -> dict[str, Any]:
+    cases = [
+        {
+            "label": case.label,
+            "decides": case.decides,
+            "status": case.status,
+            "broken": list(case.broken),
+            "reason": case.reason,
+            "states": case.n_states,
+            "threads": case.n_threads,
+            "cpu_s": round(case.cpu_s, 4),
+        }
+        for case in result.cases
+    ]
+    return {**_claim_json(result.claim), "verdict": result.verdict, "cases": cases}
+
+
+def needed_text(needs: list[Need]) -> str:
+    """One line a place: needed or not, and by what."""
+    lines = []
+    for verdict in ("needed", "weaker would do", "not needed"):
+        chosen = [need for need in needs if need.verdict == verdict]
+        if chosen:
+            lines.append(f"{verdict} ({len(chosen)})")
+            lines += [f"  {_need_line(need)}" for need in chosen]
+    return "\n".join(lines or ["no ordering primitive in these cases"])
+
+
+def _need_line(need: Need) -> str:
+    site = f"{need.site.name:<58}"
+    if need.verdict == "not needed":
+        return f"{site} by any of {need.n_cases} scenarios here"
+    why = ", ".join(need.broken_by.broken) or need.broken_by.reason if need.broken_by else ""
+    form = f"-> {need.form}; less: " if need.verdict == "weaker would do" else ""
+    return f"{site} {form}{why} in {need.case}"
+
+
+def needed_json(needs: list[Need]) -> dict[str, Any]:
+    """The same as values."""
+    return {
+        "schema": "mkold.needed/1",
+        "places": [
+            {
+                "site": need.site.name,
+                "at": str(need.site.at or ""),
+                "verdict": need.verdict,
+                "form": need.form,
+                "case": need.case,
+                "broken": list(need.broken_by.broken) if need.broken_by else [],
+                "scenarios": need.n_cases,
+                "cpu_s": round(need.cpu_s, 3),
+            }
+            for need in needs
+        ],
+    }
+
+
+def torture_text(results: list[TortureResult]) -> str:
+    """One line a case: rounds, outcomes seen, outcomes the model allows, forbidden ones."""
+    lines = []
+    for r in results:
+        bad = f"  FORBIDDEN: {r.forbidden}" if r.forbidden else ""
+        lines.append(
+            f"{'BAD' if r.forbidden else 'ok '} {r.scenario:<34} {r.label:<40} "
+            f"{r.rounds} rounds, {r.n_seen} of {r.n_allowed} outcomes seen{bad}{r.note}"
+        )
+    return "\n".join(lines)
+
+
+def torture_json(results: list[TortureResult]) -> dict[str, Any]:
+    """The same as values."""
+    return {
+        "schema": "mkold.torture/1",
+        "cases": [
+            {
+                "scenario": r.scenario,
+                "label": r.label,
+                "rounds": r.rounds,
+                "seen": r.n_seen,
+                "allowed": r.n_allowed,
+                "forbidden": [list(state) for state in r.forbidden],
+                "note": r.note,
+            }
+            for r in results
+        ],
+    }
