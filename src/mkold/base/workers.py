@@ -1,0 +1,160 @@
+"""Many independent jobs in worker processes, under limits that hold.
+
+Rules
+-----
+1. A job that outlasts its time is killed with its worker, whatever it does; a worker that
+   dies takes only the job it was at. Others go on in a new worker.
+2. A worker's address space is limited; running out ends the job, not the worker, where
+   Python sees it.
+3. Results come as they are finished. Closing the iterator stops the workers at once.
+
+Known limits: workers are forked, so the caller must have no threads of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import resource
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+CHUNK = 8
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A job that ended without a result: ``time``, ``memory`` or ``crash``."""
+
+    cause: str
+
+
+def each(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    hard_s: float,
+    memory_bytes: int | None = None,
+) -> Iterator[tuple[int, Result | Died]]:
+    """Apply ``function`` to every item; yield the index and result of each when it is done.
+
+    Parameters
+    ----------
+    function : must not raise; what it returns must pickle
+    jobs : worker processes
+    hard_s : seconds of wall-clock time after which a job is killed
+    memory_bytes : address space of a worker, ``None`` for no limit
+    """
+    todo = deque(range(len(items)))
+    workers: list[_Worker] = []
+    try:
+        while todo or any(worker.given for worker in workers):
+            while len(workers) < min(jobs, len(todo)):
+                workers.append(_start(function, items, memory_bytes, workers))
+            for worker in workers:
+                if not worker.given and todo:
+                    worker.give(todo, jobs)
+            yield from _collect(workers, todo, hard_s)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: Any
+    connection: Connection
+    given: deque[int] = field(default_factory=deque)
+    since: float = 0.0
+
+    def give(self, todo: deque[int], jobs: int) -> None:
+        size = max(1, min(CHUNK, len(todo) // (2 * jobs)))
+        self.given.extend(todo.popleft() for _ in range(size))
+        self.since = time.monotonic()
+        with contextlib.suppress(OSError):  # a dead worker is found when it is waited for
+            self.connection.send(list(self.given))
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _start(
+    function: Callable[[Any], Any], items: Sequence[Any], memory: int | None,
+    others: list[_Worker],
+) -> _Worker:  # fmt: skip
+    ours, theirs = _FORK.Pipe()
+    inherited = [ours, *(other.connection for other in others)]
+    process = _FORK.Process(
+        target=_work, args=(function, items, theirs, memory, inherited), daemon=True
+    )
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _work(
+    function: Callable[[Any], Any], items: Sequence[Any], connection: Connection,
+    memory: int | None, inherited: list[Connection],
+) -> None:  # fmt: skip
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for other in inherited:  # else the end of the parent would go unnoticed
+        other.close()
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            for index in connection.recv():
+                try:
+                    result = function(items[index])
+                except MemoryError:
+                    result = Died("memory")
+                connection.send((index, result))
+
+
+def _collect(
+    workers: list[_Worker], todo: deque[int], hard_s: float
+) -> Iterator[tuple[int, Any]]:
+    """Wait for news; yield results, and replace workers that died or are too slow."""
+    busy = [worker for worker in workers if worker.given]
+    now = time.monotonic()
+    patience = max(0.0, min(worker.since for worker in busy) + hard_s - now)
+    ready = multiprocessing.connection.wait([w.connection for w in busy], patience)
+    now = time.monotonic()
+    for worker in busy:
+        if worker.connection in ready:
+            try:
+                index, result = worker.connection.recv()
+            except (EOFError, OSError):
+                yield _bury(worker, workers, todo), Died(_cause(worker))
+                continue
+            worker.given.remove(index)
+            worker.since = now
+            yield index, result
+        elif now - worker.since >= hard_s:
+            yield _bury(worker, workers, todo), Died("time")
+
+
+def _bury(worker: _Worker, workers: list[_Worker], todo: deque[int]) -> int:
+    """Remove the worker; the job it was at is lost, the others go back."""
+    worker.stop()
+    workers.remove(worker)
+    lost = worker.given.popleft()
+    todo.extendleft(reversed(worker.given))
+    return lost
+
+
+def _cause(worker: _Worker) -> str:
+    """A kill from outside is the kernel's answer to memory running out."""
+    return "memory" if worker.process.exitcode == -signal.SIGKILL else "crash"
