@@ -4,6 +4,7 @@ Imports only ``mkold.base`` and ``mkold.ir``; knows nothing of C, of kernel Pyth
 KVM.
 """
 
+from mkold.lkmm.decide import decide
 from mkold.lkmm.execution import (
     Axiom,
     Cycle,
@@ -24,4 +25,5 @@ __all__ = [
     "Observation",
     "Status",
     "Verdict",
+    "decide",
 ]

@@ -86,7 +86,7 @@ class Unroller:
         self.program = program
         self.max_unroll = max_unroll
         self.graph = Graph(program)
-        self.graph.private = _first_free(program)
+        self.graph.private = self.graph.first_private = _first_free(program)
         self.thread = self.unit = 0
         self._po: list[int] = []
 
