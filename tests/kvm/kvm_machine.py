@@ -1,0 +1,239 @@
+"""A small machine for KVM tests: one VM, driven from Python, its memory open to view.
+
+``Leaf`` and ``Tree`` are a second, deliberately plain model of what the radix tree should
+hold: a dictionary of leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from mkold.ir.nodes import Function
+from mkold.ir.variant import Edit, apply
+from mkold.kvm import main, memslots, tlb, vcpu
+from mkold.kvm.powerpc import age, create, dirty, fault, hw, switch, tables, unmap
+from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
+from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
+from mkold.lang import boot, parameter_defaults
+from mkold.mm import mmu_notifier, page_alloc
+from mkold.mm.mm_types import Mm
+from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
+from mkold.native import Image, Memory, build
+
+Functions = dict[str, Function]
+
+# Two index bits a level but the root's: 4 pages a table, 16 a PMD entry's worth, 64 a PUD's.
+SMALL = {
+    "RADIX_PTE_INDEX_SIZE": 2,
+    "RADIX_PMD_INDEX_SIZE": 2,
+    "RADIX_PUD_INDEX_SIZE": 2,
+    "RADIX_PGD_INDEX_SIZE": 1,
+    "TLB_BITS": 4,
+    "SCAN_WORDS": 2,
+    "SLAB_OBJECTS": 8,
+}
+N_GFNS = 128
+LEVEL_PAGES = (1, 4, 16)
+R, C, W = _PAGE_ACCESSED, _PAGE_DIRTY, 0x2
+
+ENTRIES = [
+    main.kvm_init,
+    main.kvm_destroy,
+    memslots.kvm_add_memslot,
+    memslots.kvm_memslot_set_level,
+    memslots.kvm_memslot_set_dirty_bitmap,
+    vcpu.kvm_vcpu_init,
+    vcpu.kvm_vcpu_load,
+    vcpu.kvm_vcpu_access,
+    vcpu.kvm_vcpu_put,
+    create.kvmppc_create_pte,
+    create.map_leaf,
+    tables.alloc_table,
+    unmap.kvm_unmap_gfn_range,
+    fault.kvmppc_book3s_radix_page_fault,
+    fault.kvmppc_hv_handle_set_rc,
+    age.kvm_arch_test_clear_young,
+    age.kvm_arch_has_test_clear_young,
+    age.radix_enabled_on_bare_metal,
+    dirty.kvmppc_hv_get_dirty_log_radix,
+    switch.kvmhv_configure_mmu,
+    hw.mmu_walk_hw,
+    tlb.kvm_flush_remote_tlbs,
+    page_alloc.memblock_init,
+    mmu_notifier.mmu_notifier_subscriptions_init,
+    mmu_notifier.mmu_notifier_test_clear_young,
+    mmu_notifier.mmu_notifier_clear_young,
+    mmu_notifier.mmu_notifier_clear_flush_young,
+    mmu_notifier.mmu_notifier_change_pte,
+    mmu_notifier.mmu_notifier_invalidate_range_start,
+    mmu_notifier.mmu_notifier_invalidate_range_end,
+]
+
+Variant = Edit | Callable[[Functions], Functions]
+
+
+@cache
+def _image(variants: tuple[Variant, ...], params: tuple[tuple[str, int], ...]) -> Image:
+    settings = {**SMALL, **dict(params)}
+    edits = tuple(v for v in variants if not callable(v))
+    changes = [v for v in variants if callable(v)]
+
+    def edit(functions: Functions) -> Functions:
+        for change in changes:
+            functions = change(functions)
+        return apply(functions, {**parameter_defaults(), **settings}, edits)
+
+    return build(ENTRIES, settings, edit=edit if variants else None)
+
+
+def built(*variants: Variant, **params: int) -> Image:
+    """The system with ``params`` over ``SMALL`` and the variants made; one build each."""
+    return _image(variants, tuple(sorted(params.items())))
+
+
+@dataclass
+class Machine:
+    """One VM with one memslot of all ``N_GFNS`` pages, host page = guest page + ``hva``."""
+
+    image: Image
+    hva: int = 1000
+    n_vcpus: int = 1
+    slots: tuple[tuple[int, int, int], ...] = ()
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(1 << 16)
+        self.words = self.memory.words
+        self._next = boot.BOOT_WORDS
+        self("memblock_init", 1 << 14, 1 << 16)
+        self.mm = self.new(Mm.size)
+        self.subscriptions = self.new(MmuNotifierSubscriptions.size)
+        self.kvm = self.new(Kvm.size)
+        self.waits = self.new(8)
+        self("mmu_notifier_subscriptions_init", self.mm, self.subscriptions)
+        assert self("kvm_init", self.kvm, self.mm) == 0
+        for base, n, hva in self.slots or ((0, N_GFNS, self.hva),):
+            self("kvm_add_memslot", self.kvm, base, n, hva)
+        self.vcpus = [self.new_vcpu() for _ in range(self.n_vcpus)]
+
+    def new(self, n_words: int) -> int:
+        """Zeroed words of our own, on a cache line."""
+        at = self._next
+        self._next += -(-n_words // 8) * 8
+        return at
+
+    def new_vcpu(self) -> int:
+        """A vCPU with a TLB."""
+        vcpu = self.new(Vcpu.size)
+        self("kvm_vcpu_init", self.kvm, vcpu, self.new(TlbEntry.size << 4))
+        return vcpu
+
+    def __call__(self, name: str, *args: int, cpu: int = 0) -> int | tuple[int, ...] | None:
+        return self.image.call(name, self.memory, cpu, *args)
+
+    def word(self, address: int, struct: type = Kvm, name: str = "") -> int:
+        """A word of memory, or a field of the struct at ``address``."""
+        return int(self.words[address + (struct.offset(name) if name else 0)])
+
+    def arch(self, name: str) -> int:
+        """Address of a field of ``kvm.arch``."""
+        arch_type = Kvm.field("arch")[0].struct
+        return self.kvm + Kvm.offset("arch") + arch_type.offset(name)
+
+    def slot(self, i: int = 0) -> int:
+        """Address of memslot ``i``."""
+        return self.kvm + Kvm.offset("slots") + i * MemorySlot.size
+
+    def create(self, gfn: int, pfn: int, level: int = 0, bits: int = R) -> int:
+        """Map ``gfn`` as a fault would."""
+        pte = _PAGE_PRESENT | _PAGE_PTE | pfn << 12 | 0x5 | bits
+        seq = self.word(self.kvm, Kvm, "mmu_invalidate_seq")
+        return self("kvmppc_create_pte", self.kvm, gfn, pte, level, seq, self.hva + gfn,
+                    self.waits)  # type: ignore[return-value]  # fmt: skip
+
+    def young(self, start: int, end: int, clear: int, bitmap: int = 0) -> int:
+        """Ask the notifier about guest pages ``[start, end)`` of the one slot."""
+        return self("mmu_notifier_test_clear_young", self.mm, self.hva + start,
+                    self.hva + end, clear, bitmap)  # type: ignore[return-value]  # fmt: skip
+
+    def leaves(self) -> dict[tuple[int, int], int]:
+        """``(level, first gfn)`` to address, by a walk of our own over the memory."""
+        root = self.word(self.arch("pgtable"))
+        found: dict[tuple[int, int], int] = {}
+        if root:
+            self._collect(root, 3, 0, found)
+        return found
+
+    def _collect(
+        self, table: int, level: int, gfn: int, found: dict[tuple[int, int], int]
+    ) -> None:
+        pages = 4**level
+        for i in range(2 if level == 3 else 4):
+            entry = int(self.words[table + i])
+            if entry & _PAGE_PRESENT and entry & _PAGE_PTE:
+                found[level, gfn + i * pages] = table + i
+            elif entry & _PAGE_PRESENT:
+                below = (entry & ((1 << 62) - 1)) >> 8
+                self._collect(below, level - 1, gfn + i * pages, found)
+
+    def state(self) -> dict[tuple[int, int], int]:
+        """``(level, first gfn)`` to entry."""
+        return {at: int(self.words[address]) for at, address in self.leaves().items()}
+
+    def snapshot(self) -> np.ndarray:
+        """All words but those that locks, RCU and SRCU keep for themselves."""
+        words = self.words.copy()
+        words[: boot.BOOT_WORDS] = 0
+        words[self.subscriptions : self.subscriptions + MmuNotifierSubscriptions.size] = 0
+        return words
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One mapping to make: ``index`` counts leaves of its level."""
+
+    level: int
+    index: int
+    bits: int
+
+    @property
+    def gfn(self) -> int:
+        return self.index * LEVEL_PAGES[self.level]
+
+
+class Tree:
+    """What the tree should hold after a list of creations: a dictionary of leaves."""
+
+    def __init__(self, leaves: Iterable[Leaf] = ()) -> None:
+        self.entries: dict[tuple[int, int], int] = {}
+        for leaf in leaves:
+            self.create(leaf)
+
+    def create(self, leaf: Leaf) -> None:
+        key = (leaf.level, leaf.gfn)
+        pages = range(leaf.gfn, leaf.gfn + LEVEL_PAGES[leaf.level])
+        for other in [k for k in self.entries if k != key]:
+            first = other[1]
+            if first < pages.stop and pages.start < first + LEVEL_PAGES[other[0]]:
+                del self.entries[other]
+        self.entries[key] = self.entries.get(key, 0) | leaf.bits
+
+    def young(self, start: int, end: int) -> dict[tuple[int, int], range]:
+        """Young leaves to the pages of theirs in ``[start, end)``, if there are any."""
+        found = {}
+        for (level, gfn), bits in self.entries.items():
+            pages = range(max(gfn, start), min(gfn + LEVEL_PAGES[level], end))
+            if bits & R and len(pages):
+                found[level, gfn] = pages
+        return found
+
+
+def filled(machine: Machine, leaves: Iterable[Leaf]) -> Machine:
+    """Create ``leaves`` in order; the frame follows from the page, as a VMM's would."""
+    for leaf in leaves:
+        assert machine.create(leaf.gfn, 64 + leaf.gfn, leaf.level, leaf.bits) == 0
+    return machine
