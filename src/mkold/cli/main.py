@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -21,6 +22,7 @@ from mkold import __version__
 from mkold.base.errors import Exit, MkoldError
 
 SIGPIPE_EXIT = 141
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 VERBS = {
     "run": "age a guest that replays a trace; compare the aging paths side by side",
@@ -61,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
-    except SystemExit as stop:  # argparse: --help, --version, usage
-        return stop.code if isinstance(stop.code, int) else int(Exit.USAGE)
     except MkoldError as error:
         _say(f"mkold: {error}")
         return int(error.exit_code)
@@ -70,8 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("mkold: interrupted")
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
-        return _reader_left()
+        _give_up_stdout()
+        return SIGPIPE_EXIT
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _give_up_stdout()
+            _say(f"mkold: can't write the result: {error.strerror}")
+            return int(Exit.BAD_INPUT)
         return _internal(error)
     return code
 
@@ -79,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     name = next((word for word in arguments if not word.startswith("-")), None)
     parser, verb = _parser(name if name in VERBS else None)
-    args = parser.parse_args(arguments)
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as stop:  # --help, --version, usage
+        return stop.code if isinstance(stop.code, int) else int(Exit.USAGE)
     if verb is None:
         parser.print_help()
         return int(Exit.USAGE)
@@ -113,11 +121,10 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _reader_left() -> int:
-    """Standard output was closed early (``| head``): no message, no second error at exit."""
+def _give_up_stdout() -> None:
+    """Standard output can't be written any more: no second error when Python exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return SIGPIPE_EXIT
 
 
 def _internal(error: Exception) -> int:

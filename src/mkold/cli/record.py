@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite
@@ -100,12 +100,15 @@ def _fill(
         return record(args.command, folder, limits, progress)
     if args.source == "-":
         return convert(sys.stdin.buffer, "<stdin>", folder, limits, progress)
-    try:
-        file = Path(args.source).open("rb")
-    except OSError as error:
-        raise InputError(f"can't read {args.source}: {error.strerror}") from error
-    with file:
+    with _open(args.source) as file:
         return convert(file, args.source, folder, limits, progress)
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"can't read {name}: {error.strerror}") from error
 
 
 def _summary(header: Header, path: Path) -> str:

@@ -23,7 +23,7 @@ from mkold.trace.schema import U8, U32, Header, Trace
 METADATA_KEY = "mkold.trace"
 LEVEL = 19  # written once, read often
 ROW_GROUP = 1 << 20
-MAX_ROWS = 1 << 30
+MAX_ROWS = 1 << 28
 _TYPES = {"page": pl.UInt32(), "write": pl.Boolean(), "run": pl.UInt32()}
 
 
@@ -36,9 +36,15 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
     """
     path = Path(path)
     header = read_header(path)
-    if header.n_rows > MAX_ROWS:
-        raise InputError(f"{path}: {header.n_rows} rows are more than {MAX_ROWS}")
+    n_rows = _guard(path, lambda: pl.scan_parquet(path).select(pl.len()).collect().item())
+    if n_rows != header.n_rows or n_rows > MAX_ROWS:
+        raise InputError(
+            f"{path}: the header says {header.n_rows} rows, the file has {n_rows}; "
+            f"at most {MAX_ROWS} are read"
+        )
     frame = _guard(path, lambda: pl.read_parquet(path, columns=list(_TYPES)))
+    if any(frame[name].null_count() for name in frame.columns):
+        raise InputError(f"{path}: the columns have gaps")
     trace = Trace(
         frame["page"].to_numpy(),
         frame["write"].cast(pl.UInt8).to_numpy(),

@@ -32,18 +32,28 @@ def test_refuses_then_forces(tmp_path: Path) -> None:
 def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_file(path, "old")
-    with pytest.raises(ZeroDivisionError), staged(path, force=True) as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
+
+    def fail_halfway() -> None:
+        with staged(path, force=True) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    with pytest.raises(InputError, match="exists"), staged(path) as temporary:
-        temporary.write_text("mine")
-        path.write_text("theirs")
+
+    def write_beside() -> None:
+        with staged(path) as temporary:
+            temporary.write_text("mine")
+            path.write_text("theirs")
+
+    with pytest.raises(InputError, match="exists"):
+        write_beside()
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
 

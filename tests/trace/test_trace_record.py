@@ -1,0 +1,132 @@
+"""Recording real programs; most of it needs valgrind."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mkold.base.errors import InputError, UsageError
+from mkold.trace.fold import Folder
+from mkold.trace.record import Limits, convert, record
+
+needs_valgrind = pytest.mark.skipif(
+    shutil.which("valgrind") is None, reason="valgrind is not installed"
+)
+
+
+def quiet(n_accesses: int, n_rows: int) -> None:
+    """No progress."""
+
+
+@needs_valgrind
+def test_records_a_program_apart_from_its_output(capfd: pytest.CaptureFixture[str]) -> None:
+    with Folder() as folder:
+        origin = record(["sh", "-c", "echo out; echo err >&2; exit 3"], folder, Limits(), quiet)
+        header = folder.trace(origin).check().header
+    assert capfd.readouterr() == ("out\n", "err\n")
+    assert header.command == "sh -c 'echo out; echo err >&2; exit 3'"
+    assert header.exit_status == 3
+    assert header.stopped == "end"
+    assert header.source.startswith("valgrind-")
+    assert header.n_accesses > 10_000
+    assert 20 < header.n_pages < 1000
+
+
+@needs_valgrind
+def test_the_bound_ends_the_program() -> None:
+    with Folder(max_accesses=5000) as folder:
+        origin = record(
+            ["sh", "-c", "while :; do :; done"], folder, Limits(max_accesses=5000), quiet
+        )
+        trace = folder.trace(origin).check()
+    assert trace.n_accesses == 5000
+    assert trace.header.stopped == "max-accesses"
+    assert trace.header.exit_status is None
+
+
+@needs_valgrind
+def test_a_daemon_left_behind_does_not_hold_the_recording() -> None:
+    start = time.monotonic()
+    with Folder() as folder:
+        origin = record(["sh", "-c", "sleep 30 & exit 0"], folder, Limits(), quiet)
+    assert origin.stopped == "end"
+    assert time.monotonic() - start < 20
+
+
+@needs_valgrind
+@pytest.mark.parametrize("option", [[], ["--instructions"]])
+def test_a_repeated_recording_is_the_same(tmp_path: Path, option: list[str]) -> None:
+    """valgrind's layout is fixed, so a plain program gives the same trace again."""
+    totals = []
+    for _ in range(2):
+        with Folder() as folder:
+            record(["true"], folder, Limits(instructions=bool(option)), quiet)
+            totals.append(folder.n_accesses)
+    assert abs(totals[0] - totals[1]) < totals[0] / 50
+
+
+@needs_valgrind
+def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
+    out = tmp_path / "t.parquet"
+    code = "import sys; from mkold.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", code, "record", "-o", str(out), "--"),
+            *("sh", "-c", "echo on; while :; do :; done"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"stopped early: interrupted" in errors
+    assert b"Traceback" not in errors
+    from mkold.trace import read_header
+
+    assert read_header(out).stopped == "interrupted"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_missing_valgrind_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with Folder() as folder, pytest.raises(InputError, match="apt install valgrind"):
+        record(["true"], folder, Limits(), quiet)
+
+
+@needs_valgrind
+def test_no_such_program() -> None:
+    with Folder() as folder, pytest.raises(UsageError, match="no such program: nosuch"):
+        record(["nosuch"], folder, Limits(), quiet)
+
+
+def test_a_valgrind_that_fails_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "valgrind"
+    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo v1 && exit 0\nexit 7\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Folder() as folder, pytest.raises(InputError, match="status 7"):
+        record(["true"], folder, Limits(), quiet)
+
+
+def test_import_counts_and_stops_at_the_bound() -> None:
+    text = io.BytesIO(b"==1== x\nI  1000,3\n L 2000,8\n M 3000,8\n" * 100)
+    with Folder(max_accesses=7) as folder:
+        origin = convert(text, "x.txt", folder, Limits(max_accesses=7), quiet)
+        header = folder.trace(origin).check().header
+    assert (header.n_accesses, header.n_reads, header.n_writes) == (7, 5, 2)
+    assert (header.command, header.stopped) == ("x.txt", "max-accesses")
