@@ -48,8 +48,6 @@ from mkold.mm.mm_types import (
     PTE_SWAP,
     PTE_WRITE,
     Mm,
-    Node,
-    VmEvents,
 )
 from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
@@ -71,57 +69,14 @@ PTE_YOUNG_WRITE = PTE_YOUNG_READ | PTE_WRITE | PTE_DIRTY
 
 
 @kernel
-def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
-    """The frame behind host page ``page``, faulted in if need be.
-
-    Parameters
-    ----------
-    page : host page number
-    write : whether the access is a write
-
-    Returns
-    -------
-    pfn : frame number, or ``>= PFN_ERR``: PFN_ERR_FAULT outside the VMA, PFN_ERR_RETRY no
-        frame now (hold nothing, then ask again)
-    writable : whether a secondary mapping may let the guest write
-
-    Ordering
-    --------
-    Call with no lock held and outside guest mode: it may reclaim. The answer is only good
-    while no ``invalidate_range_start`` has come since; the caller checks its counter.
-
-    Source
-    ------
-    virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
-    """
-    if not vma_contains(mm, page):
-        return PFN_ERR_FAULT, 0
-    ptep = pte_alloc(mm, page)
-    while True:
-        pte = READ_ONCE(ptep.value)
-        if pte & PTE_PRESENT:
-            if (pte & PTE_WRITE) or not write:
-                return pte_pfn(pte), (pte & PTE_WRITE) != 0
-        if not handle_pte_fault(mm, page, ptep, pte, write):
-            return PFN_ERR_RETRY, 0
-
-
-@kernel
-def handle_pte_fault(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -> bool:
-    """Bring the entry one step forward; False if there is no frame to be had."""
-    node = mm.node
-    events = addr(node.events[smp_processor_id()])
-    events.pgfault += 1
-    if pte & PTE_PRESENT:
-        if pte_pfn(pte) == node.zero_pfn:
-            return do_cow_zero_page(mm, page, ptep)
-        return do_wp_reuse(mm, page, ptep, pte)
-    if pte & PTE_SWAP:
-        return do_swap_page(mm, page, ptep, pte, write)
-    if not write:
-        events.pgfault_zero += 1
-        return do_map_zero_page(mm, page, ptep)
-    return do_anonymous_page(mm, page, ptep)
+def do_map_zero_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """A read of a page that was never written."""
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    if not READ_ONCE(ptep.value):
+        set_pte(ptep, PTE_YOUNG_READ | (mm.node.zero_pfn << PTE_PFN_SHIFT))
+    spin_unlock(ptl.value)
+    return True
 
 
 @kernel
@@ -147,14 +102,27 @@ def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bit
 
 
 @kernel
-def do_map_zero_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
-    """A read of a page that was never written."""
-    ptl = pte_lockptr(mm, page)
-    spin_lock(ptl.value)
-    if not READ_ONCE(ptep.value):
-        set_pte(ptep, PTE_YOUNG_READ | (mm.node.zero_pfn << PTE_PFN_SHIFT))
-    spin_unlock(ptl.value)
-    return True
+def alloc_or_reclaim(mm: Ptr[Mm]) -> u64:
+    """A frame with unknown content; reclaims by itself if there is none. 0: no luck."""
+    node = mm.node
+    pfn = alloc_folio(node)
+    if pfn:
+        return pfn
+    events = addr(node.events[smp_processor_id()])
+    events.allocstall += 1
+    began = get_cycles()
+    shrink_node(node, mm, MIN_LRU_BATCH // 2)
+    events.direct_cycles += get_cycles() - began
+    return alloc_folio(node)
+
+
+@kernel
+def alloc_zeroed_or_reclaim(mm: Ptr[Mm]) -> u64:
+    """As ``alloc_or_reclaim``, zeroed."""
+    pfn = alloc_or_reclaim(mm)
+    if pfn:
+        clear_page(pfn << PAGE_SHIFT)
+    return pfn
 
 
 @kernel
@@ -218,38 +186,56 @@ def do_swap_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -
 
 
 @kernel
-def alloc_or_reclaim(mm: Ptr[Mm]) -> u64:
-    """A frame with unknown content; reclaims by itself if there is none. 0: no luck."""
+def handle_pte_fault(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -> bool:
+    """Bring the entry one step forward; False if there is no frame to be had."""
     node = mm.node
-    pfn = alloc_folio(node)
-    if pfn:
-        return pfn
     events = addr(node.events[smp_processor_id()])
-    events.allocstall += 1
-    began = get_cycles()
-    shrink_node(node, mm, MIN_LRU_BATCH // 2)
-    events.direct_cycles += get_cycles() - began
-    return alloc_folio(node)
+    events.pgfault += 1
+    if pte & PTE_PRESENT:
+        if pte_pfn(pte) == node.zero_pfn:
+            return do_cow_zero_page(mm, page, ptep)
+        return do_wp_reuse(mm, page, ptep, pte)
+    if pte & PTE_SWAP:
+        return do_swap_page(mm, page, ptep, pte, write)
+    if not write:
+        events.pgfault_zero += 1
+        return do_map_zero_page(mm, page, ptep)
+    return do_anonymous_page(mm, page, ptep)
 
 
 @kernel
-def alloc_zeroed_or_reclaim(mm: Ptr[Mm]) -> u64:
-    """As ``alloc_or_reclaim``, zeroed."""
-    pfn = alloc_or_reclaim(mm)
-    if pfn:
-        clear_page(pfn << PAGE_SHIFT)
-    return pfn
+def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
+    """The frame behind host page ``page``, faulted in if need be.
 
+    Parameters
+    ----------
+    page : host page number
+    write : whether the access is a write
 
-@kernel
-def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
-    """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
-    mmu_notifier_invalidate_range_start(mm, start, end)
-    for page in range(start, end):
-        ptep = pte_offset(mm, page)
-        if ptep != NULL:
-            zap_pte(mm, page, ptep)
-    mmu_notifier_invalidate_range_end(mm, start, end)
+    Returns
+    -------
+    pfn : frame number, or ``>= PFN_ERR``: PFN_ERR_FAULT outside the VMA, PFN_ERR_RETRY no
+        frame now (hold nothing, then ask again)
+    writable : whether a secondary mapping may let the guest write
+
+    Ordering
+    --------
+    Call with no lock held and outside guest mode: it may reclaim. The answer is only good
+    while no ``invalidate_range_start`` has come since; the caller checks its counter.
+
+    Source
+    ------
+    virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
+    """
+    if not vma_contains(mm, page):
+        return PFN_ERR_FAULT, 0
+    ptep = pte_alloc(mm, page)
+    while True:
+        pte = READ_ONCE(ptep.value)
+        if (pte & PTE_PRESENT) and ((pte & PTE_WRITE) or not write):
+            return pte_pfn(pte), (pte & PTE_WRITE) != 0
+        if not handle_pte_fault(mm, page, ptep, pte, write):
+            return PFN_ERR_RETRY, 0
 
 
 @kernel
@@ -269,3 +255,14 @@ def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
         if mine:
             free_folio(node, pte_pfn(pte))
     spin_unlock(ptl.value)
+
+
+@kernel
+def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
+    """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
+    mmu_notifier_invalidate_range_start(mm, start, end)
+    for page in range(start, end):
+        ptep = pte_offset(mm, page)
+        if ptep != NULL:
+            zap_pte(mm, page, ptep)
+    mmu_notifier_invalidate_range_end(mm, start, end)

@@ -44,7 +44,6 @@ from mkold.mm.mm_types import (
     PTE_TABLE_SHIFT,
     Folio,
     Mm,
-    Node,
 )
 from mkold.mm.mmu_notifier import (
     MMU_NOTIFIER_RANGE_LOCKLESS,
@@ -52,44 +51,6 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_test_clear_young,
 )
 from mkold.mm.pgtable import pte_lockptr, pte_offset, ptep_test_and_clear_young
-
-
-@kernel
-def folio_referenced(mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
-    """Whether an isolated folio was used since its bits were last cleared."""
-    if READ_ONCE(folio.flags) & FOLIO_REFERENCED:
-        return True
-    page = READ_ONCE(folio.index)
-    if page == NO_INDEX:
-        return False
-    ptl = pte_lockptr(mm, page)
-    contended = not spin_trylock(ptl.value)
-    if contended:
-        spin_lock(ptl.value)
-    young: u64 = 0
-    if READ_ONCE(folio.index) == page:
-        young = folio_referenced_one(mm, page, contended)
-    spin_unlock(ptl.value)
-    return young != 0
-
-
-@kernel
-def folio_referenced_one(mm: Ptr[Mm], page: u64, contended: u64) -> bool:
-    """Test and clear one mapped page; look around it if that pays."""
-    host = ptep_test_and_clear_young(pte_offset(mm, page))
-    cheap: u64 = 1
-    guest: u64 = 0
-    if mm.node.lrugen.mode == AGING_LOCKED:
-        guest = mmu_notifier_clear_young(mm, page, page + 1)
-    else:
-        guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
-        cheap = host or (guest & MMU_NOTIFIER_RANGE_LOCKLESS) != 0
-    if not host and not guest:
-        return False
-    mark_reported(mm, page)
-    if cheap and not contended:
-        lru_gen_look_around(mm, page)
-    return True
 
 
 @kernel
@@ -121,3 +82,41 @@ def lru_gen_look_around(mm: Ptr[Mm], page: u64) -> None:
     if suitable_to_scan(present, young + 1):
         table = READ_ONCE(mm.pmd[(page - mm.vma_start) >> PTE_TABLE_SHIFT])
         update_bloom_filter(addr(node.lrugen), max_seq, table)
+
+
+@kernel
+def folio_referenced_one(mm: Ptr[Mm], page: u64, contended: u64) -> bool:
+    """Test and clear one mapped page; look around it if that pays."""
+    host = ptep_test_and_clear_young(pte_offset(mm, page))
+    cheap: u64 = 1
+    guest: u64 = 0
+    if mm.node.lrugen.mode == AGING_LOCKED:
+        guest = mmu_notifier_clear_young(mm, page, page + 1)
+    else:
+        guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
+        cheap = host or (guest & MMU_NOTIFIER_RANGE_LOCKLESS) != 0
+    if not host and not guest:
+        return False
+    mark_reported(mm, page)
+    if cheap and not contended:
+        lru_gen_look_around(mm, page)
+    return True
+
+
+@kernel
+def folio_referenced(mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
+    """Whether an isolated folio was used since its bits were last cleared."""
+    if READ_ONCE(folio.flags) & FOLIO_REFERENCED:
+        return True
+    page = READ_ONCE(folio.index)
+    if page == NO_INDEX:
+        return False
+    ptl = pte_lockptr(mm, page)
+    contended = not spin_trylock(ptl.value)
+    if contended:
+        spin_lock(ptl.value)
+    young: u64 = 0
+    if READ_ONCE(folio.index) == page:
+        young = folio_referenced_one(mm, page, contended)
+    spin_unlock(ptl.value)
+    return young != 0

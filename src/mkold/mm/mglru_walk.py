@@ -36,45 +36,8 @@ from mkold.mm.mm_types import (
     PTE_TABLE_SHIFT,
     AgingStats,
     Mm,
-    Node,
 )
 from mkold.mm.pgtable import pte_lockptr
-
-
-@kernel
-def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64) -> bool:
-    """Age generation ``max_seq``; False if it is no longer the youngest, or a walk is on."""
-    node = mm.node
-    if READ_ONCE(node.lrugen.max_seq) != max_seq:
-        return False
-    if not spin_trylock(node.lrugen.aging_lock):
-        return False
-    if node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
-        walk_mm(mm, max_seq)
-    aged = inc_max_seq(addr(node.lrugen), max_seq)
-    spin_unlock(node.lrugen.aging_lock)
-    return aged
-
-
-@kernel
-def walk_mm(mm: Ptr[Mm], max_seq: u64) -> None:
-    """Walk every table that is worth it; caller holds ``aging_lock``."""
-    node = mm.node
-    stats = addr(node.lrugen.aging)
-    began = get_cycles()
-    if node.lrugen.use_bloom:
-        reset_bloom_filter(addr(node.lrugen), max_seq + 1)
-    for i in range(mm.n_tables):
-        table = READ_ONCE(mm.pmd[i])
-        if table and not READ_ONCE(node.stop):
-            if test_bloom_filter(addr(node.lrugen), max_seq, table):
-                if walk_pte_table(mm, stats, i, max_seq):
-                    update_bloom_filter(addr(node.lrugen), max_seq + 1, table)
-            else:
-                stats.tables_filtered += 1
-    stats.moved += reset_batch_size(node)
-    stats.passes += 1
-    stats.cycles += get_cycles() - began
 
 
 @kernel
@@ -99,3 +62,39 @@ def walk_pte_table(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64
     stats.entries += present
     stats.young += young
     return suitable_to_scan(present, young)
+
+
+@kernel
+def walk_mm(mm: Ptr[Mm], max_seq: u64) -> None:
+    """Walk every table that is worth it; caller holds ``aging_lock``."""
+    node = mm.node
+    stats = addr(node.lrugen.aging)
+    began = get_cycles()
+    if node.lrugen.use_bloom:
+        reset_bloom_filter(addr(node.lrugen), max_seq + 1)
+    for i in range(mm.n_tables):
+        table = READ_ONCE(mm.pmd[i])
+        if table and not READ_ONCE(node.stop):
+            if test_bloom_filter(addr(node.lrugen), max_seq, table):
+                if walk_pte_table(mm, stats, i, max_seq):
+                    update_bloom_filter(addr(node.lrugen), max_seq + 1, table)
+            else:
+                stats.tables_filtered += 1
+    stats.moved += reset_batch_size(node)
+    stats.passes += 1
+    stats.cycles += get_cycles() - began
+
+
+@kernel
+def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64) -> bool:
+    """Age generation ``max_seq``; False if it is no longer the youngest, or a walk is on."""
+    node = mm.node
+    if READ_ONCE(node.lrugen.max_seq) != max_seq:
+        return False
+    if not spin_trylock(node.lrugen.aging_lock):
+        return False
+    if node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
+        walk_mm(mm, max_seq)
+    aged = inc_max_seq(addr(node.lrugen), max_seq)
+    spin_unlock(node.lrugen.aging_lock)
+    return aged

@@ -44,6 +44,32 @@ from mkold.mm.rmap import pfn_folio
 
 
 @kernel
+def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], lockless: u64, bit: u64) -> bool:
+    """Whether the page was accessed by host or guest; clears what is not batched."""
+    young = ptep_test_and_clear_young(ptep)
+    if lockless:
+        return young or bit != 0
+    guest = mmu_notifier_clear_young(mm, page, page + 1)
+    return young or guest != 0
+
+
+@kernel
+def promote(node: Ptr[Node], scratch: Ptr[Scratch], pfn: u64, gen: u64) -> None:
+    """Move a folio to ``gen`` by number, noting the change of counts in ``scratch``."""
+    old_gen = folio_update_gen(pfn_folio(node, pfn), gen)
+    if old_gen != NO_GEN and old_gen != gen:
+        scratch.nr_pages[old_gen] -= 1
+        scratch.nr_pages[gen] += 1
+
+
+@kernel
+def mark_reported(mm: Ptr[Mm], page: u64) -> None:
+    """Statistics: the host learned that this page is young."""
+    if mm.reported != NULL:
+        WRITE_ONCE(mm.reported[page - mm.vma_start], 1)
+
+
+@kernel
 def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u64, u64]:
     """Test and clear host pages ``[start, end)``, promoting the young ones to ``gen``.
 
@@ -82,32 +108,6 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
         WRITE_ONCE(scratch.bitmap, wanted)
         mmu_notifier_test_clear_young(mm, start, end, 1, addr(scratch.bitmap))
     return present, young
-
-
-@kernel
-def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], lockless: u64, bit: u64) -> bool:
-    """Whether the page was accessed by host or guest; clears what is not batched."""
-    young = ptep_test_and_clear_young(ptep)
-    if lockless:
-        return young or bit != 0
-    guest = mmu_notifier_clear_young(mm, page, page + 1)
-    return young or guest != 0
-
-
-@kernel
-def promote(node: Ptr[Node], scratch: Ptr[Scratch], pfn: u64, gen: u64) -> None:
-    """Move a folio to ``gen`` by number, noting the change of counts in ``scratch``."""
-    old_gen = folio_update_gen(pfn_folio(node, pfn), gen)
-    if old_gen != NO_GEN and old_gen != gen:
-        scratch.nr_pages[old_gen] -= 1
-        scratch.nr_pages[gen] += 1
-
-
-@kernel
-def mark_reported(mm: Ptr[Mm], page: u64) -> None:
-    """Statistics: the host learned that this page is young."""
-    if mm.reported != NULL:
-        WRITE_ONCE(mm.reported[page - mm.vma_start], 1)
 
 
 @kernel

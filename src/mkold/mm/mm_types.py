@@ -25,9 +25,8 @@ folios, one node.
 from __future__ import annotations
 
 from mkold.lang import Array, Ptr, Struct, parameter, u64
+from mkold.mm.page_alloc import PAGE_SHIFT as PAGE_SHIFT  # log2 of the words in a page
 
-# log2 of the words in a page: 9 is 4 KiB, 13 is 64 KiB.
-PAGE_SHIFT = parameter("PAGE_SHIFT", 9)
 # log2 of the entries in one host page table (a table is one page on 4 KiB hosts).
 PTE_TABLE_SHIFT = parameter("PTE_TABLE_SHIFT", 9)
 

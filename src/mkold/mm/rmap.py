@@ -16,7 +16,6 @@ from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,
     Ptr,
-    addr,
     kernel,
     spin_lock,
     spin_unlock,
@@ -40,7 +39,7 @@ def pfn_folio(node: Ptr[Node], pfn: u64) -> Ptr[Folio]:
 @kernel
 def folio_pfn(node: Ptr[Node], folio: Ptr[Folio]) -> u64:
     """The frame number of ``folio``."""
-    return (folio - node.folios) // Folio.size + node.start_pfn
+    return (folio - node.folios) + node.start_pfn
 
 
 @kernel

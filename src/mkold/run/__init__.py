@@ -1,0 +1,25 @@
+"""The machine: vCPU threads that replay a trace while the host ages and reclaims memory.
+
+``spec``     what machine, which paths, how long
+``guest``    kernel Python: one vCPU's program and its check values
+``kswapd``   kernel Python: the host's aging and eviction thread
+``layout``   where everything lies in the machine's memory
+``machine``  build, boot, run threads, read counters
+``measure``  alternate the paths in rounds; medians
+``results``  typed results and their JSON
+
+The one call::
+
+    from mkold.run import MachineSpec, run
+    from mkold.trace import find_trace, read_trace
+
+    result = run(read_trace(find_trace("lookup")), MachineSpec(memory_share=0.6))
+    for path in result.paths:
+        print(path.path, path.guest_accesses_per_s, path.refaults)
+"""
+
+from mkold.run.measure import run
+from mkold.run.results import PathResult, RunResult
+from mkold.run.spec import PATHS, MachineSpec, RunSpec
+
+__all__ = ["PATHS", "MachineSpec", "PathResult", "RunResult", "RunSpec", "run"]

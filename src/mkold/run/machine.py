@@ -1,0 +1,280 @@
+"""A machine: its memory laid out and booted, its threads, its counters.
+
+Threads: one for each vCPU inside one native call (``replay``), and one for the host
+(``kswapd_work``), which sleeps between calls. CPU numbers: vCPUs from 0, then the host's
+thread, then whoever boots and looks on.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkold.base.errors import MkoldError
+from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.lang.boot import BOOT_WORDS
+from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
+from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
+from mkold.native import Image, Memory, StoppedError
+from mkold.run.guest import Guest
+from mkold.run.image import TLB_BITS
+from mkold.run.kswapd import Kswapd
+from mkold.run.layout import Layout, Place
+from mkold.run.spec import MIN_FRAMES, MODES, MachineSpec
+
+Words = NDArray[np.uint64]
+PTRS_PER_PTE = 512
+FOREVER = 1 << 62
+KSWAPD_SLEEP_S = 0.0005
+JOIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The machine's counts at one moment; all only grow."""
+
+    cycles: int
+    accesses: int
+    passes: int
+    entries: int
+    walk_cycles: int
+    lock_wait_cycles: int
+    swap_wait_cycles: int
+    faults: int
+    swapins: int
+    refaults: int
+    evicted: int
+    young_reported: int
+    young_true: int
+    young_agreed: int
+    mismatches: int
+
+
+class Machine:
+    """One machine, built and booted; ``start`` runs it.
+
+    Parameters
+    ----------
+    image : the machine's native code (``mkold.run.image``)
+    rows : the packed trace (``mkold.run.program``)
+    n_pages : guest pages
+    spec : the machine
+    path : aging path
+    cycles_per_s : ticks of the cycle counter in a second
+    seed : where in the trace the vCPUs start
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        rows: Words,
+        n_pages: int,
+        spec: MachineSpec,
+        path: str,
+        cycles_per_s: float,
+        seed: int = 1,
+    ) -> None:
+        self.image, self.spec, self.path = image, spec, path
+        self.n_pages, self.cycles_per_s = n_pages, cycles_per_s
+        self.frames = frames_for(n_pages, spec.memory_share)
+        self._rows = rows
+        self._lay_out()
+        self._boot(seed)
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+        self._stopping = threading.Event()
+
+    def _lay_out(self) -> None:
+        n_vcpus, n_pages = self.spec.vcpus, self.n_pages
+        self.page_shift = 9 if self.spec.page_size == "4k" else 13
+        n_tables = -(-n_pages // PTRS_PER_PTE)
+        layout = Layout(BOOT_WORDS)
+        at = {kind: layout.struct(kind) for kind in (Node, Mm, Kvm, Kswapd)}
+        at[MmuNotifierSubscriptions] = layout.struct(MmuNotifierSubscriptions)
+        guests = [layout.struct(Guest) for _ in range(n_vcpus)]
+        vcpus = [layout.struct(Vcpu) for _ in range(n_vcpus)]
+        self._tlbs = [layout.area(TlbEntry.size << TLB_BITS) for _ in range(n_vcpus)]
+        self._pmd, self._ptl = layout.area(n_tables), layout.area(n_tables * CACHE_LINE)
+        page_words = 1 << self.page_shift
+        self._tables = layout.area(n_tables * PTRS_PER_PTE, page_words)
+        self._reported = layout.area(n_pages)
+        self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
+        self._written = [layout.area(n_pages) for _ in range(n_vcpus)]
+        self._row_area = layout.area(len(self._rows))
+        self._n_frames = self.frames + 1  # and the zero page
+        self._links = layout.area(self._n_frames)
+        self._slabs = layout.area(slab_words(n_pages))
+        self._slabs_end = layout.end
+        self._folios = layout.area(self._n_frames * Folio.size)
+        self._swap = layout.area(n_pages * page_words, page_words)
+        self._first_frame = layout.area(self._n_frames * page_words, page_words)
+        self.memory = Memory(layout.end)
+        words = self.memory.words
+        words[self._row_area : self._row_area + len(self._rows)] = self._rows
+        self.node, self.mm = Place(words, at[Node], Node), Place(words, at[Mm], Mm)
+        self.kvm, self.kswapd = Place(words, at[Kvm], Kvm), Place(words, at[Kswapd], Kswapd)
+        self._subscriptions = at[MmuNotifierSubscriptions]
+        self.guests = [Place(words, where, Guest) for where in guests]
+        self.vcpus = [Place(words, where, Vcpu) for where in vcpus]
+        self._n_tables = n_tables
+
+    def call(self, name: str, *args: int) -> int | tuple[int, ...] | None:
+        """Run a function of the image on this machine, on the boot CPU."""
+        return self.image.call(name, self.memory, self.spec.vcpus + 1, *args)
+
+    def _boot(self, seed: int) -> None:
+        node, mm, kvm = self.node, self.mm, self.kvm
+        start_pfn = self._first_frame >> self.page_shift
+        self.call("memblock_init", self._slabs, self._slabs_end)
+        self.call("page_alloc_init", start_pfn, self._n_frames, self._links)
+        self.call("node_init", node.at, self._folios, start_pfn, self._n_frames, self.frames)
+        node["swap_cycles"] = int(self.spec.swap_latency_us * 1e-6 * self.cycles_per_s)
+        low = max(MIN_FRAMES // 4, self.frames // 64)
+        if self.frames <= self.n_pages:
+            node["watermark_low"], node["watermark_high"] = low, 2 * low
+        self.call("lru_init", node.at, MODES[self.path], int(self.spec.bloom))
+        self.call("mm_init", mm.at, node.at, 0, self.n_pages)
+        mm["pmd"], mm["ptl"], mm["n_tables"] = self._pmd, self._ptl, self._n_tables
+        mm["next_table"], mm["swap_area"] = self._tables, self._swap
+        mm["reported"] = self._reported
+        self.call("mmu_notifier_subscriptions_init", mm.at, self._subscriptions)
+        if self.call("kvm_init", kvm.at, mm.at):
+            raise MkoldError("the machine has no memory for its first page table")
+        self.call("kvm_add_memslot", kvm.at, 0, self.n_pages, 0)
+        self._boot_guests(random.Random(seed))
+        self._boot_kswapd()
+
+    def _boot_guests(self, chance: random.Random) -> None:
+        n_rows = len(self._rows)
+        first = chance.randrange(n_rows)
+        for i, (guest, vcpu) in enumerate(zip(self.guests, self.vcpus, strict=True)):
+            self.call("kvm_vcpu_init", self.kvm.at, vcpu.at, self._tlbs[i])
+            guest["kvm"], guest["vcpu"] = self.kvm.at, vcpu.at
+            guest["rows"], guest["n_rows"] = self._row_area, n_rows
+            guest["written"], guest["touched"] = self._written[i], self._touched[i]
+            guest["slot"] = i
+            guest["at"] = (first + i * n_rows // self.spec.vcpus) % n_rows
+
+    def _boot_kswapd(self) -> None:
+        kswapd = self.kswapd
+        kswapd["kvm"], kswapd["mm"] = self.kvm.at, self.mm.at
+        kswapd["interval_cycles"] = int(self.spec.interval_s * self.cycles_per_s)
+        kswapd["n_guests"] = self.spec.vcpus
+        for i, where in enumerate(self._touched):
+            kswapd.array("touched")[i] = where
+
+    def start(self) -> None:
+        """Start all threads."""
+        host = self.spec.vcpus
+        for i, guest in enumerate(self.guests):
+            self._thread(lambda i=i, at=guest.at: self._replay(i, at))
+        self._thread(lambda: self._host(host))
+
+    def _thread(self, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except StoppedError:
+                pass
+            except BaseException as error:
+                self._errors.append(error)
+                self._stopping.set()
+                self._ask_to_stop()
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _replay(self, cpu: int, guest: int) -> None:
+        self.image.call("replay", self.memory, cpu, guest, FOREVER)
+
+    def _host(self, cpu: int) -> None:
+        while not self._stopping.is_set():
+            self.image.call("kswapd_work", self.memory, cpu, self.kswapd.at)
+            self._stopping.wait(KSWAPD_SLEEP_S)
+
+    def _ask_to_stop(self) -> None:
+        self._stopping.set()
+        self.kvm["stop"] = 1
+        self.node["stop"] = 1
+
+    def stop(self) -> None:
+        """Stop and join all threads.
+
+        Raises
+        ------
+        KernelBugError : BUG_ON or a check failed in native code
+        MkoldError : the guest lacked memory, or a thread did not stop
+        """
+        self._ask_to_stop()
+        for thread in self._threads:
+            thread.join(JOIN_S)
+        stuck = [thread for thread in self._threads if thread.is_alive()]
+        if stuck:
+            self.memory.stop()
+            for thread in stuck:
+                thread.join(JOIN_S)
+        self._threads = []
+        if self._errors:
+            raise self._errors[0]
+        if stuck:
+            raise MkoldError(f"{len(stuck)} threads of the machine did not stop")
+        if any(guest["failed"] for guest in self.guests):
+            raise MkoldError("the host ran out of frames that it could reclaim")
+
+    @property
+    def running(self) -> bool:
+        """Whether no thread has failed."""
+        return not self._errors
+
+    def counters(self) -> Counters:
+        """Counts now; read while the threads run, so not all of one moment."""
+        node, kswapd = self.node, self.kswapd
+        events = node.array("events").reshape(N_CPUS, VmEvents.size).sum(axis=0)
+
+        def event(name: str) -> int:
+            return int(events[VmEvents.offset(name)])
+
+        cycles = self.call("read_cycles")
+        assert isinstance(cycles, int)
+        return Counters(
+            cycles=cycles,
+            accesses=sum(guest["accesses"] for guest in self.guests),
+            passes=kswapd["passes"],
+            entries=node["lrugen.aging.entries"],
+            walk_cycles=node["lrugen.aging.cycles"],
+            lock_wait_cycles=sum(vcpu["stat.lock_wait_cycles"] for vcpu in self.vcpus),
+            swap_wait_cycles=event("stall_cycles"),
+            faults=sum(vcpu["stat.faults"] for vcpu in self.vcpus),
+            swapins=event("pswpin"),
+            refaults=event("workingset_refault"),
+            evicted=event("pgsteal"),
+            young_reported=kswapd["young_reported"],
+            young_true=kswapd["young_true"],
+            young_agreed=kswapd["young_agreed"],
+            mismatches=sum(guest["mismatches"] for guest in self.guests),
+        )
+
+    def generations(self) -> tuple[int, ...]:
+        """Pages in each generation, youngest first."""
+        max_seq, min_seq = self.node["lrugen.max_seq"], self.node["lrugen.min_seq"]
+        pages = self.node.array("lrugen.nr_pages").astype(np.int64)
+        n = max(0, min(MAX_NR_GENS, max_seq - min_seq + 1))
+        return tuple(max(0, int(pages[(max_seq - age) % MAX_NR_GENS])) for age in range(n))
+
+
+def frames_for(n_pages: int, share: float) -> int:
+    """The host's frames; with a share of 1 or more, enough that none is ever evicted."""
+    if share >= 1:
+        return n_pages + MIN_FRAMES
+    return max(MIN_FRAMES, int(n_pages * share))
+
+
+def slab_words(n_pages: int) -> int:
+    """Room for the secondary tables; slabs grow by 16 objects, 16 roots being the largest."""
+    return 4 * n_pages + (1 << 19)

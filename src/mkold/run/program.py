@@ -1,0 +1,33 @@
+"""A trace as the machine replays it: one word a row, pages of the machine's size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkold.run.guest import ROW_PAGE_SHIFT, ROW_RUN_MASK
+from mkold.run.spec import PAGE_SIZES
+from mkold.trace import PAGE_SIZE, Trace
+
+
+def guest_pages(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
+    """The guest page of each row, and how many guest pages there are.
+
+    Guest pages are dense, in the order of the program's addresses. With pages larger than
+    the trace's, pages of the program that share a large page share a guest page.
+    """
+    pages = trace.page.astype(np.uint64)
+    shift = PAGE_SIZES[page_size] - (PAGE_SIZE.bit_length() - 1)
+    if shift == 0:
+        return pages, trace.n_pages
+    large = trace.vpn() >> np.uint64(shift)
+    used, dense = np.unique(large, return_inverse=True)
+    return dense.astype(np.uint64)[trace.page], len(used)
+
+
+def pack_rows(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
+    """The rows as words (see ``mkold.run.guest``), and the number of guest pages."""
+    pages, n_pages = guest_pages(trace, page_size)
+    run = np.minimum(trace.run, ROW_RUN_MASK).astype(np.uint64)
+    rows = (pages << np.uint64(ROW_PAGE_SHIFT)) | (run << np.uint64(1))
+    return rows | trace.write.astype(np.uint64), n_pages

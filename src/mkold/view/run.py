@@ -1,0 +1,153 @@
+"""The report of ``mkold run``: what was run, a column per path, generations over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mkold.run.results import GenerationSample, PathResult, RunResult
+from mkold.view.chart import Layer, draw_stacked, legend
+from mkold.view.table import percent, si, text_table
+
+CHART_HEIGHT = 6
+CHART_WIDTH = 60
+
+# Bottom to top; the oldest generation lies on the ground, what was evicted on top.
+_LAYERS = (
+    Layer("oldest", "░", ".", "34"),
+    Layer("older", "▒", "-", "36"),
+    Layer("younger", "▓", "+", "33"),
+    Layer("youngest generation", "█", "#", "31"),
+    Layer("evicted", "·", " ", "90"),
+)
+
+
+def run_text(result: RunResult, *, colour: bool = False, unicode: bool = True) -> str:
+    """The whole report as text."""
+    lines = [*_heading(result, unicode), "", *_table(result, colour), ""]
+    for path in result.paths:
+        lines += _generations(path, result, colour=colour, unicode=unicode)
+    lines += [legend(_LAYERS, colour=colour, unicode=unicode), *_notes(result)]
+    return "\n".join(lines)
+
+
+def _heading(result: RunResult, unicode: bool) -> list[str]:
+    trace, machine = result.trace, result.machine
+    held = "" if result.frames < result.pages else ", nothing is evicted"
+    plural = "" if machine.vcpus == 1 else "s"
+    micro = "µs" if unicode else "us"
+    lines = [
+        f"{trace.name}: {trace.command}"[:96],
+        f"{si(trace.accesses)} accesses to {trace.pages:,} pages of 4 KiB; "
+        f"{machine.vcpus} vCPU{plural}, {machine.page_size} pages, "
+        f"{result.frames:,} frames for {result.pages:,} pages{held}",
+        f"aging every {machine.interval_s * 1e3:g} ms, swap {machine.swap_latency_us:g} "
+        f"{micro}, clear by {machine.clear}, {_rounds(result)}",
+    ]
+    if machine.variant:
+        lines.append(f"variant: {machine.variant}")
+    return lines
+
+
+def _rounds(result: RunResult) -> str:
+    n = min(len(path.rounds) for path in result.paths) if result.paths else 0
+    return f"medians of {n} round{'' if n == 1 else 's'} of {result.spec.duration_s:.2g} s"
+
+
+_Row = tuple[str, Callable[[PathResult], float | None], Callable[[float], str]]
+
+
+def _rows() -> list[_Row]:
+    def whole(value: float) -> str:
+        return f"{value:,.0f}"
+
+    return [
+        ("guest accesses per second", lambda p: p.guest_accesses_per_s, si),
+        ("aging passes", lambda p: p.aging_passes, whole),
+        ("aging, ns per entry", lambda p: p.aging_ns_per_pte, lambda v: f"{v:.1f}"),
+        ("vCPU time waiting for mmu_lock", lambda p: p.lock_wait_share, percent),
+        ("vCPU time waiting for swap", lambda p: p.swap_wait_share, percent),
+        ("guest faults", lambda p: p.faults, whole),
+        ("pages evicted", lambda p: p.evicted, whole),
+        ("refaults", lambda p: p.refaults, whole),
+        ("pages truly touched, by pass", lambda p: p.young_true, whole),
+        ("  of them reported young", lambda p: p.young_agreed, whole),
+        ("pages reported young", lambda p: p.young_reported, whole),
+        ("wrong values read", lambda p: float(p.mismatches), whole),
+    ]
+
+
+def _table(result: RunResult, colour: bool) -> list[str]:
+    names = [path.path for path in result.paths]
+    ratio = _ratio_pair(names)
+    header = ["", *names, *([f"{ratio[1]} / {ratio[0]}"] if ratio else [])]
+    rows = []
+    for title, value, show in _rows():
+        cells = [_cell(value(path), show) for path in result.paths]
+        if ratio:
+            cells.append(_ratio(value(result.path(ratio[0])), value(result.path(ratio[1]))))
+        rows.append([title, *cells])
+    return text_table(header, rows, bold=colour)
+
+
+def _ratio_pair(names: Sequence[str]) -> tuple[str, str] | None:
+    """Base and compared path, where two were run."""
+    for base in ("locked", "none"):
+        if "lockless" in names and base in names:
+            return base, "lockless"
+    return ("none", "locked") if {"none", "locked"} <= set(names) else None
+
+
+def _cell(value: float | None, show: Callable[[float], str]) -> str:
+    return "-" if value is None else show(value)
+
+
+def _ratio(base: float | None, value: float | None) -> str:
+    if not base or value is None:
+        return "-"
+    return f"{value / base:.2f}"
+
+
+def _generations(
+    path: PathResult, result: RunResult, *, colour: bool, unicode: bool
+) -> list[str]:
+    samples = path.rounds[-1].generations if path.rounds else ()
+    if not samples:
+        return []
+    drawn = draw_stacked(
+        [_stack(sample) for sample in samples],
+        _LAYERS,
+        total=result.pages,
+        height=CHART_HEIGHT,
+        width=CHART_WIDTH,
+        colour=colour,
+        unicode=unicode,
+    )
+    label = f"{path.path}: pages by generation over {samples[-1].at_s:.2g} s"
+    bar = "│" if unicode else "|"
+    top = f"{result.pages:,}"
+    margins = [top, *[""] * (CHART_HEIGHT - 2), "0"]
+    lines = [label]
+    for margin, line in zip(margins, drawn, strict=True):
+        lines.append(f"{margin.rjust(len(top))} {bar}{line}".rstrip())
+    return [*lines, ""]
+
+
+def _stack(sample: GenerationSample) -> list[int]:
+    """Amounts from the ground up: oldest .. youngest, evicted; absent generations are 0.
+
+    With two generations these are the younger two of the four.
+    """
+    pages = list(sample.pages[:4]) + [0] * (4 - len(sample.pages))
+    return [*reversed(pages), sample.evicted]
+
+
+def _notes(result: RunResult) -> list[str]:
+    notes = []
+    wrong = sum(path.mismatches for path in result.paths)
+    if wrong:
+        notes.append(f"WRONG: {wrong:,} reads did not give what was written last.")
+    loud = [path for path in result.paths if path.spread > 1.5]
+    if loud:
+        names = ", ".join(f"{path.path} {path.spread:.1f}x" for path in loud)
+        notes.append(f"Rounds differ a lot (largest over smallest rate: {names}).")
+    return ["", *notes] if notes else []
