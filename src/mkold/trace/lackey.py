@@ -217,7 +217,8 @@ def _strangers(
     at = np.flatnonzero(other)
     first, second = data[starts[at]], data[np.minimum(starts[at] + 1, ends[at])]
     chatter = (first == second) & np.isin(first, np.frombuffer(b"=-*", np.uint8))
-    return at[~(chatter | (starts[at] == ends[at]))]
+    strangers: NDArray[np.intp] = at[~(chatter | (starts[at] == ends[at]))]
+    return strangers
 
 
 _SHOWN = 80
