@@ -23,8 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mm": {"base", "ir", "lang", "sync"},
     "kvm": {"base", "ir", "lang", "sync", "mm"},
     "run": {"base", "ir", "native", "trace", *SUBJECT},
-    "check": {"base", "ir", "native", "lkmm", *SUBJECT},
-    "view": {"base", "ir", "lkmm", "run", "check"},
+    "check": {"base", "ir", "native", "lkmm", "litmus", *SUBJECT},
+    "view": {"base", "ir", "lkmm", "litmus", "run", "check"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 FENCED = {
