@@ -14,6 +14,9 @@ from mkold.ir.nodes import Function
 # What a freed or never initialised word holds (include/linux/poison.h: POISON_FREE).
 POISON = 0x6B6B6B6B6B6B6B6B
 
+# In a final state: a value out of thin air, justified by nothing but itself. No word is it.
+UNKNOWN = 1 << 64
+
 
 @dataclass(frozen=True, slots=True)
 class Thread:

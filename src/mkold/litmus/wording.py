@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mkold.ir.nodes import evaluate_binary
-from mkold.ir.program import And, Compare, Formula, Not, Observed, Or, Program, Reg
+from mkold.ir.program import UNKNOWN, And, Compare, Formula, Not, Observed, Or, Program, Reg
 
 _KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
 _SIGNS = {"eq": "=", "slt": "<", "sle": "<="}
@@ -32,6 +32,8 @@ class Names:
         name = self._names.get(word)
         if name is not None:
             return name
+        if word == UNKNOWN:
+            return "S"
         return str(word - (1 << 64) if word >> 63 else word)
 
     def place(self, place: Observed) -> str:

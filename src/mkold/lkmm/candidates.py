@@ -11,8 +11,9 @@ are built in, location by location:
 Candidates are the product over locations. A choice (which coherence order, which sources
 for a thread's reads) is a digit of the candidate's number; the mask of "digit d is j"
 is a run of ones tiled over all numbers. Writes know their value only once reads do, so
-values come as ``{word: mask}``, by fixpoint; candidates whose values would justify
-themselves drop out.
+values come as ``{word: mask}``, by fixpoint. Values that only justify themselves ("out of
+thin air") are ``UNKNOWN`` where reads copy one another in a ring, as in herd, which leaves
+such a value unnamed; where anything is computed from them the candidate drops out.
 
 Sources: linux-kernel.cat (coherence, atomic), lock.cat (what a lock's read may find).
 """
@@ -24,6 +25,7 @@ from itertools import product
 
 from mkold.base.errors import LimitError
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
+from mkold.ir.program import UNKNOWN
 from mkold.lkmm.paths import Act, single_read
 from mkold.lkmm.symbolic import Value, evaluate
 from mkold.lkmm.bits import Numbering, compress_all
@@ -347,11 +349,33 @@ class Candidates:
                         if here & ~known:
                             words[word] = known | here
                             changed = True
-        for read, _ in waiting:
+        if waiting:
+            self._from_thin_air(dict(waiting))
+
+    def _from_thin_air(self, waiting: dict[int, list[tuple[Value, int]]]) -> None:
+        """Reads that copy one another in a ring find ``UNKNOWN``; other riddles drop out."""
+        unsettled: dict[int, int] = {}
+        for read in waiting:
             settled = 0
             for mask in self.reads[read].values():
                 settled |= mask
-            self.rows &= settled
+            unsettled[read] = self.rows & ~settled
+        unknown = dict(unsettled)
+        changed = any(unknown.values())
+        while changed:
+            changed = False
+            for read, computed in waiting.items():
+                copied = 0
+                for value, mask in computed:
+                    if value[0] == "r":
+                        copied |= mask & unknown.get(value[1], 0)
+                if unknown[read] & ~copied:
+                    unknown[read] &= copied
+                    changed = True
+        for read, mask in unknown.items():
+            if mask:
+                self.reads[read][UNKNOWN] = mask
+            self.rows &= ~(unsettled[read] & ~mask)
 
     def words(self, value: Value) -> Words:
         """The words that ``value`` is, each with the candidates in which it is."""
@@ -361,12 +385,17 @@ class Candidates:
         if tag == "r":
             return self.reads.get(value[1], {})
         if tag == "u":
-            parts = ((evaluate_unary(value[1], a), m) for a, m in self.words(value[2]).items())
+            parts = (
+                (evaluate_unary(value[1], a), m)
+                for a, m in self.words(value[2]).items()
+                if a != UNKNOWN
+            )
         elif tag == "b":
             left, right = self.words(value[2]), self.words(value[3])
             parts = (
                 (evaluate_binary(value[1], a, b), m & k)
                 for (a, m), (b, k) in product(left.items(), right.items())
+                if a != UNKNOWN and b != UNKNOWN
             )
         else:
             yes, no = self.where(value[1], None), self.where(value[1], 0)
@@ -388,7 +417,7 @@ class Candidates:
             return words.get(wanted, 0)
         mask = 0
         for word, m in words.items():
-            if word:
+            if word and word != UNKNOWN:
                 mask |= m
         return mask
 
