@@ -57,6 +57,6 @@ def test_an_unwritable_cache_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("MKOLD_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("MKOLD_CACHE_DIR", str(tmp_path / "file"))
     assert main(["doctor"]) == 0
-    assert "set MKOLD_CACHE to a writable folder" in capsys.readouterr().out
+    assert "set MKOLD_CACHE_DIR to a writable folder" in capsys.readouterr().out

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mkold import __version__
 from mkold.base.errors import Exit
-from mkold.base.places import cache_dir
 from mkold.cli.options import add_output_options, check_output, deliver
 
 HELP = "Say what this machine offers, what each part is for, and what is missing."
@@ -161,11 +160,15 @@ def _package(module: str, package: str, use: str) -> Finding:
 
 
 def _cache() -> Finding:
-    folder = cache_dir()
     use = "compiled code, so that a second run starts at once"
+    try:
+        from mkold.native.cache import directory
+    except Exception as error:  # llvmlite itself is reported above
+        return Finding("compile cache", "unknown", "missing", use, str(error)[:160])
+    folder = directory()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        cost = "every run compiles anew; set MKOLD_CACHE to a writable folder"
+        cost = "every run compiles anew; set MKOLD_CACHE_DIR to a writable folder"
         return Finding("compile cache", f"{folder} is not writable", "missing", use, cost)
     files = [entry for entry in folder.rglob("*") if entry.is_file()]
     size = sum(entry.stat().st_size for entry in files)
