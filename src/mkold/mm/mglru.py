@@ -68,12 +68,11 @@ def folio_lru_gen(folio: Ptr[Folio]) -> u64:
 
 
 @kernel
-def lru_gen_init(lrugen: Ptr[LruGen], mode: u64, use_bloom: u64) -> None:
+def lru_gen_init(lrugen: Ptr[LruGen], mode: u64) -> None:
     """Two empty generations (boot; nobody else looks yet)."""
     lrugen.max_seq = MIN_NR_GENS + 1
     lrugen.min_seq = 2
     lrugen.mode = mode
-    lrugen.use_bloom = use_bloom
     for i in range(MAX_NR_GENS):
         init_list_head(addr(lrugen.lists[i]))
         lrugen.timestamps[i] = get_cycles()

@@ -148,7 +148,7 @@ def shrink_node(node: Ptr[Node], mm: Ptr[Mm], nr_to_reclaim: u64) -> u64:
         freed += evict_folios(node, mm)
         max_seq = READ_ONCE(node.lrugen.max_seq)
         if freed < nr_to_reclaim and get_nr_gens(addr(node.lrugen)) <= MIN_NR_GENS:
-            if agings == MAX_NR_GENS or not try_to_inc_max_seq(mm, max_seq):
+            if agings == MAX_NR_GENS or not try_to_inc_max_seq(mm, max_seq, 0):
                 break
             agings += 1
     return freed

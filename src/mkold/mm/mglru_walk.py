@@ -5,9 +5,10 @@ Rules
 * One walk at a time. The walk for ``max_seq`` promotes young folios to ``max_seq``, then
   opens ``max_seq + 1``: so pages found young are in the second youngest generation after
   it, and only pages faulted in since are in the youngest.
-* A table that the Bloom filter does not name is left out; one whose lock is taken is
-  left out too, and kept for the next walk. Tables dense in young entries go into the
-  next walk's filter.
+* A walk that reclaim needs leaves out tables that the Bloom filter does not name; one
+  that the user asks for (by an interval) walks all, as debugfs does with ``force_scan``.
+  A table whose lock is taken is left out, and kept for the next walk. Tables dense in
+  young entries go into the next walk's filter.
 * Aging without any accessed bit (AGING_NONE) only opens a generation.
 
 Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, walk_pte_range).
@@ -65,17 +66,16 @@ def walk_pte_table(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64
 
 
 @kernel
-def walk_mm(mm: Ptr[Mm], max_seq: u64) -> None:
+def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
     """Walk every table that is worth it; caller holds ``aging_lock``."""
     node = mm.node
     stats = addr(node.lrugen.aging)
     began = get_cycles()
-    if node.lrugen.use_bloom:
-        reset_bloom_filter(addr(node.lrugen), max_seq + 1)
+    reset_bloom_filter(addr(node.lrugen), max_seq + 1)
     for i in range(mm.n_tables):
         table = READ_ONCE(mm.pmd[i])
         if table and not READ_ONCE(node.stop):
-            if test_bloom_filter(addr(node.lrugen), max_seq, table):
+            if force_scan or test_bloom_filter(addr(node.lrugen), max_seq, table):
                 if walk_pte_table(mm, stats, i, max_seq):
                     update_bloom_filter(addr(node.lrugen), max_seq + 1, table)
             else:
@@ -86,15 +86,18 @@ def walk_mm(mm: Ptr[Mm], max_seq: u64) -> None:
 
 
 @kernel
-def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64) -> bool:
-    """Age generation ``max_seq``; False if it is no longer the youngest, or a walk is on."""
+def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> bool:
+    """Age generation ``max_seq``; False if it is no longer the youngest, or a walk is on.
+
+    ``force_scan`` walks every table, whatever the Bloom filter says.
+    """
     node = mm.node
     if READ_ONCE(node.lrugen.max_seq) != max_seq:
         return False
     if not spin_trylock(node.lrugen.aging_lock):
         return False
     if node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
-        walk_mm(mm, max_seq)
+        walk_mm(mm, max_seq, force_scan)
     aged = inc_max_seq(addr(node.lrugen), max_seq)
     spin_unlock(node.lrugen.aging_lock)
     return aged

@@ -43,6 +43,6 @@ def mm_init(mm: Ptr[Mm], node: Ptr[Node], vma_start: u64, vma_pages: u64) -> Non
 
 
 @kernel
-def lru_init(node: Ptr[Node], mode: u64, use_bloom: u64) -> None:
+def lru_init(node: Ptr[Node], mode: u64) -> None:
     """Set up the generations for an aging path (AGING_NONE, _LOCKED, _LOCKLESS)."""
-    lru_gen_init(addr(node.lrugen), mode, use_bloom)
+    lru_gen_init(addr(node.lrugen), mode)

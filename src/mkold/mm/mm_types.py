@@ -121,9 +121,9 @@ class LruGen(Struct):
     max_seq: u64
     min_seq: u64
     mode: u64  # AGING_NONE, AGING_LOCKED or AGING_LOCKLESS
-    use_bloom: u64
+    pad1: u64
     filter_valid: Array[u64, 2]
-    pad1: Array[u64, 2]
+    pad2: Array[u64, 2]
     aging: AgingStats
     lists: Array[ListHead, MAX_NR_GENS]
     nr_pages: Array[u64, MAX_NR_GENS]

@@ -51,7 +51,7 @@ class Kswapd(Struct):
     young_agreed: u64  # touched and reported
     reclaimed: u64
     evict_cycles: u64
-    pad: u64
+    force_scan: u64
 
 
 @kernel
@@ -88,7 +88,7 @@ def account_pass(kswapd: Ptr[Kswapd]) -> None:
 def age_now(kswapd: Ptr[Kswapd]) -> bool:
     """One aging pass and its bookkeeping; False if a faulting vCPU was at it."""
     mm = kswapd.mm
-    if not try_to_inc_max_seq(mm, READ_ONCE(mm.node.lrugen.max_seq)):
+    if not try_to_inc_max_seq(mm, READ_ONCE(mm.node.lrugen.max_seq), kswapd.force_scan):
         return False
     WRITE_ONCE(kswapd.passes, kswapd.passes + 1)
     account_pass(kswapd)

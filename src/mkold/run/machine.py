@@ -7,16 +7,20 @@ thread, then whoever boots and looks on.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkold.base.errors import MkoldError
 from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.lang import Struct
 from mkold.lang.boot import BOOT_WORDS
 from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
@@ -39,6 +43,7 @@ class Counters:
     """The machine's counts at one moment; all only grow."""
 
     cycles: int
+    vcpu_cpu_s: float
     accesses: int
     passes: int
     entries: int
@@ -87,6 +92,7 @@ class Machine:
         self._boot(seed)
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
+        self._cpu_s = 0.0
         self._stopping = threading.Event()
 
     def _lay_out(self) -> None:
@@ -94,8 +100,8 @@ class Machine:
         self.page_shift = 9 if self.spec.page_size == "4k" else 13
         n_tables = -(-n_pages // PTRS_PER_PTE)
         layout = Layout(BOOT_WORDS)
-        at = {kind: layout.struct(kind) for kind in (Node, Mm, Kvm, Kswapd)}
-        at[MmuNotifierSubscriptions] = layout.struct(MmuNotifierSubscriptions)
+        kinds: tuple[type[Struct], ...] = (Node, Mm, Kvm, Kswapd, MmuNotifierSubscriptions)
+        at = {kind: layout.struct(kind) for kind in kinds}
         guests = [layout.struct(Guest) for _ in range(n_vcpus)]
         vcpus = [layout.struct(Vcpu) for _ in range(n_vcpus)]
         self._tlbs = [layout.area(TlbEntry.size << TLB_BITS) for _ in range(n_vcpus)]
@@ -137,7 +143,7 @@ class Machine:
         low = max(MIN_FRAMES // 4, self.frames // 64)
         if self.frames <= self.n_pages:
             node["watermark_low"], node["watermark_high"] = low, 2 * low
-        self.call("lru_init", node.at, MODES[self.path], int(self.spec.bloom))
+        self.call("lru_init", node.at, MODES[self.path])
         self.call("mm_init", mm.at, node.at, 0, self.n_pages)
         mm["pmd"], mm["ptl"], mm["n_tables"] = self._pmd, self._ptl, self._n_tables
         mm["next_table"], mm["swap_area"] = self._tables, self._swap
@@ -164,7 +170,7 @@ class Machine:
         kswapd = self.kswapd
         kswapd["kvm"], kswapd["mm"] = self.kvm.at, self.mm.at
         kswapd["interval_cycles"] = int(self.spec.interval_s * self.cycles_per_s)
-        kswapd["n_guests"] = self.spec.vcpus
+        kswapd["n_guests"], kswapd["force_scan"] = self.spec.vcpus, not self.spec.bloom
         for i, where in enumerate(self._touched):
             kswapd.array("touched")[i] = where
 
@@ -172,8 +178,8 @@ class Machine:
         """Start all threads."""
         host = self.spec.vcpus
         for i, guest in enumerate(self.guests):
-            self._thread(lambda i=i, at=guest.at: self._replay(i, at))
-        self._thread(lambda: self._host(host))
+            self._thread(partial(self._replay, i, guest.at))
+        self._thread(partial(self._host, host))
 
     def _thread(self, work: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -244,6 +250,7 @@ class Machine:
         assert isinstance(cycles, int)
         return Counters(
             cycles=cycles,
+            vcpu_cpu_s=self._vcpu_cpu_s(),
             accesses=sum(guest["accesses"] for guest in self.guests),
             passes=kswapd["passes"],
             entries=node["lrugen.aging.entries"],
@@ -259,6 +266,16 @@ class Machine:
             young_agreed=kswapd["young_agreed"],
             mismatches=sum(guest["mismatches"] for guest in self.guests),
         )
+
+    def _vcpu_cpu_s(self) -> float:
+        """CPU time of the vCPUs' threads; what it was last once one has ended."""
+        with contextlib.suppress(OSError):
+            self._cpu_s = sum(
+                time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+                for thread in self._threads[: self.spec.vcpus]
+                if thread.ident is not None and thread.is_alive()
+            )
+        return self._cpu_s
 
     def generations(self) -> tuple[int, ...]:
         """Pages in each generation, youngest first."""

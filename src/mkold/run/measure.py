@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mkold.base.errors import InputError
-from mkold.native import Image, Memory
+from mkold.native import Image, KernelBugError, Memory
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import machine_image
 from mkold.run.machine import Counters, Machine, Words, frames_for
@@ -96,6 +96,7 @@ class _Run:
         self.found: dict[str, list[Round]] = {path: [] for path in spec.paths}
         self.startup_s = 0.0
         self.interrupted = False
+        self.failures: list[str] = []
 
     def run(self) -> RunResult:
         self.progress("compiling")
@@ -122,8 +123,11 @@ class _Run:
             session.watch(self.spec, lambda text: self.progress(f"{what}: {text}"))
         except KeyboardInterrupt:
             self.interrupted = True
-        finally:
+        try:
             done = session.end()
+        except KernelBugError as error:
+            self.failures.append(f"{path}: {error}")
+            return
         if done is not None:
             self.found[path].append(done)
         elif self.interrupted and not any(self.found.values()):
@@ -143,6 +147,7 @@ class _Run:
             paths=tuple(done),
             startup_s=self.startup_s,
             interrupted=self.interrupted,
+            failures=tuple(self.failures),
         )
 
 
@@ -235,6 +240,7 @@ def _round(
     return Round(
         path=path,
         elapsed_s=elapsed,
+        vcpu_cpu_s=last.vcpu_cpu_s - first.vcpu_cpu_s,
         accesses=last.accesses - first.accesses,
         passes=last.passes - first.passes,
         entries=last.entries - first.entries,

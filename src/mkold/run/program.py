@@ -29,5 +29,6 @@ def pack_rows(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
     """The rows as words (see ``mkold.run.guest``), and the number of guest pages."""
     pages, n_pages = guest_pages(trace, page_size)
     run = np.minimum(trace.run, ROW_RUN_MASK).astype(np.uint64)
-    rows = (pages << np.uint64(ROW_PAGE_SHIFT)) | (run << np.uint64(1))
-    return rows | trace.write.astype(np.uint64), n_pages
+    rows: NDArray[np.uint64] = pages << np.uint64(ROW_PAGE_SHIFT)
+    rows |= (run << np.uint64(1)) | trace.write.astype(np.uint64)
+    return rows, n_pages

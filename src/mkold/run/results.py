@@ -34,6 +34,7 @@ class Round:
 
     path: str
     elapsed_s: float
+    vcpu_cpu_s: float
     accesses: int
     passes: int
     entries: int
@@ -57,7 +58,9 @@ class PathResult:
 
     Parameters
     ----------
-    guest_accesses_per_s : all vCPUs together
+    guest_accesses_per_s : all vCPUs together, by the clock on the wall
+    guest_accesses_per_cpu_s : by the CPU time that the vCPUs' threads got; less noisy where
+        other programs run on the same cores
     aging_passes : in a round
     aging_ns_per_pte : time in aging walks over the entries they examined; None without any
     lock_wait_share : share of the vCPUs' time lost waiting for ``mmu_lock``
@@ -71,6 +74,7 @@ class PathResult:
 
     path: str
     guest_accesses_per_s: float
+    guest_accesses_per_cpu_s: float
     aging_passes: float
     aging_ns_per_pte: float | None
     lock_wait_share: float
@@ -104,7 +108,11 @@ class TraceInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. ``interrupted``: it was stopped early, and this is what there was."""
+    """A whole run.
+
+    ``interrupted``: it was stopped early, and this is what there was. ``failures``: a
+    BUG_ON or failed check that ended a path, which is what a wrong variant is for.
+    """
 
     trace: TraceInfo
     machine: MachineSpec
@@ -114,6 +122,12 @@ class RunResult:
     paths: tuple[PathResult, ...]
     startup_s: float
     interrupted: bool = False
+    failures: tuple[str, ...] = ()
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something went wrong in the guest: a value lost, a bug met."""
+        return bool(self.failures) or any(path.mismatches for path in self.paths)
 
     def path(self, name: str) -> PathResult:
         """The result of one path.
@@ -136,6 +150,7 @@ class RunResult:
             "machine": machine,
             "measure": asdict(self.spec),
             "interrupted": self.interrupted,
+            "failures": list(self.failures),
             "startup_s": self.startup_s,
             "paths": [asdict(path) | {"spread": path.spread} for path in self.paths],
         }
@@ -149,6 +164,7 @@ def summarise(path: str, rounds: Iterable[Round], vcpus: int) -> PathResult:
     return PathResult(
         path=path,
         guest_accesses_per_s=median(r.accesses / r.elapsed_s for r in found),
+        guest_accesses_per_cpu_s=median(r.accesses / max(r.vcpu_cpu_s, 1e-9) for r in found),
         aging_passes=median(r.passes for r in found),
         aging_ns_per_pte=median(per_pte) if per_pte else None,
         lock_wait_share=median(r.lock_wait_s / t for r, t in zip(found, time_s, strict=True)),

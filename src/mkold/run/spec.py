@@ -37,7 +37,8 @@ class MachineSpec:
         or "radix_update_pte" (an atomic clear)
     variant : name of a stated change to the source ("" for none), see ``mkold.kvm.variants``
     swap_latency_us : what reading a page back from swap costs the vCPU, microseconds
-    bloom : whether Bloom filters limit the aging walk
+    bloom : whether Bloom filters limit the periodic walks too (those that reclaim asks for
+        always heed them)
     """
 
     vcpus: int = 1
@@ -47,7 +48,7 @@ class MachineSpec:
     clear: str = "pte_xchg"
     variant: str = ""
     swap_latency_us: float = 50.0
-    bloom: bool = True
+    bloom: bool = False
 
     def check(self) -> MachineSpec:
         """Return self if it makes sense.

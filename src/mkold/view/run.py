@@ -8,7 +8,7 @@ from mkold.run.results import GenerationSample, PathResult, RunResult
 from mkold.view.chart import Layer, draw_stacked, legend
 from mkold.view.table import percent, si, text_table
 
-CHART_HEIGHT = 6
+CHART_HEIGHT = 5
 CHART_WIDTH = 60
 
 # Bottom to top; the oldest generation lies on the ground, what was evicted on top.
@@ -17,7 +17,7 @@ _LAYERS = (
     Layer("older", "▒", "-", "36"),
     Layer("younger", "▓", "+", "33"),
     Layer("youngest generation", "█", "#", "31"),
-    Layer("evicted", "·", " ", "90"),
+    Layer("not in memory", "·", " ", "90"),
 )
 
 
@@ -56,12 +56,18 @@ def _rounds(result: RunResult) -> str:
 _Row = tuple[str, Callable[[PathResult], float | None], Callable[[float], str]]
 
 
+def _refault_rate(path: PathResult) -> float | None:
+    accesses = sum(r.accesses for r in path.rounds)
+    return sum(r.refaults for r in path.rounds) / accesses * 1e6 if accesses else None
+
+
 def _rows() -> list[_Row]:
     def whole(value: float) -> str:
         return f"{value:,.0f}"
 
     return [
         ("guest accesses per second", lambda p: p.guest_accesses_per_s, si),
+        ("  by CPU time of the vCPUs", lambda p: p.guest_accesses_per_cpu_s, si),
         ("aging passes", lambda p: p.aging_passes, whole),
         ("aging, ns per entry", lambda p: p.aging_ns_per_pte, lambda v: f"{v:.1f}"),
         ("vCPU time waiting for mmu_lock", lambda p: p.lock_wait_share, percent),
@@ -69,6 +75,7 @@ def _rows() -> list[_Row]:
         ("guest faults", lambda p: p.faults, whole),
         ("pages evicted", lambda p: p.evicted, whole),
         ("refaults", lambda p: p.refaults, whole),
+        ("  per million accesses", _refault_rate, lambda v: f"{v:,.0f}"),
         ("pages truly touched, by pass", lambda p: p.young_true, whole),
         ("  of them reported young", lambda p: p.young_agreed, whole),
         ("pages reported young", lambda p: p.young_reported, whole),
@@ -142,7 +149,7 @@ def _stack(sample: GenerationSample) -> list[int]:
 
 
 def _notes(result: RunResult) -> list[str]:
-    notes = []
+    notes = [f"WRONG: {failure}" for failure in result.failures]
     wrong = sum(path.mismatches for path in result.paths)
     if wrong:
         notes.append(f"WRONG: {wrong:,} reads did not give what was written last.")

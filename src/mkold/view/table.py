@@ -32,9 +32,7 @@ def text_table(
 ) -> list[str]:
     """Lines of a table: first column to the left, others to the right, a rule below the
     header. ``bold`` prints the header bold by ANSI codes."""
-    widths = [
-        max(len(row[i]) for row in [header, *rows]) for i in range(len(header))
-    ]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     head = _line(header, widths)
     rule = "  ".join("-" * width for width in widths)
     shown = f"\x1b[1m{head}\x1b[0m" if bold else head
