@@ -15,10 +15,10 @@ import numpy as np
 from mkold.ir.nodes import Function
 from mkold.ir.variant import Edit, apply
 from mkold.kvm import main, memslots, tlb, vcpu
-from mkold.kvm.powerpc import age, create, dirty, fault, hw, switch, tables, unmap
+from mkold.kvm.powerpc import age, create, dirty, fault, hw, pte_update, switch, tables, unmap
 from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
 from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
-from mkold.lang import boot, parameter_defaults
+from mkold.lang import boot, kernel, parameter_defaults, rcu_read_lock, rcu_read_unlock
 from mkold.mm import mmu_notifier, page_alloc
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
@@ -40,7 +40,23 @@ N_GFNS = 128
 LEVEL_PAGES = (1, 4, 16)
 R, C, W = _PAGE_ACCESSED, _PAGE_DIRTY, 0x2
 
+
+@kernel
+def reader_enter() -> None:
+    """Begin an RCU read section that lasts until ``reader_leave`` on the same CPU."""
+    rcu_read_lock()
+
+
+@kernel
+def reader_leave() -> None:
+    """End it."""
+    rcu_read_unlock()
+
+
 ENTRIES = [
+    reader_enter,
+    reader_leave,
+    pte_update.pte_clear_young,
     main.kvm_init,
     main.kvm_destroy,
     memslots.kvm_add_memslot,

@@ -6,14 +6,13 @@ Each property is a function of the built system, so that the tests of seeded fau
 
 from __future__ import annotations
 
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kvm_machine import LEVEL_PAGES, N_GFNS, C, Leaf, Machine, R, Tree, W, built, filled
 
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANGE_YOUNG
 from mkold.native import Image
-from kvm_machine import LEVEL_PAGES, N_GFNS, C, Leaf, Machine, R, Tree, W, built, filled
 
 BITS = st.sampled_from([0, R, R | C | W, C | W, R | W])
 LEVELS = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
