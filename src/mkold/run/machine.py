@@ -29,6 +29,7 @@ from mkold.run.guest import Guest
 from mkold.run.image import TLB_BITS
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
+from mkold.run.program import loaded_pages
 from mkold.run.spec import MIN_FRAMES, MODES, MachineSpec
 
 Words = NDArray[np.uint64]
@@ -112,6 +113,8 @@ class Machine:
         self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._written = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._row_area = layout.area(len(self._rows))
+        self._loader = loaded_pages(self._rows)
+        self._loader_area = layout.area(len(self._loader) + 1)
         self._n_frames = self.frames + 1  # and the zero page
         self._links = layout.area(self._n_frames)
         self._slabs = layout.area(slab_words(n_pages))
@@ -122,6 +125,7 @@ class Machine:
         self.memory = Memory(layout.end)
         words = self.memory.words
         words[self._row_area : self._row_area + len(self._rows)] = self._rows
+        words[self._loader_area : self._loader_area + len(self._loader)] = self._loader
         self.node, self.mm = Place(words, at[Node], Node), Place(words, at[Mm], Mm)
         self.kvm, self.kswapd = Place(words, at[Kvm], Kvm), Place(words, at[Kswapd], Kswapd)
         self._subscriptions = at[MmuNotifierSubscriptions]
@@ -161,10 +165,20 @@ class Machine:
         for i, (guest, vcpu) in enumerate(zip(self.guests, self.vcpus, strict=True)):
             self.call("kvm_vcpu_init", self.kvm.at, vcpu.at, self._tlbs[i])
             guest["kvm"], guest["vcpu"] = self.kvm.at, vcpu.at
-            guest["rows"], guest["n_rows"] = self._row_area, n_rows
             guest["written"], guest["touched"] = self._written[i], self._touched[i]
             guest["slot"] = i
+            if i == 0:
+                self._load(guest)
+            guest["rows"], guest["n_rows"] = self._row_area, n_rows
             guest["at"] = (first + i * n_rows // self.spec.vcpus) % n_rows
+
+    def _load(self, guest: Place) -> None:
+        """Let the first vCPU write what the program expects to find."""
+        n_rows = len(self._loader)
+        guest["rows"], guest["n_rows"] = self._loader_area, n_rows
+        self.image.call("replay", self.memory, 0, guest.at, n_rows)
+        if guest["failed"]:
+            raise MkoldError("the host ran out of frames while the guest was loaded")
 
     def _boot_kswapd(self) -> None:
         kswapd = self.kswapd

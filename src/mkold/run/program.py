@@ -25,6 +25,19 @@ def guest_pages(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
     return dense.astype(np.uint64)[trace.page], len(used)
 
 
+def loaded_pages(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Rows that write once to each page whose first access in ``rows`` is a read.
+
+    The program found content there, so somebody had put it there: its loader, or the
+    guest's page cache.
+    """
+    pages = rows >> np.uint64(ROW_PAGE_SHIFT)
+    used, first = np.unique(pages, return_index=True)
+    read_first = (rows[first] & np.uint64(1)) == 0
+    loaded = used[read_first] << np.uint64(ROW_PAGE_SHIFT)
+    return loaded | np.uint64(1 << 1 | 1)
+
+
 def pack_rows(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
     """The rows as words (see ``mkold.run.guest``), and the number of guest pages."""
     pages, n_pages = guest_pages(trace, page_size)
