@@ -36,6 +36,11 @@ RCU_GP_LOCK = 136
 RCU_CPU = 192
 RCU_CPU_END = RCU_CPU + MAX_CPUS * LINE_WORDS
 
+# Frames and slabs: the words that are left, the zone, and a line for each CPU.
+MEMBLOCK = 752
+PAGE_ALLOC = 768
+PAGE_ALLOC_CPU = 1024
+
 BOOT_WORDS = 4096
 
 # call_rcu: a ring of (function, word) pairs for each CPU.

@@ -30,8 +30,8 @@ from mkold.lang.types import (
     Repeat,
     Struct,
     Type,
-    Word,
     n_words,
+    same,
 )
 from mkold.lang.values import (
     ONE,
@@ -377,16 +377,14 @@ class Expressions(Frame):
 
     def unify(self, a: Type, b: Type, node: ast.AST) -> Type:
         """The type of a value that is one of two."""
-        if a == b:
-            return a
+        if same(a, b):
+            return a if a == b or isinstance(a, Pointer) else U64
         if isinstance(a, Pointer) and isinstance(b, Pointer):
             if a.target is None:
                 return b
             if b.target is None:
                 return a
             raise self.error(node, f"one side is {a}, the other {b}", "cast one of them")
-        if isinstance(a, Pointer) and isinstance(b, Word):
-            return U64
         return U64
 
     def atom(self, value: Value, hint: str) -> Value:

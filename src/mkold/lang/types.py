@@ -81,6 +81,18 @@ def n_words(type_: Type) -> int:
             return 1
 
 
+def same(a: Type, b: Type) -> bool:
+    """Whether two types are one, whatever name a word goes by."""
+    match a, b:
+        case Word(), Word():
+            return True
+        case Pointer(x), Pointer(y):
+            return x is not None and y is not None and same(x, y)
+        case Repeat(x, n), Repeat(y, m):
+            return n == m and same(x, y)
+    return a == b
+
+
 def converts(source: Type, target: Type) -> bool:
     """Whether a value of type ``source`` may go where ``target`` is wanted.
 
@@ -89,7 +101,7 @@ def converts(source: Type, target: Type) -> bool:
     if isinstance(target, Word):
         return isinstance(source, Word | Pointer)
     if isinstance(target, Pointer):
-        return source == target or (
+        return same(source, target) or (
             isinstance(source, Pointer) and (source.target is None or target.target is None)
         )
     return False

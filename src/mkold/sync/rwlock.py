@@ -1,0 +1,84 @@
+"""Read/write locks: one word, 1 while a writer holds it, twice the number of readers.
+
+Rules
+-----
+* Waiters of both kinds stand in one queue (see ``queue``), so neither kind starves;
+  readers that stand next to each other enter together.
+* A reader must not take the lock again: a writer between the two would wait for the first
+  and the second for the writer.
+
+Source: kernel/locking/qrwlock.c for the meaning; the method is our own.
+"""
+
+from __future__ import annotations
+
+from mkold.lang import (
+    READ_ONCE,
+    Ptr,
+    atomic_fetch_andnot_release,
+    atomic_fetch_sub_release,
+    cmpxchg_acquire,
+    cpu_relax,
+    kernel,
+    rwlock_t,
+)
+from mkold.sync.queue import (
+    LOCK_PATIENCE,
+    STATE_MASK,
+    queue_is_served,
+    queue_join,
+    queue_leave,
+)
+
+WRITER = 1
+READER = 2
+
+
+@kernel
+def queued_read_lock(lock: Ptr[rwlock_t]) -> None:
+    """``read_lock``."""
+    for _ in range(LOCK_PATIENCE):
+        word = READ_ONCE(lock.value)
+        if word <= STATE_MASK and word & WRITER == 0:
+            if cmpxchg_acquire(lock.value, word, word + READER) == word:
+                return
+        else:
+            cpu_relax()
+    ticket = queue_join(lock)
+    while True:
+        word = READ_ONCE(lock.value)
+        if word & WRITER == 0 and queue_is_served(word, ticket):
+            new = queue_leave(word, ticket) | ((word & STATE_MASK) + READER)
+            if cmpxchg_acquire(lock.value, word, new) == word:
+                return
+        else:
+            cpu_relax()
+
+
+@kernel
+def queued_read_unlock(lock: Ptr[rwlock_t]) -> None:
+    """``read_unlock``."""
+    atomic_fetch_sub_release(lock.value, READER)
+
+
+@kernel
+def queued_write_lock(lock: Ptr[rwlock_t]) -> None:
+    """``write_lock``."""
+    for _ in range(LOCK_PATIENCE):
+        if READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, WRITER) == 0:
+            return
+        cpu_relax()
+    ticket = queue_join(lock)
+    while True:
+        word = READ_ONCE(lock.value)
+        if word & STATE_MASK == 0 and queue_is_served(word, ticket):
+            new = queue_leave(word, ticket) | WRITER
+            if cmpxchg_acquire(lock.value, word, new) == word:
+                return
+        cpu_relax()
+
+
+@kernel
+def queued_write_unlock(lock: Ptr[rwlock_t]) -> None:
+    """``write_unlock``."""
+    atomic_fetch_andnot_release(lock.value, WRITER)
