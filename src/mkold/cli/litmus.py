@@ -132,6 +132,8 @@ def _listed(path: Path) -> Iterator[str]:
 def _outcomes(
     paths: list[str], options: Options, args: argparse.Namespace
 ) -> Iterator[Outcome]:
+    import mkold.lkmm  # noqa: F401  (once, here, rather than in every worker)
+
     decide = partial(decide_file, options=options)
     hard_s = options.timeout_s * _HARD_FACTOR + _HARD_EXTRA_S
     done = each(decide, paths, jobs=args.jobs, hard_s=hard_s, memory_bytes=args.memory_limit)
@@ -202,16 +204,17 @@ class _Report:
         from mkold.view.dot import draw_dot
         from mkold.view.svg import draw_svg
 
-        shown = grid.explained(outcome.verdict, outcome.program)
-        if shown is None:
+        pictures = grid.explained(outcome.verdict, outcome.program)
+        if not pictures:
             print(f"mkold: {outcome.path}: nothing to draw", file=sys.stderr)
             return
         if self.args.explain and not self.args.json:
-            print(text.draw_text(shown), file=out)
+            for picture in pictures:
+                print(text.draw_text(picture), file=out, end="\n\n")
         if self.args.svg is not None:
-            write_file(self.args.svg, draw_svg(shown), force=self.args.force)
+            write_file(self.args.svg, draw_svg(pictures[0]), force=self.args.force)
         if self.args.dot is not None:
-            write_file(self.args.dot, draw_dot(shown), force=self.args.force)
+            write_file(self.args.dot, draw_dot(pictures[0]), force=self.args.force)
 
     def _summary(self, interrupted: bool) -> str:
         done = sum(self.seen.values())

@@ -53,18 +53,23 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def explained(verdict: Verdict, program: Program) -> Picture | None:
-    """The picture that explains a verdict: a witness, or why there is none."""
-    state = "the condition's formula"
+def explained(verdict: Verdict, program: Program) -> list[Picture]:
+    """What explains a verdict: a witness, or why there is none; then one for each flag."""
+    pictures = []
+    formula = "the condition's formula"
     if verdict.witness is not None:
-        return picture(verdict.witness, program, f"{verdict.name}: {state} holds here")
-    if verdict.forbidden is not None:
+        title = f"{verdict.name}: {formula} holds here"
+        pictures.append(picture(verdict.witness, program, title))
+    elif verdict.forbidden is not None:
         cycle = verdict.forbidden.cycle
         why = f", forbidden by {cycle.axiom.value}" if cycle else ""
-        return picture(verdict.forbidden, program, f"{verdict.name}: {state} would hold{why}")
-    for flag, execution in verdict.flagged.items():
-        return picture(execution, program, f"{verdict.name}: {flag}")
-    return None
+        title = f"{verdict.name}: {formula} would hold{why}"
+        pictures.append(picture(verdict.forbidden, program, title))
+    pictures += [
+        picture(execution, program, f"{verdict.name}: {flag}")
+        for flag, execution in verdict.flagged.items()
+    ]
+    return pictures
 
 
 def picture(execution: Execution, program: Program | None = None, title: str = "") -> Picture:

@@ -111,9 +111,9 @@ def _run(picture: Picture, link: Link) -> _Run:
     elif source.column > target.column:
         first, last = source.column, target.column + 1
     else:
-        first = last = source.column + (1 if link.strong or source.column else 0)
-        if source.column == len(picture.columns) - 1 and len(picture.columns) > 1:
-            first = last = source.column + 1
+        # The first column keeps its own links to its left, out of the way of the others.
+        alone = len(picture.columns) == 1
+        first = last = source.column + (1 if source.column or alone else 0)
     channel = (
         -1
         if first == last
