@@ -97,5 +97,6 @@ class Graph:
     finals: list[dict[str, Value]] = field(default_factory=list)
     thread_names: list[str] = field(default_factory=list)
     unit_of_thread: list[int] = field(default_factory=list)
+    domains: dict[int, tuple[int, ...]] = field(default_factory=dict)  # from the oracle
     private: int = 0  # next free word for call_rcu, above every address of the program
     first_private: int = 0

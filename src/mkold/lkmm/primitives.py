@@ -53,6 +53,10 @@ RMW_TAGS = {
 }
 
 
+# Accesses that may be kept like locals (see ``oracle``).
+_LIKE_LOCALS = (Order.PLAIN, Order.ONCE)
+
+
 def perform(unroller: Unroller, op: Op, row: Prim, state: State) -> None:
     """Add the events of ``op`` and assign its results."""
     args = [unroller.expr(arg, state) for arg in op.args]
@@ -77,18 +81,24 @@ class _Emitter:
         )
 
     def read(self, kind: str, order: str, index: int = 0, **fields: object) -> Node:
-        address, taint = self.args[0]
-        node = self.event(kind, order, addr=binary("add", address, index),
-                          addr_deps=taint, **fields)  # fmt: skip
-        node.value = ("r", node.id)
+        address, taint = self.address(index)
+        node = self.event(kind, order, addr=address, addr_deps=taint, **fields)
+        node.value = self.unroller.found(node, self.state)
         return node
 
     def write(
         self, kind: str, order: str, value: Arg, index: int = 0, **fields: object
     ) -> Node:
-        address, taint = self.args[0]
-        return self.event(kind, order, addr=binary("add", address, index), addr_deps=taint,
+        address, taint = self.address(index)
+        node = self.event(kind, order, addr=address, addr_deps=taint,
                           value=value[0], data_deps=value[1], **fields)  # fmt: skip
+        self.unroller.stored(node, self.state)
+        return node
+
+    def address(self, index: int = 0) -> Arg:
+        """The address ``index`` words behind the one named."""
+        address, taint = self.args[0]
+        return self.unroller.settled(binary("add", address, index), self.state), taint
 
     def update(self, read: Node, value: Arg, order: str, kind: str = "W") -> Node:
         """The write half of a read-modify-write."""
@@ -112,10 +122,18 @@ def _seen(node: Node) -> Arg:
 
 
 def _load(emit: _Emitter) -> list[Arg]:
+    if emit.row.order in _LIKE_LOCALS:
+        kept = emit.unroller.load_private(emit.address(), emit.state)
+        if kept is not None:
+            return [kept]
     return [_seen(emit.read("R", emit.row.order.value))]
 
 
 def _store(emit: _Emitter) -> list[Arg]:
+    if emit.row.order in _LIKE_LOCALS and emit.unroller.store_private(
+        emit.address(), emit.args[1], emit.state
+    ):
+        return []
     emit.write("W", emit.row.order.value, emit.args[1])
     return []
 
@@ -323,7 +341,8 @@ def _nothing(emit: _Emitter) -> list[Arg]:
 
 
 def _cpu_id(emit: _Emitter) -> list[Arg]:
-    return [(emit.unroller.unit, NO_TAINT)]
+    # A function run by call_rcu may run anywhere; it gets a number of its own.
+    return [(emit.unroller.thread, NO_TAINT)]
 
 
 def call_rcu(
@@ -339,7 +358,7 @@ def call_rcu(
     unroller.start_thread(f"{graph.thread_names[caller]}:{function.name}")
     inner = type(state)({}, state.live, NO_TAINT)
     got = unroller.add(inner, "R", "acquire", addr=word, must=1, **common)
-    got.value = ("r", got.id)
+    got.value = unroller.found(got, inner)
     unroller.add(inner, "F", "sync-rcu", **common)
     unroller.call(function, [(arg[0], {got.id: got.guard})], inner)
     unroller.thread = caller

@@ -14,6 +14,7 @@ Known limit: control dependencies from a loop's condition end with the loop, as 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError, UnsupportedError
@@ -36,11 +37,15 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
+    locals_of,
+    walk,
 )
 from mkold.ir.prims import PRIMS
-from mkold.ir.program import Program
+from mkold.ir.program import POISON, Program
+from mkold.ir.flow import expressions
 from mkold.lkmm import primitives
 from mkold.lkmm.events import Decision, Graph, Node
+from mkold.lkmm.oracle import MAX_ROUNDS, Knowledge, Oracle
 from mkold.lkmm.symbolic import (
     NO_TAINT,
     Guard,
@@ -56,18 +61,31 @@ from mkold.lkmm.symbolic import (
     taint_under,
     unary,
 )
+from mkold.lkmm.values import initial_word
 
 Env = dict[str, tuple[Value, Taint]]
+Mem = dict[int, tuple[Value, Taint]]  # words that only this thread touches
 MAX_NODES = 20_000
+MAX_FORCED = 4_096  # rounds of a loop that has no choice but to go on
 
 
 @dataclass(slots=True)
 class State:
-    """Where a path stands: locals, whether it is alive, what its being alive depends on."""
+    """Where a path stands: locals, whether it is alive, what its being alive depends on,
+    and (see ``oracle``) the words of memory that are kept like locals."""
 
     env: Env
     live: Guard
     ctrl: Taint
+    mem: Mem = field(default_factory=dict)
+
+    def now(self) -> State:
+        """The state as it stands, to be joined elsewhere."""
+        return State(self.env, self.live, self.ctrl, self.mem)
+
+    def under(self, guard: Guard, ctrl: Taint) -> State:
+        """A copy for one side of a branch."""
+        return State(dict(self.env), both(self.live, guard), ctrl, dict(self.mem))
 
 
 @dataclass(slots=True)
@@ -82,10 +100,14 @@ class Frame:
 class Unroller:
     """Builds one program's graph; ``thread`` and ``unit`` say where events now go."""
 
-    def __init__(self, program: Program, max_unroll: int) -> None:
+    def __init__(self, program: Program, max_unroll: int, oracle: Oracle | None = None) -> None:
         self.program = program
         self.max_unroll = max_unroll
+        self.oracle = oracle
         self.graph = Graph(program)
+        if oracle is not None:
+            oracle.decisions = self.graph.decisions
+            self.graph.domains = oracle.domains
         self.graph.private = self.graph.first_private = _first_free(program)
         self.thread = self.unit = 0
         self._po: list[int] = []
@@ -131,8 +153,77 @@ class Unroller:
         """The guard "``cond`` is not zero": a constant, or a new decision."""
         if type(cond) is int:
             return int(cond != 0)
+        if self.oracle is not None and cond is not None:
+            known = self.oracle.truth(state.live, cond)
+            if known is not None:
+                return known
         self.graph.decisions.append(Decision(state.live, cond, self.unit))
         return ("d", len(self.graph.decisions) - 1)
+
+    # -- memory, as far as the oracle knows it ---------------------------------------
+
+    def initial(self, address: int) -> int:
+        """The word at ``address`` before anything ran."""
+        return initial_word(self.graph, address)
+
+    def settled(self, value: Value, state: State) -> Value:
+        """``value``, or the one word that it can only be."""
+        if type(value) is int or self.oracle is None:
+            return value
+        words = self.oracle.words(value, state.live)
+        return next(iter(words)) if words is not None and len(words) == 1 else value
+
+    def found(self, node: Node, state: State) -> Value:
+        """What the read ``node`` finds."""
+        if self.oracle is None:
+            return ("r", node.id)
+        addresses = self._words(node.addr, state)
+        self.oracle.touch(self.thread, addresses, event=True)
+        if node.must is not None:
+            domain = {node.must}
+        else:
+            domain = self.oracle.domain(self.thread, addresses, self.initial)
+        self.oracle.domains[node.id] = tuple(sorted(domain))
+        return next(iter(domain)) if len(domain) == 1 else ("r", node.id)
+
+    def stored(self, node: Node, state: State) -> None:
+        """The write ``node`` is there for others to find."""
+        if self.oracle is not None:
+            addresses = self._words(node.addr, state)
+            self.oracle.touch(self.thread, addresses, event=True)
+            self.oracle.store(self.thread, addresses, self._words(node.value, state))
+
+    def load_private(
+        self, address: tuple[Value, Taint], state: State
+    ) -> tuple[Value, Taint] | None:
+        """What a word that only this thread touches holds; None: make it an event."""
+        at, taint = address
+        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
+            return None
+        self.oracle.touch(self.thread, [at], event=False)
+        value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
+        if value == POISON:
+            self.oracle.touch(self.thread, [at], event=True)
+        return value, merge_taints(taint, deps)
+
+    def store_private(
+        self, address: tuple[Value, Taint], value: tuple[Value, Taint], state: State
+    ) -> bool:
+        """Keep a store to a word that only this thread touches; False: make it an event."""
+        at, taint = address
+        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
+            return False
+        self.oracle.touch(self.thread, [at], event=False)
+        self.oracle.store(self.thread, [at], self._words(value[0], state))
+        state.mem[at] = value[0], merge_taints(taint, value[1])
+        return True
+
+    def _words(self, value: Value, state: State) -> set[int]:
+        assert self.oracle is not None
+        words = self.oracle.words(value, state.live)
+        if words is None:
+            raise LimitError(f"{self.program.name}: a value has too many possible words")
+        return words
 
     # -- statements ---------------------------------------------------------------
 
@@ -141,19 +232,21 @@ class Unroller:
     ) -> tuple[list[tuple[Value, Taint]], Env]:
         """Run ``function`` from ``state`` (updated); its results and last locals."""
         frame = Frame()
-        inner = State(dict(zip(function.params, args, strict=True)), state.live, state.ctrl)
+        env = dict(zip(function.params, args, strict=True))
+        inner = State(env, state.live, state.ctrl, state.mem)
         self.block(function.body, inner, frame)
         if inner.live != 0:
             frame.returns.append((inner, []))
         if not frame.returns:
             state.live = 0
             return [(0, NO_TAINT)] * function.n_results, {}
-        results, env = frame.returns[-1][1], frame.returns[-1][0].env
+        last, results = frame.returns[-1]
+        env, mem = last.env, last.mem
         for left, values in reversed(frame.returns[:-1]):
-            results = [
-                _meet(left.live, a, b) for a, b in zip(values, results, strict=True)
-            ]
+            results = [_meet(left.live, a, b) for a, b in zip(values, results, strict=True)]
             env = _meet_env(left.live, left.env, env)
+            mem = self.meet_mem(left.live, left.mem, mem)
+        state.mem = mem
         return results, env
 
     def block(self, body: tuple[Stmt, ...], state: State, frame: Frame) -> None:
@@ -181,14 +274,14 @@ class Unroller:
             case Loop(body, step):
                 self.loop(body, step, state, frame)
             case Break():
-                frame.breaks[-1].append(State(state.env, state.live, state.ctrl))
+                frame.breaks[-1].append(state.now())
                 state.live = 0
             case Continue():
-                frame.continues[-1].append(State(state.env, state.live, state.ctrl))
+                frame.continues[-1].append(state.now())
                 state.live = 0
             case Return(values):
                 results = [self.expr(value, state) for value in values]
-                frame.returns.append((State(state.env, state.live, state.ctrl), results))
+                frame.returns.append((state.now(), results))
                 state.live = 0
 
     def branch(
@@ -207,19 +300,21 @@ class Unroller:
                 self.block(then if taken else orelse, state, frame)
             return
         ctrl = merge_taints(state.ctrl, taint_under(cond[1], state.live))
-        yes = State(dict(state.env), both(state.live, taken), ctrl)
-        no = State(dict(state.env), both(state.live, negate(taken)), ctrl)
+        yes, no = state.under(taken, ctrl), state.under(negate(taken), ctrl)
         yes_alive, no_alive = yes.live, no.live
         self.block(then, yes, frame)
         self.block(orelse, no, frame)
         if yes.live == yes_alive and no.live == no_alive:  # nobody left
             state.env = _meet_env(taken, yes.env, no.env)
+            state.mem = self.meet_mem(taken, yes.mem, no.mem)
             return
         state.ctrl = merge_taints(ctrl, yes.ctrl, no.ctrl)
         if yes.live == 0 or no.live == 0:
-            state.env = no.env if yes.live == 0 else yes.env
+            one = no if yes.live == 0 else yes
+            state.env, state.mem = one.env, one.mem
         else:
             state.env = _meet_env(yes.live, yes.env, no.env)
+            state.mem = self.meet_mem(yes.live, yes.mem, no.mem)
         state.live = either(yes.live, no.live)
 
     def _one_side(
@@ -236,21 +331,77 @@ class Unroller:
     ) -> None:
         live, ctrl, n_returns = state.live, state.ctrl, len(frame.returns)
         left: list[State] = []
-        for _ in range(self.max_unroll):
+        n_open = 0  # rounds after which it is open whether there is another
+        for _ in range(self.max_unroll if self.oracle is None else MAX_FORCED):
+            start, n_nodes = state.under(1, state.ctrl), len(self.graph.nodes)
             frame.breaks.append([])
             frame.continues.append([])
             self.block(body, state, frame)
             left += frame.breaks.pop()
-            _join(state, frame.continues.pop())
+            self.join(state, frame.continues.pop())
             if state.live == 0:
                 break
             self.block(step, state, frame)
+            if self._only_waits(body, start, state, n_nodes):
+                self.graph.waits.append((state.live, self.unit))
+                state.live = 0
+                break
+            n_open += state.live != start.live
+            if self.oracle is not None and n_open == self.max_unroll:
+                self._cut(state)
+                break
         else:
-            self.graph.cuts.append((state.live, self.unit))
-            state.live = 0
-        _join(state, left)
+            self._cut(state)
+        self.join(state, left)
         if state.live != 0 and len(frame.returns) == n_returns:
             state.live, state.ctrl = live, ctrl
+
+    def _cut(self, state: State) -> None:
+        self.graph.cuts.append((state.live, self.unit))
+        state.live = 0
+
+    def _only_waits(
+        self, body: tuple[Stmt, ...], start: State, state: State, n_nodes: int
+    ) -> bool:
+        """Whether the round just done changed nothing where the loop goes on.
+
+        Then it only waits for another thread, and leaving it out leaves every outcome.
+        """
+        if self.oracle is None or state.mem != start.mem:
+            return False
+        for name in exposed(body):
+            if state.env.get(name) != start.env.get(name):
+                return False
+        new = self.graph.nodes[n_nodes:]
+        return not any(
+            node.is_write and self.oracle.words(1, both(node.guard, state.live)) != set()
+            for node in new
+        )
+
+    def meet_mem(self, guard: Guard, a: Mem, b: Mem) -> Mem:
+        """Private words where two branches meet."""
+        if a == b:
+            return a
+        return {
+            address: _meet(
+                guard,
+                a.get(address, (initial_word(self.graph, address), NO_TAINT)),
+                b.get(address, (initial_word(self.graph, address), NO_TAINT)),
+            )
+            for address in a.keys() | b.keys()
+        }
+
+    def join(self, state: State, others: list[State]) -> None:
+        """Let the paths ``others`` flow into ``state``."""
+        for other in others:
+            if state.live == 0:
+                state.env, state.live, state.ctrl = other.env, other.live, other.ctrl
+                state.mem = other.mem
+            else:
+                state.env = _meet_env(other.live, other.env, state.env)
+                state.mem = self.meet_mem(other.live, other.mem, state.mem)
+                state.live = either(other.live, state.live)
+                state.ctrl = merge_taints(other.ctrl, state.ctrl)
 
     # -- expressions --------------------------------------------------------------
 
@@ -275,14 +426,71 @@ class Unroller:
 
 
 def unroll(program: Program, max_unroll: int = 16) -> Graph:
-    """All events of ``program``.
+    """All events of ``program``; with loops or calls, by rounds (see ``oracle``).
 
     Raises
     ------
-    LimitError : the graph grows too large
+    LimitError : the graph grows too large, or what reads may find does not settle
     UnsupportedError : a build parameter was left without a value
     """
-    return Unroller(program, max_unroll).run()
+    calls_or_loops = (
+        isinstance(stmt, Loop | Call | CallRcu)
+        for function in _entries(program)
+        for stmt in walk(function.body)
+    )
+    if not any(calls_or_loops):
+        return Unroller(program, max_unroll).run()
+    knowledge = Knowledge()
+    for _ in range(MAX_ROUNDS):
+        oracle = Oracle(knowledge, program)
+        graph = Unroller(program, max_unroll, oracle).run()
+        if not knowledge.learn(oracle.round):
+            return graph
+    raise LimitError(f"{program.name}: what reads may find does not settle")
+
+
+def _entries(program: Program) -> list[Function]:
+    return [program.functions[thread.function] for thread in program.threads]
+
+
+_EXPOSED: dict[int, tuple[tuple[Stmt, ...], frozenset[str]]] = {}
+
+
+def exposed(body: tuple[Stmt, ...]) -> frozenset[str]:
+    """Locals that ``body`` may read before it assigns them."""
+    known = _EXPOSED.get(id(body))
+    if known is None or known[0] is not body:
+        known = body, frozenset(_exposed(body, set()))
+        _EXPOSED[id(body)] = known
+    return known[1]
+
+
+def _exposed(body: tuple[Stmt, ...], known: set[str]) -> Iterator[str]:
+    """``known`` grows by what every path through ``body`` assigns."""
+    for stmt in body:
+        for expr in expressions(stmt):
+            yield from (name for name in locals_of(expr) if name not in known)
+        match stmt:
+            case Assign(dst=dst):
+                known.add(dst)
+            case Op(dsts=dsts) | Call(dsts=dsts):
+                known.update(dsts)
+            case If(then=then, orelse=orelse):
+                a, b = set(known), set(known)
+                yield from _exposed(then, a)
+                yield from _exposed(orelse, b)
+                ends_a, ends_b = _leaves(then), _leaves(orelse)
+                known |= (
+                    (a | b) if ends_a and ends_b else (b if ends_a else a if ends_b else a & b)
+                )
+            case Loop(body=inner, step=step):
+                yield from _exposed((*inner, *step), set(known))
+            case _:
+                pass
+
+
+def _leaves(body: tuple[Stmt, ...]) -> bool:
+    return bool(body) and isinstance(body[-1], Break | Continue | Return)
 
 
 def _meet(guard: Guard, a: tuple[Value, Taint], b: tuple[Value, Taint]) -> tuple[Value, Taint]:
@@ -298,17 +506,6 @@ def _meet_env(guard: Guard, a: Env, b: Env) -> Env:
         name: _meet(guard, a.get(name, zero), b.get(name, zero))
         for name in (a if a.keys() >= b.keys() else a | b)
     }
-
-
-def _join(state: State, others: list[State]) -> None:
-    """Let the paths ``others`` flow into ``state``."""
-    for other in others:
-        if state.live == 0:
-            state.env, state.live, state.ctrl = other.env, other.live, other.ctrl
-        else:
-            state.env = _meet_env(other.live, other.env, state.env)
-            state.live = either(other.live, state.live)
-            state.ctrl = merge_taints(other.ctrl, state.ctrl)
 
 
 def _first_free(program: Program) -> int:

@@ -26,6 +26,8 @@ class MayValues:
 
     def of(self, value: Value) -> set[int]:
         """All words that ``value`` may be."""
+        if self._reads is None and self.graph.domains:
+            self._reads = {read: set(words) for read, words in self.graph.domains.items()}
         if self._reads is None:
             self._reads = {node.id: set() for node in self.graph.nodes if node.is_read}
             self._solve()
