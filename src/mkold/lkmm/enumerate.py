@@ -6,21 +6,24 @@ Meant for litmus tests and small scenarios; ``search`` is for what is too large.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
-from mkold.base.errors import LimitError
-from mkold.ir.program import POISON, TRUE, Formula, Not, Program
+from mkold.ir.program import POISON, TRUE, Formula, Program
 from mkold.lkmm import question
-from mkold.lkmm.candidates import INIT, Candidates
+from mkold.lkmm.candidates import Candidates
 from mkold.lkmm.events import Graph
 from mkold.lkmm.execution import Execution, Observation, Status, Verdict
+from mkold.lkmm.locations import INIT, Constraint, Facts, Location, pieces
 from mkold.lkmm.model import Model
 from mkold.lkmm.ordering import Ordering, order_path
-from mkold.lkmm.paths import Path, unit_paths
+from mkold.lkmm.paths import Act, Path, unit_paths
 from mkold.lkmm.picture import draw_allowed, draw_forbidden
 from mkold.lkmm.question import Answers, Narrowing
+from mkold.lkmm.states import StateSet
 from mkold.lkmm.values import MayValues, initial_word
+
+PIECE = 1 << 18  # candidates at once: masks of 32 KiB, so that the cache holds many
 
 
 class Enumerator:
@@ -48,7 +51,7 @@ class Enumerator:
             unit_paths(graph, unit, self.may) for unit in range(len(self.program.threads))
         ]
         self._asked = set(question.addresses(self.program))
-        self.states: set[tuple[int, ...]] = set()
+        self.states = StateSet()
         self.flags: set[str] = set()
         self.yes = self.no = False
         self.n_candidates = 0
@@ -56,6 +59,12 @@ class Enumerator:
         self.witness: Execution | None = None
         self.forbidden: Execution | None = None
         self.flagged: dict[str, Execution] = {}
+        self._only_wanted = False
+
+    def check(self) -> None:
+        """Raise ``TimeoutError`` if time is up."""
+        if self.expired():
+            raise TimeoutError
 
     def run(self) -> None:
         """Fill the results.
@@ -77,7 +86,8 @@ class Enumerator:
             self.no = True
 
     def _sweep(self, narrow: Formula | None, formula: Formula, *, stop: bool) -> None:
-        narrowing = Narrowing(self.graph, narrow)
+        self._only_wanted = narrow is not None
+        narrowing = Narrowing(self.graph, narrow, self.program.filter)
         choices = [
             [
                 (path, constraints)
@@ -87,47 +97,74 @@ class Enumerator:
             for paths in self.units
         ]
         for choice in product(*choices):
-            if self.expired():
-                raise TimeoutError
-            self._judge(choice, narrowing, formula)
+            self._judge(choice, narrowing, formula, stop=stop)
             if stop and self.yes:
                 return
 
     def _judge(
         self,
-        choice: tuple[tuple[Path, list[question.Constraint]], ...],
+        choice: tuple[tuple[Path, list[Constraint]], ...],
         narrowing: Narrowing,
         formula: Formula,
+        *,
+        stop: bool,
     ) -> None:
         paths = [path for path, _ in choice]
+        acts = {act.id: act for path in paths for act in path.acts}
         constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
-        acts = [act for path in paths for act in path.acts]
-        touched = {a.address for a in acts if a.is_read or a.is_write} | self._asked
-        initial = {address: initial_word(self.graph, address) for address in touched}
-        candidates = Candidates(acts, constraints, initial, narrowing.memory)
-        if candidates.dead:
+        constraints += [
+            (act.value, act.node.must) for act in acts.values() if act.node.must is not None
+        ]
+        facts = Facts(constraints, narrowing.memory)
+        locations = self._locations(acts)
+        if not all(location.fill(facts, self.check) for location in locations):
             return
         if any(path.cut for path in paths):
             self.bounded = True
             return
-        self.n_candidates += candidates.n
+        orderings = [_ordering(path) for path in paths]
+        for part in pieces(locations, PIECE):
+            self.check()
+            candidates = Candidates(acts, part, constraints)
+            self.n_candidates += candidates.n
+            if candidates.rows:
+                self._decide(paths, orderings, candidates, formula)
+                if stop and self.yes:
+                    return
+
+    def _locations(self, acts: Mapping[int, Act]) -> list[Location]:
+        by_address: dict[int, list[Act]] = {address: [] for address in self._asked}
+        for act in acts.values():
+            if act.is_read or act.is_write:
+                by_address.setdefault(act.address, []).append(act)
+        return [
+            Location(address, initial_word(self.graph, address), accesses)
+            for address, accesses in by_address.items()
+        ]
+
+    def _decide(
+        self,
+        paths: Sequence[Path],
+        orderings: Sequence[Ordering],
+        candidates: Candidates,
+        formula: Formula,
+    ) -> None:
         answers = Answers(self.graph, paths, candidates)
         if self.program.filter is not None:
             candidates.rows &= answers.where(self.program.filter)
         wanted = answers.where(formula)
-        if not self.keep_states and narrowing.registers is not None:
-            candidates.rows = wanted if wanted and narrowing is not None else candidates.rows
-        if not candidates.rows:
-            return
-        model = Model([_ordering(path) for path in paths], candidates)
-        self._collect(model, answers, wanted)
+        if self._only_wanted:
+            candidates.rows &= wanted
+        if candidates.rows:
+            self._collect(Model(orderings, candidates), answers, wanted)
 
     def _collect(self, model: Model, answers: Answers, wanted: int) -> None:
         rows, program = model.rows, self.program
         self.yes |= bool(rows & wanted)
         self.no |= bool(rows & ~wanted)
         if rows and self.keep_states:
-            self.states |= answers.states(rows, program.observed)
+            columns = [answers.words(place) for place in program.observed]
+            self.states.add(columns, rows, answers.candidates.n)
         for flag, mask in (*model.flags.items(), *self._checks(answers, rows)):
             mask &= rows
             if mask:
@@ -201,7 +238,7 @@ def enumerate_program(
         Status.BOUNDED if engine.bounded else Status.OK,
         observation,
         holds,
-        tuple(sorted(engine.states)),
+        engine.states.listed(),
         tuple(sorted(engine.flags)),
         n_candidates=engine.n_candidates,
         engine="enumerate",
@@ -210,5 +247,3 @@ def enumerate_program(
         flagged=engine.flagged,
     )
 
-
-__all__ = ["Enumerator", "LimitError", "Not", "enumerate_program"]

@@ -6,6 +6,7 @@ drawn from it (thread = column, program order = row, edges named as in linux-ker
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -151,7 +152,7 @@ class Verdict:
     status: Status
     observation: Observation | None = None
     holds: bool | None = None
-    states: tuple[tuple[int, ...], ...] = ()
+    states: Sequence[tuple[int, ...]] = ()
     flags: tuple[str, ...] = ()
     cpu_s: float = 0.0
     n_candidates: int = 0

@@ -96,9 +96,7 @@ class Grace:
         return a.grace != b.grace and a.place == b.place
 
     def _orders(self) -> Rel:
-        rows: Rows = {
-            i: {i: self.model.rows} for i, s in enumerate(self.sections) if s.grace
-        }
+        rows: Rows = {i: {i: self.model.rows} for i, s in enumerate(self.sections) if s.grace}
         order = Rel("rcu-order", rows)
         pairs = keep("rcu-order", self.link, self._counts)
         order = union("rcu-order", order, pairs)

@@ -5,7 +5,7 @@ Each relation has the name it has in linux-kernel.cat and one place here:
 ======================= =======================================================
 relation                where
 ======================= =======================================================
-co rf fr, coherence,    ``candidates`` (built in, location by location)
+co rf fr, coherence,    ``locations`` (built in, word by word), ``candidates``
 atomic, lock.cat
 po-rel acq-po rmb wmb   ``ordering`` (decided by the path alone)
 mb gp, addr data ctrl
@@ -40,11 +40,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mkold.lkmm.candidates import INIT, Candidates
+from mkold.lkmm.candidates import Candidates
 from mkold.lkmm.execution import Axiom
 from mkold.lkmm.grace import Grace
+from mkold.lkmm.locations import INIT
 from mkold.lkmm.ordering import Ordering
-from mkold.lkmm.paths import Act
 from mkold.lkmm.plain import Plain
 from mkold.lkmm.relations import (
     Rel,
@@ -66,7 +66,7 @@ class Model:
 
     def __init__(self, orderings: Sequence[Ordering], candidates: Candidates) -> None:
         self.candidates = candidates
-        self.acts: dict[int, Act] = candidates.acts
+        self.acts = candidates.acts
         self.orderings = orderings
         self.rows = candidates.rows
         self.broken: list[tuple[Axiom, int, Rel]] = []
@@ -214,9 +214,7 @@ class Model:
         handed_on = seq("rmw-sequence", rf, self.rmw)
         self.rmw_sequence = closure("rmw-sequence", handed_on)
         if handed_on:
-            fence = union(
-                "cumul-fence", fence, seq("cumul-fence", fence, self.rmw_sequence)
-            )
+            fence = union("cumul-fence", fence, seq("cumul-fence", fence, self.rmw_sequence))
         self.cumul = closure("cumul-fence", fence)
         overwrite = self.both_marked("overwrite", self.overwrite_ext)
         self.rfe_marked = self.both_marked("rf", self.rfe)
@@ -291,4 +289,3 @@ def srcu_cookies(model: Model) -> Rel:
     rf = union("rf", model.rfe, model.rfi)
     carry = closure("carry-srcu-data", seq("carry-srcu-data", stores, rf))
     return union("srcu-rscs", data, seq("srcu-rscs", carry, data))
-

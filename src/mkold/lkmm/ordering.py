@@ -22,8 +22,22 @@ Pairs = list[tuple[int, int]]
 
 _SYNC = frozenset({"sync-rcu", "sync-srcu"})
 _BARRIERS = frozenset(
-    "barrier rmb wmb mb sync-rcu sync-srcu before-atomic after-atomic acquire release"
-    " rcu-lock rcu-unlock srcu-lock srcu-unlock".split()
+    [
+        "barrier",
+        "rmb",
+        "wmb",
+        "mb",
+        "sync-rcu",
+        "sync-srcu",
+        "before-atomic",
+        "after-atomic",
+        "acquire",
+        "release",
+        "rcu-lock",
+        "rcu-unlock",
+        "srcu-lock",
+        "srcu-unlock",
+    ]
 )
 
 
@@ -216,9 +230,7 @@ def _sections(acts: list[Act], out: Ordering) -> None:
     for index, act in enumerate(acts):
         if act.order in _SYNC and act.kind != "R":
             place = act.address if act.kind == "SRCU" else None
-            out.sections.append(
-                Section(act.thread, index, index, place, True, act.id, act.id)
-            )
+            out.sections.append(Section(act.thread, index, index, place, True, act.id, act.id))
             if open_locks and act.kind == "SRCU":
                 out.flags.add("invalid-sleep")
         elif act.order == "rcu-lock":
@@ -228,9 +240,7 @@ def _sections(acts: list[Act], out: Ordering) -> None:
                 out.flags.add("unmatched-rcu-unlock")
                 continue
             start, lock = open_locks.pop()
-            out.sections.append(
-                Section(act.thread, start, index, None, False, lock.id, act.id)
-            )
+            out.sections.append(Section(act.thread, start, index, None, False, lock.id, act.id))
     if open_locks:
         out.flags.add("unmatched-rcu-lock")
 
@@ -247,6 +257,4 @@ def _barriers(acts: list[Act], out: Ordering) -> None:
             after = [act, *after]
         elif tag == "acquire":
             before = [*before, act]
-        out.barrier += [
-            (a.id, b.id) for a in before for b in after if a.address == b.address
-        ]
+        out.barrier += [(a.id, b.id) for a in before for b in after if a.address == b.address]

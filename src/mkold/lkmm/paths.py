@@ -140,7 +140,9 @@ def _addresses(
     return iter([(fixed, [])])
 
 
-def _acts(present: list[Node], addresses: dict[int, int], decided: dict[int, bool]) -> list[Act]:
+def _acts(
+    present: list[Node], addresses: dict[int, int], decided: dict[int, bool]
+) -> list[Act]:
     here = {node.id for node in present}
     acts = []
     for node in present:

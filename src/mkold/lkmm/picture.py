@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mkold.lkmm.candidates import INIT
 from mkold.lkmm.execution import Cycle, Edge, Event, Execution
 from mkold.lkmm.grace import Grace
+from mkold.lkmm.locations import INIT
 from mkold.lkmm.model import Model
 from mkold.lkmm.question import Answers, word_at
 from mkold.lkmm.relations import Rel, path, trace
@@ -63,9 +63,7 @@ class _Drawing:
         edges += self._co() + self._fr()
         for rel in (model.rmw, model.addr, model.data, model.ctrl):
             edges += [
-                Edge(number[a], rel.name, number[b])
-                for a, b, mask in rel.pairs()
-                if mask & bit
+                Edge(number[a], rel.name, number[b]) for a, b, mask in rel.pairs() if mask & bit
             ]
         return edges
 
@@ -168,7 +166,9 @@ def _grace_cycle(grace: Grace, bit: int) -> tuple[list[Edge], list[Edge]]:
     """The chain of sections and grace periods, by their events."""
     for i, j, mask in grace.order.pairs():
         if mask & bit & grace.link.get(j, i):
-            chain = [edge for edge in trace(grace.order, i, j, bit) if edge.source != edge.target]
+            chain = [
+                edge for edge in trace(grace.order, i, j, bit) if edge.source != edge.target
+            ]
             chain.append(Edge(j, "rcu-link", i))
             steps = []
             for edge in chain:

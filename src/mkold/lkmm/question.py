@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mkold.ir.nodes import evaluate_binary
 from mkold.ir.program import And, Compare, Formula, Mem, Not, Observed, Or, Program, Reg
-from mkold.lkmm.candidates import Candidates, Constraint, Words
+from mkold.lkmm.candidates import Candidates, Words
 from mkold.lkmm.events import Graph
+from mkold.lkmm.locations import Constraint
 from mkold.lkmm.paths import Path
 from mkold.lkmm.symbolic import Value, resolve
 
@@ -51,11 +52,13 @@ def required(formula: Formula) -> Iterator[tuple[Observed, int]]:
 
 
 class Narrowing:
-    """What a formula asks of single registers and words, to list fewer candidates."""
+    """What formulas ask of single registers and words, to list fewer candidates."""
 
-    def __init__(self, graph: Graph, formula: Formula | None) -> None:
+    def __init__(self, graph: Graph, *formulas: Formula | None) -> None:
         self.graph = graph
-        facts = [] if formula is None else list(required(formula))
+        facts = [
+            fact for formula in formulas if formula is not None for fact in required(formula)
+        ]
         self.registers = [(p, word) for p, word in facts if isinstance(p, Reg)]
         self.memory = {p.address: word for p, word in facts if isinstance(p, Mem)}
 
@@ -126,19 +129,6 @@ class Answers:
                 if evaluate_binary(op, x, y):
                     found |= mask & other
         return found
-
-    def states(self, rows: int, observed: Sequence[Observed]) -> set[tuple[int, ...]]:
-        """Distinct valuations of ``observed`` over ``rows``."""
-        columns = [self.words(place) for place in observed]
-        parts: list[tuple[tuple[int, ...], int]] = [((), rows)]
-        for column in columns:
-            parts = [
-                ((*values, word), both)
-                for values, mask in parts
-                for word, where in column.items()
-                if (both := mask & where)
-            ]
-        return {values for values, _ in parts}
 
     def state_of(self, bit: int, observed: Sequence[Observed]) -> tuple[int, ...]:
         """The valuation in one candidate."""
