@@ -31,6 +31,22 @@ class Numbering:
         run = ((1 << stride) - 1) << (choice * stride)
         return tile(run, stride * size, self.total)
 
+    def spread(self, digit: int, choices: int) -> int:
+        """Candidates whose ``digit`` is one of ``choices``, a mask over the digit."""
+        stride, size = self._digits[digit]
+        if size == 1:
+            return self.full if choices else 0
+        if stride == 1:
+            return tile(choices, size, self.total)
+        if size > 32:
+            run = from_bits(np.repeat(to_bits(choices, size), stride))
+        else:
+            ones, run = (1 << stride) - 1, 0
+            for choice in range(size):
+                if choices >> choice & 1:
+                    run |= ones << (choice * stride)
+        return tile(run, stride * size, self.total)
+
 
 def tile(pattern: int, period: int, total: int) -> int:
     """``pattern`` repeated every ``period`` bits up to ``total``, a multiple of it."""

@@ -12,11 +12,13 @@ such a value unnamed; where anything is computed from them the candidate drops o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import UNKNOWN
 from mkold.lkmm.bits import Numbering, compress_all
+from mkold.lkmm.cohere import OrderTable
 from mkold.lkmm.locations import INIT, Constraint, Location
 from mkold.lkmm.paths import Act
 from mkold.lkmm.symbolic import Value
@@ -81,24 +83,20 @@ class Candidates:
     ) -> int:
         """Fill ``rf``, ``co``, ``last`` for one location; the mask of what stands."""
         orders = location.orders
-        order_masks = [numbering.mask(co_digit, j) for j in range(len(orders))]
-        last: dict[int, int] = {}
-        for order, mask in zip(orders, order_masks, strict=True):
-            previous = INIT
-            for index, write in enumerate(order):
-                row = self.co.setdefault(write, {})
-                for later in order[index + 1 :]:
-                    row[later] = row.get(later, 0) | mask
-                rmw = location.writes[write].rmw
-                if rmw >= 0:
-                    sources = self.rf.setdefault(rmw, {})
-                    sources[previous] = sources.get(previous, 0) | mask
-                previous = write
-            last[previous] = last.get(previous, 0) | mask
+        table = OrderTable(orders, tuple(location.writes))
+        spread = partial(numbering.spread, co_digit)
+        for write, later, numbers in table.pairs():
+            self.co.setdefault(write, {})[later] = spread(numbers)
+        for write, act in location.writes.items():
+            if act.rmw >= 0:
+                self.rf[act.rmw] = {
+                    source: spread(numbers) for source, numbers in table.before(write)
+                }
+        last = {write: spread(numbers) for write, numbers in table.last()}
         self.last[location.address] = last
         if not readers:
             return numbering.full
-        stands = list(order_masks)
+        stands = [numbering.mask(co_digit, j) for j in range(len(orders))]
         for (digit, plain), (vectors, sets) in zip(
             readers, location.choices.values(), strict=True
         ):

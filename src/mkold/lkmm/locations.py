@@ -20,7 +20,7 @@ from mkold.lkmm.paths import Act, single_read
 from mkold.lkmm.symbolic import Value, evaluate
 
 INIT = -1  # source of a read that finds the initial word
-MAX_ORDERS = 50_000
+MAX_ORDERS = 500_000
 Constraint = tuple[Value, int | None]
 Vector = tuple[int, ...]
 
@@ -205,11 +205,12 @@ class Location:
     def split(self) -> Iterator[Location]:
         """The same candidates in smaller parts: one digit fixed."""
         if len(self.orders) > 1:
-            for number, order in enumerate(self.orders):
+            step = -(-len(self.orders) // 16)
+            for start in range(0, len(self.orders), step):
                 part = self._copy()
-                part.orders = [order]
+                part.orders = self.orders[start : start + step]
                 part.choices = {
-                    thread: _only(vectors, sets[number])
+                    thread: _only(vectors, sets[start : start + step])
                     for thread, (vectors, sets) in self.choices.items()
                 }
                 yield part
@@ -221,9 +222,14 @@ class Location:
             yield part
 
 
-def _only(vectors: Sequence[Vector], numbers: set[int]) -> tuple[list[Vector], list[set[int]]]:
-    kept = [vectors[number] for number in sorted(numbers)]
-    return kept, [set(range(len(kept)))]
+def _only(
+    vectors: Sequence[Vector], sets: Sequence[set[int]]
+) -> tuple[list[Vector], list[set[int]]]:
+    """The vectors in ``sets``, renumbered."""
+    used = sorted(set().union(*sets))
+    index = {number: i for i, number in enumerate(used)}
+    kept = [vectors[number] for number in used]
+    return kept, [{index[number] for number in some} for some in sets]
 
 
 def pieces(locations: Sequence[Location], limit: int) -> Iterator[Sequence[Location]]:
