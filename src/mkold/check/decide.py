@@ -25,6 +25,9 @@ from mkold.lkmm import Execution, Status, Verdict
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_UNROLL = 4
 
+# Flags that warn of what a compiler might do, and break no property by themselves.
+_WARNINGS = frozenset({"mixed-accesses"})
+
 # What the engine's flags mean, for people.
 SENTENCES = {
     "data-race": "Two threads touch the same word, one of them with a plain access that "
@@ -142,7 +145,8 @@ def _status(verdict: Verdict, broken: bool, unroll: int) -> tuple[str, str]:
 
 
 def _wanted(case: Case, name: str) -> bool:
-    return name not in case.scenario.ignore and (not case.only or name in case.only)
+    ignored = case.scenario.ignore | _WARNINGS
+    return name not in ignored and (not case.only or name in case.only)
 
 
 def _flagged(case: Case, verdict: Verdict) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -17,7 +18,8 @@ from mkold.check.claim import Claim
 def shipped() -> list[Claim]:
     """Every claim in ``mkold.check.claims``, in the order of their modules and lists."""
     package = importlib.import_module("mkold.check.claims")
-    modules = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    found = (info.name for info in pkgutil.iter_modules(package.__path__))
+    modules = sorted(name for name in found if not name.startswith("_"))
     claims = [
         claim
         for name in modules
@@ -27,8 +29,8 @@ def shipped() -> list[Claim]:
 
 
 def _number(name: str) -> tuple[int, str]:
-    head, _, _ = name.partition("-")
-    return (int(head), name) if head.isdigit() else (1 << 30, name)
+    digits = re.match(r"\d+", name)
+    return (int(digits.group()), name) if digits else (1 << 30, name)
 
 
 def from_file(path: Path) -> list[Claim]:
@@ -60,6 +62,12 @@ def from_file(path: Path) -> list[Claim]:
     return claims
 
 
+def _meant(want: str, name: str) -> bool:
+    """``3`` means 3a and 3b too."""
+    label = name.partition("-")[0]
+    return want in (name, label) or (want.isdigit() and label.rstrip("abc") == want)
+
+
 def select(claims: Iterable[Claim], wanted: list[str]) -> list[Claim]:
     """The claims whose name or leading number is wanted, in the given order; all if none.
 
@@ -72,7 +80,7 @@ def select(claims: Iterable[Claim], wanted: list[str]) -> list[Claim]:
         return claims
     chosen = []
     for want in wanted:
-        found = [c for c in claims if want in (c.name, c.name.partition("-")[0])]
+        found = [c for c in claims if _meant(want, c.name)]
         if not found:
             names = ", ".join(claim.name for claim in claims)
             raise InputError(f"no claim named {want}; there are: {names}")

@@ -1,0 +1,126 @@
+"""A small VM on the powerpc radix tree, built by running the system's own kernel Python.
+
+Four levels with two entries each; guest pages 0 to 15; no host memory behind it: frames
+are numbers. What a scenario leaves out of the way (counters of lock waits, wide scans) is
+set by build parameters, which the machine that runs natively has too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mkold.check import Setup
+from mkold.kvm.memslots import kvm_add_memslot
+from mkold.kvm.powerpc.create import kvmppc_create_pte
+from mkold.kvm.powerpc.fault import leaf_bits
+from mkold.kvm.powerpc.pte import RADIX_SMALL, pfn_pte
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
+from mkold.kvm.powerpc.tables import kvmppc_radix_init
+from mkold.kvm.powerpc.walk import find_kvm_secondary_pte_unlocked
+from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.lang.boot import MEMBLOCK
+from mkold.mm.page_alloc import memblock_init
+from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
+
+SMALL = {
+    **RADIX_SMALL,
+    "LOCK_STAT": 0,
+    "SCAN_WORDS": 1,
+    "TABLE_HEADER": 1,
+    "TLB_BITS": 0,
+    "SLAB_OBJECTS": 4,
+}
+
+HVA = 100  # host page of guest page 0
+N_PAGES = 16
+HEAP_WORDS = 4096
+FIRST_PFN = 0x50
+
+PRESENT = 1 << 63
+ACCESSED = 0x100
+DIRTY = 0x080
+
+__all__ = [
+    "ACCESSED",
+    "DIRTY",
+    "FIRST_PFN",
+    "HVA",
+    "PRESENT",
+    "SMALL",
+    "Vm",
+    "make_vm",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A VM in a scenario: where its structs and its watched entries are."""
+
+    m: Setup
+    kvm: int
+    name: str
+
+    def map(
+        self, gfn: int, *, pfn: int | None = None, level: int = 0, write: bool = True
+    ) -> int:
+        """Map a page by the fault path's own ``kvmppc_create_pte``; its entry's address."""
+        frame = FIRST_PFN + gfn if pfn is None else pfn
+        pte = self.m.call(pfn_pte, frame, self.m.call(leaf_bits, int(write), 1))
+        self.create(gfn, pte, level)
+        return self.entry(gfn)
+
+    def create(self, gfn: int, pte: int, level: int = 0) -> None:
+        """Set the leaf ``pte``."""
+        waits = self.kvm + Kvm.offset("stat")
+        seq = self.m.peek(self.kvm + Kvm.offset("mmu_invalidate_seq"))
+        failed = self.m.call(
+            kvmppc_create_pte, self.kvm, gfn, pte, level, seq, HVA + gfn, waits
+        )
+        assert not failed
+
+    def entry(self, gfn: int) -> int:
+        """Address of the leaf entry of ``gfn``."""
+        return self.m.call(find_kvm_secondary_pte_unlocked, self.kvm, gfn)
+
+    def watch(self, gfn: int) -> int:
+        """Show the entry of ``gfn`` in final states, as ``pte0`` and so on; its address."""
+        address = self.entry(gfn)
+        self.m.watch(f"{self.name}pte{gfn}", address)
+        return address
+
+    def clear(self, gfn: int, bits: int) -> None:
+        """Clear bits of an entry before anything runs."""
+        self.m.call(kvmppc_radix_update_pte, self.entry(gfn), bits, 0)
+
+    def vcpu(self, name: str) -> int:
+        """A vCPU with an empty TLB."""
+        vcpu = self.m.new(Vcpu, name)
+        tlb = self.m.new(TlbEntry, f"{name}.tlb0")
+        self.m.call(kvm_vcpu_init, self.kvm, vcpu, tlb)
+        return vcpu
+
+    def stock(self, cpu: int, levels: range = range(4)) -> None:
+        """Let ``cpu`` find free tables in its own magazine, as on a machine long up."""
+        for level in levels:
+            cache = self.kvm + Kvm.offset("caches") + level * CACHE_WORDS
+            table = self.m.call(kmem_cache_alloc, cache, cpu=cpu)
+            self.m.call(kmem_cache_free, cache, table, cpu=cpu)
+
+
+CACHE_WORDS = next(f.n_words for f in Kvm.layout.fields if f.name == "caches") // 4
+
+
+def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
+    """A VM over no host memory, in radix mode with an empty tree (or in HPT mode)."""
+    if not m.peek(MEMBLOCK):
+        heap = m.words(HEAP_WORDS, align=8)
+        m.call(memblock_init, heap, heap + HEAP_WORDS)
+    kvm = m.new(Kvm, f"{name}kvm")
+    m.name(f"{name}kvm.arch.radix", kvm + Kvm.offset("arch"))
+    m.call(kvmppc_radix_init, kvm)
+    m.call(kvm_add_memslot, kvm, 0, N_PAGES, HVA)
+    if radix:
+        m.call(kvmppc_switch_mmu_to_radix, kvm)
+    return Vm(m, kvm, name)
