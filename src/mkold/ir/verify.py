@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkold.ir.flow import expressions, falls_through, unassigned
+from mkold.ir.flow import expressions as expressions
+from mkold.ir.flow import falls_through, unassigned
 from mkold.ir.nodes import (
     BINARY,
     UNARY,

@@ -7,7 +7,7 @@ from typing import Any
 
 from mkold.ir.nodes import Call, CallRcu, Const, Expr, Local, Op, Select, locals_of
 from mkold.ir.prims import Prim, Shape
-from mkold.lang.expressions import Expressions, _hint_of
+from mkold.lang.expressions import Expressions, Into, _hint_of
 from mkold.lang.kernel import KernelFunction, Primitive, Special
 from mkold.lang.types import BOOL, U64, Pointer, Record, Struct, Type, converts
 from mkold.lang.values import Operand, Place, Results, Value, binary, truth
@@ -18,7 +18,7 @@ _TRUTHS = frozenset({"ok", "zero", "negative", "bit"})
 class Calls(Expressions):
     """The part of the lowering that deals with calls."""
 
-    def call(self, node: ast.Call, into: str | None) -> Operand:
+    def call(self, node: ast.Call, into: Into) -> Operand:
         """Lower a call, whatever is called."""
         if node.keywords:
             hint = "give the arguments in order"
@@ -41,8 +41,8 @@ class Calls(Expressions):
         if found is min or found is max:
             return self._min_max(node, is_min=found is min)
         if found is bool:
-            (arg,) = self._arguments(node, "bool", 1)
-            return Value(truth(arg), BOOL)
+            self._check_count(node, "bool", 1)
+            return Value(truth(self.value(node.args[0])), BOOL)
         return self._refused_call(found, node)
 
     def _callee(self, func: ast.expr) -> Any:
@@ -82,18 +82,21 @@ class Calls(Expressions):
                 raise self.error(node, f"struct {struct.__name__} has no field {name}")
         raise self.error(node, "offset() takes one field's name in quotes")
 
-    def _arguments(self, node: ast.Call, name: str, n: int) -> list[Value]:
-        self._check_count(node, name, n)
-        return [self.value(arg) for arg in node.args]
-
     def _check_count(self, node: ast.Call, name: str, n: int) -> None:
         if len(node.args) != n:
             noun = "argument" if n == 1 else "arguments"
             raise self.error(node, f"{name} takes {n} {noun}, not {len(node.args)}")
 
+    def _destinations(self, into: Into, hint: str, types: tuple[Type, ...]) -> tuple[str, ...]:
+        """The locals that take a call's results: those given, else new ones."""
+        given = (into,) if isinstance(into, str) else into
+        if given is not None and len(given) == len(types):
+            return given
+        return tuple(self.temporary(hint, type_) for type_ in types)
+
     # Primitives.
 
-    def _primitive(self, row: Prim, node: ast.Call, into: str | None) -> Operand:
+    def _primitive(self, row: Prim, node: ast.Call, into: Into) -> Operand:
         self._check_count(node, row.name, row.n_args)
         args: list[Expr] = []
         type_: Type = U64
@@ -112,10 +115,7 @@ class Calls(Expressions):
             self._check_constant_count(row, args[1], node)
         types = self._result_types(row, type_)
         hint = _hint_of(what) if what else row.name.lower()
-        if row.n_dsts == 1:
-            dsts: tuple[str, ...] = (self.destination(into, hint, types[0]),)
-        else:
-            dsts = tuple(self.temporary(hint, t) for t in types)
+        dsts = self._destinations(into, hint, types)
         self.emit(Op(row.name, dsts, tuple(args), what, self.pos(node)))
         values = tuple(Value(Local(d), t) for d, t in zip(dsts, types, strict=True))
         return values[0] if len(values) == 1 else Results(values)
@@ -159,7 +159,7 @@ class Calls(Expressions):
 
     # Kernel functions.
 
-    def _kernel_call(self, callee: KernelFunction, node: ast.Call, into: str | None) -> Operand:
+    def _kernel_call(self, callee: KernelFunction, node: ast.Call, into: Into) -> Operand:
         self._check_count(node, callee.name, len(callee.params))
         args = []
         for arg, wanted in zip(node.args, callee.params, strict=True):
@@ -171,10 +171,7 @@ class Calls(Expressions):
                 )
             args.append(value.expr)
         self.callees[callee.key] = callee
-        if len(callee.results) == 1:
-            dsts: tuple[str, ...] = (self.destination(into, callee.name, callee.results[0]),)
-        else:
-            dsts = tuple(self.temporary(callee.name, t) for t in callee.results)
+        dsts = self._destinations(into, callee.name, callee.results)
         self.emit(Call(callee.key, dsts, tuple(args), self.pos(node)))
         values = tuple(Value(Local(d), t) for d, t in zip(dsts, callee.results, strict=True))
         return values[0] if len(values) == 1 else Results(values)

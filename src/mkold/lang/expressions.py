@@ -58,6 +58,10 @@ _COMPARE: dict[type[ast.cmpop], tuple[str, bool]] = {  # operator, operands swap
 }
 
 
+# The locals that the results of a call are about to be assigned to, if there are such.
+Into = str | tuple[str, ...] | None
+
+
 class Expressions(Frame):
     """The part of the lowering that deals with expressions."""
 
@@ -133,7 +137,7 @@ class Expressions(Frame):
             hint = f"write {text}.value for the word it points to"
         raise self.error(node, f"{text} is a value, and a place in memory is needed", hint)
 
-    def call(self, node: ast.Call, into: str | None) -> Operand:
+    def call(self, node: ast.Call, into: Into) -> Operand:
         """Lower a call; defined with the other calls in ``calls``."""
         raise NotImplementedError
 

@@ -254,7 +254,11 @@ class _Statements(Calls):
                 raise self.error(value, f"{n} names, but {len(value.elts)} values")
             values = [self._saved(self.value(item)) for item in value.elts]
         else:
-            operand = self.operand(value)
+            into = self._direct(target)
+            if isinstance(value, ast.Call):
+                operand = self.call(value, into)
+            else:
+                operand = self.operand(value)
             if not isinstance(operand, Results):
                 raise self.error(value, f"{n} names, but one value")
             values = list(operand.values)
@@ -262,11 +266,21 @@ class _Statements(Calls):
                 raise self.error(value, f"{n} names, but the call returns {len(values)} values")
         for part, item in zip(target.elts, values, strict=True):
             if isinstance(part, ast.Name):
-                if part.id != "_":
-                    self.declare(part.id, item.type, part)
+                if part.id == "_":
+                    continue
+                self.declare(part.id, item.type, part)
+                if item.expr != Local(part.id):
                     self.emit(Assign(part.id, item.expr, self.pos(part)))
             else:
                 self.store(part, item, part)
+
+    def _direct(self, target: ast.Tuple) -> tuple[str, ...] | None:
+        """The locals that a call may write at once, if all targets are distinct names."""
+        names = [part.id for part in target.elts if isinstance(part, ast.Name)]
+        real = [name for name in names if name != "_"]
+        if len(names) != len(target.elts) or len(set(real)) != len(real):
+            return None
+        return tuple(self.temporary("unused", U64) if name == "_" else name for name in names)
 
     def _saved(self, value: Value) -> Value:
         if isinstance(value.expr, Const):
