@@ -97,10 +97,14 @@ def kvmppc_unlink_table(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> 
 
 @kernel
 def kvm_unmap_gfn_range(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
-    """Unmap every leaf that maps a page of ``[gfn, end)``."""
-    pgtable = READ_ONCE(kvm.arch.pgtable)
-    if pgtable == NULL:
+    """Unmap every leaf that maps a page of ``[gfn, end)``; ``mmu_lock`` is held.
+
+    Out of radix mode there is nothing to unmap, though the tree may still be there: it is
+    being freed, without the lock.
+    """
+    if not READ_ONCE(kvm.arch.radix):
         return
+    pgtable = READ_ONCE(kvm.arch.pgtable)
     while gfn < end:
         ptep, entry, level = radix_walk(pgtable, gfn)
         if pte_leaf(entry):

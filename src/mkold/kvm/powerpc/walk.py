@@ -89,6 +89,11 @@ def find_kvm_secondary_pte_unlocked(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], 
 
 @kernel
 def find_kvm_secondary_pte(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], u64]:
-    """``find_kvm_secondary_pte_unlocked`` for callers that hold ``mmu_lock``."""
+    """``find_kvm_secondary_pte_unlocked`` for callers that hold ``mmu_lock``.
+
+    NULL out of radix mode, where the tree may be half freed.
+    """
+    if not READ_ONCE(kvm.arch.radix):
+        return NULL, 0
     ptep, shift = find_kvm_secondary_pte_unlocked(kvm, gfn)
     return ptep, shift
