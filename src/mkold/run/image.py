@@ -6,7 +6,7 @@ from mkold.kvm.main import kvm_destroy, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.pte import RADIX_4K, RADIX_64K
 from mkold.kvm.powerpc.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
-from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt, kvmppc_switch_mmu_to_radix
+from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.memory import madvise_dontneed
 from mkold.mm.mm_init import lru_init, mm_init, node_init
@@ -32,8 +32,7 @@ ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
     mmu_notifier_subscriptions_init,
     kvm_init, kvm_destroy, kvm_add_memslot, kvm_vcpu_init, read_cycles, replay,
-    kswapd_work, age_now, evict_now, madvise_dontneed, kvmppc_switch_mmu_to_hpt,
-    kvmppc_switch_mmu_to_radix,
+    kswapd_work, age_now, evict_now, madvise_dontneed, kvmhv_configure_mmu,
 )  # fmt: skip
 
 
