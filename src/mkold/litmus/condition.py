@@ -104,8 +104,6 @@ class _Final:
         token = tokens.texts[tokens.at]
         if token in ("", ";"):
             return Condition("forall", TRUE)
-        if token == "(":
-            return Condition("exists", self.formula())
         tokens.at += 1
         if token in ("exists", "final"):
             return Condition("exists", self.formula())
@@ -185,7 +183,7 @@ class _Final:
         if array and tokens.texts[tokens.at] == "{":
             equal: Formula = self._array_values(array)
         else:
-            return Compare("ne" if operator == "!=" else "eq", place, self._right_side())
+            equal = Compare("eq", place, self._right_side())
         return Not(equal) if operator == "!=" else equal
 
     def _array_values(self, places: list[Observed]) -> Formula:

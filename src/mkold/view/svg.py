@@ -25,8 +25,12 @@ def execution_svg(execution: Execution, program: Program | None = None, title: s
 def draw_svg(shown: Picture) -> str:
     """The picture as SVG text."""
     wrapped = 88
-    title = textwrap.wrap(shown.title, wrapped)
-    notes = [line for note in shown.notes for line in textwrap.wrap(note, wrapped)]
+    title = textwrap.wrap(shown.title, wrapped, break_on_hyphens=False)
+    notes = [
+        line
+        for note in shown.notes
+        for line in textwrap.wrap(note, wrapped, break_on_hyphens=False)
+    ]
     top = MARGIN + LINE * len(title) + _HEAD
     layout = plan(shown, top)
     longest = max(map(len, [*title, *notes]), default=0)

@@ -1,0 +1,108 @@
+"""Bad tests are refused where they are bad, and what is not modelled is named."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from mkold.base.errors import InputError, SourceError, UnsupportedError
+from mkold.litmus import UnsupportedSourceError, parse
+
+BODY = "C t\n{{ }}\nP0(int *x, int *y)\n{{\n\t{}\n}}\nexists (0:r1=1)\n"
+
+
+def refused(text: str) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        parse(text, "t.litmus")
+    error = caught.value
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason", "col"),
+    [
+        ("r1 = READ_ONCE(x);", "READ_ONCE needs a place in memory", 17),
+        ("r1 = READ_ONCE(*x)", "expected ';', found '}'", 1),
+        ("r1 = smp_mb();", "smp_mb() has no value", 7),
+        ("r1 = READ_ONCE(*x, 1);", "READ_ONCE() takes 1 argument", 19),
+        ("WRITE_ONCE(*x);", "WRITE_ONCE() takes 2 arguments", 15),
+        ("r1 = ;", "expected a value, found ';'", 7),
+        ("r1 + 1;", "expected '=' or '('", 5),
+        ("break;", "'break' outside a loop", 2),
+        ("return 1;", "a thread returns nothing", 9),
+        ("if r1 { }", "expected '(' before a condition", 5),
+        ("r1 = 99999999999999999999;", "is no 64-bit integer", 7),
+        ("r1 = 1 $ 2;", "expected ';', found '$'", 9),
+        ("* = 1;", "expected a value, found '='", 4),
+        ("int 3;", "expected a name to declare", 6),
+    ],
+)
+def test_bad_statement(statement: str, reason: str, col: int) -> None:
+    error = refused(BODY.format(statement))
+    assert reason in error.reason
+    assert error.pos.col == col
+    assert "^" in str(error)
+    assert not isinstance(error, UnsupportedError)
+
+
+@pytest.mark.parametrize(
+    ("statement", "construct"),
+    [
+        ("goto out;", "goto"),
+        ("switch (r1) { }", "switch"),
+        ("r1 = x->next;", "struct members"),
+        ("call_rcu(x, y);", "'call_rcu'"),
+        ("r1 = sizeof(int);", "sizeof"),
+        ("int r[3];", "arrays in registers"),
+        ("r1 = r2++;", "expected ';'"),
+        ("r1 = ++r2;", "'++' inside an expression"),
+        ("node_t *r;", "'node_t' is no type"),
+        ("out: r1 = 1;", "labels"),
+        ("__fence{sideways};", "__fence{sideways}"),
+        ("r1 = " + "(" * 200 + "1" + ")" * 200 + ";", "nested more than"),
+        ("{" * 200 + "}" * 200, "nested more than"),
+        ("if (1) " * 200 + ";", "nested more than"),
+    ],
+)
+def test_unsupported_construct_is_named(statement: str, construct: str) -> None:
+    error = refused(BODY.format(statement))
+    assert construct in error.reason
+    if "expected" not in construct:
+        assert isinstance(error, UnsupportedSourceError)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        ("", "starts with its language and name", 1),
+        ("AArch64 t\n{ }\n", "a test in AArch64, not in C", 1),
+        ("C t\nP0(int *x) ", "no initial state", 2),
+        ("C t\n{ int x = 1;\n", "this brace is never closed", 2),
+        ("C t\n(* open\n{ }\n", "this comment is never closed", 2),
+        ("C t\n{ }\nP0(int *x) { \nexists (x=1)", "this brace is never closed", 3),
+        ("C t\n{ }\nP0(int *x) { } }\n", "this brace closes nothing", 3),
+        ("C t\n{ }\nexists (x=1)", "no thread", 3),
+        ("C t\n{ }\nP1(int *x) { }\n", "expected P0", 3),
+        ("C t\n{ }\nP0(int x) { }\n", "parameter 'x' is no pointer", 3),
+        ("C t\n{ }\nP0(foo *x) { }\n", "expected a type", 3),
+        ("C t\n{ x = ; }\nP0() { }\n", "expected an integer or a variable", 2),
+        ("C t\n{ int x[2] = {1}; }\nP0() { }\n", "1 values for 2 elements", 2),
+        ("C t\n{ int x[9999]; }\nP0() { }\n", "1 to 4096", 2),
+        ("C t\n{ }\nP0() { }\nexists (1:r1=1)", "there is no thread P1", 4),
+        ("C t\n{ }\nP0() { }\nexists (x)", "expected '=' or '!='", 4),
+        ("C t\n{ }\nP0() { }\nexists (x=1", "expected ')'", 4),
+        ("C t\n{ }\nP0() { }\nexists (x=1) y", "unexpected 'y'", 4),
+        ("C t\n{ }\nP0() { }\nlocations [0:r1", "expected ';' or ']'", 4),
+    ],
+)
+def test_bad_part(text: str, reason: str, line: int) -> None:
+    error = refused(text)
+    assert reason in error.reason
+    assert error.pos.line == line
+
+
+def test_a_huge_file_is_refused() -> None:
+    with pytest.raises(InputError, match="no litmus test"):
+        parse("C t\n" + " " * 1_000_001)

@@ -1,0 +1,70 @@
+"""Conditions and states read as herd7 writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mkold.litmus import parse
+from mkold.litmus.wording import (
+    Names,
+    condition_line,
+    counts,
+    head_line,
+    satisfies,
+    state_lines,
+)
+
+TEXT = "C t\n{{ x=0; int y[2]; }}\nP0(int *x) {{ r1 = READ_ONCE(*x); }}\n{}\n"
+
+
+def program(final: str):
+    return parse(TEXT.format(final))
+
+
+@pytest.mark.parametrize(
+    ("final", "line"),
+    [
+        ("exists (0:r1=1 /\\ x=2)", "Condition exists (0:r1=1 /\\ [x]=2)"),
+        ("~exists (0:r1=x)", "Condition ~exists (0:r1=x)"),
+        ("forall (x!=-1)", "Condition forall (not ([x]=-1))"),
+        ("exists (x=1 /\\ (0:r1=1 \\/ 0:r1=2))",
+         "Condition exists ([x]=1 /\\ (0:r1=1 \\/ 0:r1=2))"),
+        ("exists (y[1]=3)", "Condition exists (y[1]=3)"),
+        ("forall true", "Condition forall (true)"),
+        ("exists (0:r1=0:r2)", "Condition exists (0:r1=0:r2)"),
+    ],
+)  # fmt: skip
+def test_condition_line(final: str, line: str) -> None:
+    assert condition_line(program(final)) == line
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "kind"),
+    [("exists", "Allowed"), ("~exists", "Forbidden"), ("forall", "Required")],
+)
+def test_head_line(quantifier: str, kind: str) -> None:
+    assert head_line(program(f"{quantifier} (x=1)")) == f"Test t {kind}"
+
+
+def test_states_stand_by_value_integers_first() -> None:
+    test = program("exists (0:r1=1 /\\ x=1)")
+    x = test.symbols["x"]
+    states = [(x, 1), (5, 0), (2**64 - 1, 0)]
+    assert list(state_lines(test, states)) == [
+        "States 3",
+        "0:r1=-1; [x]=0;",
+        "0:r1=5; [x]=0;",
+        "0:r1=x; [x]=1;",
+    ]
+
+
+def test_counts_and_formula_agree() -> None:
+    test = program("exists (0:r1=1 \\/ not (x=0))")
+    assert counts(test, [(1, 0), (0, 0), (0, 3)], "Sometimes") == (2, 1)
+    assert satisfies(test)((0, 3))
+    assert counts(test, [], "Never") == (0, 1)
+
+
+def test_values() -> None:
+    names = Names({"x": 4096})
+    assert [names.value(w) for w in (4096, 7, 2**64 - 7)] == ["x", "7", "-7"]
