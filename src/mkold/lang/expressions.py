@@ -222,10 +222,13 @@ class Expressions(Frame):
 
     def _field(self, base: Expr, record: Record, node: ast.Attribute, text: str) -> Place:
         try:
-            type_, offset = record.struct.field(node.attr)
-        except InputError as error:
-            names = ", ".join(f.name for f in record.struct.layout.fields)
-            raise self.error(node, str(error), f"fields: {names}") from None
+            names = [f.name for f in record.struct.layout.fields]
+        except InputError as error:  # the struct itself is wrong
+            raise self.error(node, str(error)) from None
+        if node.attr not in names:
+            reason = f"struct {record} has no field {node.attr}"
+            raise self.error(node, reason, f"fields: {', '.join(names)}")
+        type_, offset = record.struct.field(node.attr)
         return Place(binary("add", base, word(offset)), type_, text)
 
     def _subscript(self, node: ast.Subscript) -> Place:

@@ -110,6 +110,11 @@ def converts(source: Type, target: Type) -> bool:
 class _StructMeta(type):
     """Computes ``size`` and ``layout`` when they are first asked for."""
 
+    def __init__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any]) -> None:
+        super().__init__(name, bases, names)
+        # Fields are resolved later, among the names of the module that defines the class.
+        cls._scope = sys._getframe(1).f_globals
+
     @property
     def layout(cls) -> Layout:
         """The fields with their offsets."""
@@ -142,6 +147,7 @@ class _StructMeta(type):
 
     _types: dict[str, Type]
     _layout: Layout
+    _scope: dict[str, Any]
 
 
 class Struct(metaclass=_StructMeta):
@@ -163,9 +169,7 @@ class Struct(metaclass=_StructMeta):
 def _lay_out(cls: _StructMeta) -> Layout:
     from mkold.lang.annotations import resolve_text
 
-    module = sys.modules.get(cls.__module__)
-    scope = dict(getattr(module, "__dict__", {}))
-    scope.setdefault(cls.__name__, cls)
+    scope = {cls.__name__: cls} | cls._scope
     fields: list[Field] = []
     types: dict[str, Type] = {}
     at = 0

@@ -2,11 +2,11 @@
 
 Rules
 -----
-* A function becomes ``{results..., [status]} @name(ptr base, i64 cpu, i64 args...)``; a
+* A function becomes ``{results..., [status]} @k.name(ptr base, i64 cpu, i64 args...)``; a
   word address ``w`` is ``base[w]``. ``status`` is there only if the function, or one it
   calls, can fail or be stopped; a caller that sees it set returns at once.
 * A function that Python may call has an entry as well:
-  ``i64 status @mkold.name(ptr base, i64 cpu, i64 args..., ptr results)``.
+  ``i64 status @entry.name(ptr base, i64 cpu, i64 args..., ptr results)``.
 * Locals are stack slots that LLVM turns into registers.
 * Arithmetic is ``ir.nodes``' own: division by zero gives 0, so do long shifts.
 
@@ -90,8 +90,8 @@ def _entry(function: Function, fallible: bool) -> str:
     head = ", ".join(["ptr %b", "i64 %cpu", *params, "ptr %out"])
     args = ", ".join(["ptr %b", "i64 %cpu", *params])
     type_ = result_type(function, fallible=fallible)
-    lines = [f'define i64 @"mkold.{function.name}"({head}) nounwind {{']
-    call = f'call {type_} @"{function.name}"({args})'
+    lines = [f'define i64 @"entry.{function.name}"({head}) nounwind {{']
+    call = f'call {type_} @"k.{function.name}"({args})'
     lines.append(f"  {call}" if type_ == "void" else f"  %r = {call}")
     for i in range(function.n_results):
         lines += [
@@ -214,7 +214,7 @@ class FunctionWriter:
         slots = [
             f"  {slot} = alloca i64\n  store i64 0, ptr {slot}" for slot in self.slots.values()
         ]
-        first = f'define internal {self.type} @"{self.function.name}"({head}) nounwind {{'
+        first = f'define internal {self.type} @"k.{self.function.name}"({head}) nounwind {{'
         pauses = ["  %pauses = alloca i64", "  store i64 0, ptr %pauses"]
         return "\n".join([first, "entry:", *slots, *pauses, *self.lines, "}", ""])
 
@@ -267,7 +267,7 @@ class FunctionWriter:
         fallible = stmt.function in self.fallible
         type_ = result_type(callee, fallible=fallible)
         words = [f"i64 {self.word(arg)}" for arg in stmt.args]
-        call = f'call {type_} @"{callee.name}"({", ".join(["ptr %b", "i64 %cpu", *words])})'
+        call = f'call {type_} @"k.{callee.name}"({", ".join(["ptr %b", "i64 %cpu", *words])})'
         if type_ == "void":
             self.line(call)
             return

@@ -51,7 +51,7 @@ class Image:
             functions, exported, triple, checked=checked
         )
         code, self.cached = compile.object_code(self.llvm)
-        symbols = [f"mkold.{name}" for name in exported]
+        symbols = [f"entry.{name}" for name in exported]
         self._library = compile.load(code, symbols)
         self._entries: dict[str, Callable[..., int]] = {}
         for name in exported:
@@ -60,7 +60,7 @@ class Image:
             prototype = ctypes.CFUNCTYPE(
                 ctypes.c_uint64, ctypes.c_void_p, *words, ctypes.c_void_p
             )
-            self._entries[name] = prototype(self._library.addresses[f"mkold.{name}"])
+            self._entries[name] = prototype(self._library.addresses[f"entry.{name}"])
 
     def entry(self, name: str) -> Callable[..., int]:
         """The raw entry: ``status = f(memory.base, cpu, *args, results)``.
