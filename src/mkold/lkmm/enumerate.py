@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from functools import partial
 
 from mkold.ir.program import POISON, TRUE, Formula, Program
 from mkold.lkmm import question
@@ -21,6 +21,7 @@ from mkold.lkmm.paths import Act, Path, unit_paths
 from mkold.lkmm.picture import draw_allowed, draw_forbidden
 from mkold.lkmm.question import Answers, Narrowing
 from mkold.lkmm.states import StateSet
+from mkold.lkmm.supply import Supply
 from mkold.lkmm.values import MayValues, initial_word
 
 PIECE = 1 << 18  # candidates at once: masks of 32 KiB, so that the cache holds many
@@ -96,7 +97,8 @@ class Enumerator:
             ]
             for paths in self.units
         ]
-        for choice in product(*choices):
+        supply = Supply(choices, partial(initial_word, self.graph))
+        for choice in supply.choices():
             self._judge(choice, narrowing, formula, stop=stop)
             if stop and self.yes:
                 return
@@ -113,7 +115,7 @@ class Enumerator:
         acts = {act.id: act for path in paths for act in path.acts}
         constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
         constraints += [
-            (act.value, act.node.must) for act in acts.values() if act.node.must is not None
+            (("r", act.id), act.node.must) for act in acts.values() if act.node.must is not None
         ]
         facts = Facts(constraints, narrowing.memory)
         locations = self._locations(acts)
@@ -246,4 +248,3 @@ def enumerate_program(
         forbidden=None if engine.witness else engine.forbidden,
         flagged=engine.flagged,
     )
-

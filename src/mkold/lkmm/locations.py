@@ -13,7 +13,7 @@ Sources: linux-kernel.cat (coherence, atomic), lock.cat (what a lock's read may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from mkold.base.errors import LimitError
 from mkold.lkmm.paths import Act, single_read
@@ -37,6 +37,11 @@ class Facts:
             read = single_read(value)
             if read is not None:
                 self._unary.setdefault(read, []).append((value, wanted))
+
+    @property
+    def restricted(self) -> Collection[int]:
+        """Reads of which something is asked."""
+        return self._unary.keys()
 
     def allow(self, read: int, word: Value) -> bool:
         """Whether ``read`` may find ``word``, as far as is known."""
