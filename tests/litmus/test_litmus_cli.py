@@ -81,7 +81,8 @@ def test_a_test_that_takes_too_long_is_undecided(
     names = "abc"
     bodies = [
         "".join(
-            f" r{j} = READ_ONCE(*{names[j % 3]}); WRITE_ONCE(*{names[(j + i) % 3]}, {9 * i + j});"
+            f" r{j} = READ_ONCE(*{names[j % 3]});"
+            f" WRITE_ONCE(*{names[(j + i) % 3]}, {9 * i + j});"
             for j in range(6)
         )
         for i in range(6)

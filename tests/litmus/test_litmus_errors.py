@@ -9,7 +9,7 @@ import pytest
 from mkold.base.errors import InputError, SourceError, UnsupportedError
 from mkold.litmus import UnsupportedSourceError, parse
 
-BODY = "C t\n{{ }}\nP0(int *x, int *y)\n{{\n\t{}\n}}\nexists (0:r1=1)\n"
+BODY = "C t\n{{ shared=0; }}\nP0(int *x, int *y)\n{{\n\t{}\n}}\nexists (0:r1=1)\n"
 
 
 def refused(text: str) -> SourceError:
@@ -37,6 +37,7 @@ def refused(text: str) -> SourceError:
         ("r1 = 1 $ 2;", "expected ';', found '$'", 9),
         ("* = 1;", "expected a value, found '='", 4),
         ("int 3;", "expected a name to declare", 6),
+        ("WRITE_ONCE(*x, shared);", "'shared' is no parameter of P0", 17),
     ],
 )
 def test_bad_statement(statement: str, reason: str, col: int) -> None:

@@ -8,6 +8,8 @@ register that may be read before it is assigned starts as 0.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from mkold.ir.nodes import (
     Assign,
     Break,
@@ -44,11 +46,12 @@ class _ParameterAssignedError(Exception):
 class Body(Expressions):
     """Reads the statements of one thread."""
 
-    __slots__ = ("in_loop",)
+    __slots__ = ("declared", "in_loop")
 
     def __init__(self, tokens: Tokens, addresses: dict[str, Const]) -> None:
         super().__init__(tokens, addresses)
         self.in_loop = False
+        self.declared: set[str] = set()  # or assigned somewhere
 
     def block(self) -> None:
         """Statements up to the closing brace, which is stepped over."""
@@ -146,6 +149,7 @@ class Body(Expressions):
         """``name = value``; a value just computed is put there at once."""
         if name in self.addresses:
             raise _ParameterAssignedError(name)
+        self.declared.add(name)
         out = self.out
         if isinstance(value, Local) and out and value.name[0] == "$":
             last = out[-1]
@@ -202,6 +206,7 @@ class Body(Expressions):
             if not is_name(name):
                 tokens.fail(f"expected a name to declare, found {shown(name)}")
             tokens.at += 1
+            self.declared.add(name)
             if texts[tokens.at] == "=":
                 tokens.at += 1
                 self.assign(name, self.expression(), start)
@@ -369,11 +374,16 @@ def _leaves(body: tuple[Stmt, ...]) -> bool:
 
 
 def lower(
-    tokens: Tokens, name: str, addresses: dict[str, Const], registers: dict[str, int]
+    tokens: Tokens,
+    name: str,
+    addresses: dict[str, Const],
+    registers: dict[str, int],
+    variables: Container[str],
 ) -> Function:
     """Read a thread's body, the opening brace being stepped over.
 
-    ``addresses``: the parameters. ``registers``: initial values. A parameter that is
+    ``addresses``: the parameters. ``registers``: initial values. ``variables``: the names
+    of all shared variables, of which a thread sees only its parameters. A parameter that is
     assigned to becomes a register that holds the address at first.
     """
     start = tokens.at
@@ -389,7 +399,13 @@ def lower(
             tokens.at = start
             continue
         break
-    head = [Assign(r, Const(0)) for r in sorted(body.unset - registers.keys() - moved.keys())]
+    for register, index in body.unset.items():
+        if register in variables and register not in body.declared:
+            tokens.fail(
+                f"'{register}' is no parameter of {name}", index=index,
+                hint="a thread sees only the shared variables that it takes as parameters",
+            )  # fmt: skip
+    head = [Assign(r, Const(0)) for r in sorted(body.unset)]
     head += [Assign(r, Const(value)) for r, value in registers.items()]
     head += [Assign(r, address) for r, address in moved.items()]
     return Function(name, (), (*head, *body.out))

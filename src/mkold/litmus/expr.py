@@ -72,7 +72,7 @@ class Expressions:
         self.out: list[Stmt] = []
         self.locals: dict[str, Local] = {}
         self.assigned: set[str] = set()  # on every path to here
-        self.unset: set[str] = set()  # read where they may not be assigned yet
+        self.unset: dict[str, int] = {}  # read before they are surely assigned, and where
         self.n_temps = self.depth = 0
 
     # --- values -----------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Expressions:
         if token == "NULL":
             return Const(0)
         if token not in self.assigned:
-            self.unset.add(token)
+            self.unset.setdefault(token, self.tokens.at - 1)
         return self.local(token)
 
     def local(self, name: str) -> Local:

@@ -163,4 +163,4 @@ def _thread(
     for name in parameters:
         if (index, name) in shown_registers and name not in registers:
             registers[name] = known.addresses[name]
-    return lower(tokens, f"P{index}", addresses, registers)
+    return lower(tokens, f"P{index}", addresses, registers, known.addresses)
