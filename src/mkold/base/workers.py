@@ -14,6 +14,7 @@ Known limits: workers are forked, so the caller must have no threads of its own.
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import resource
@@ -111,6 +112,9 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in inherited:  # else the end of the parent would go unnoticed
         other.close()
+    # What was there before the fork is no garbage; short jobs make little of their own.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     with contextlib.suppress(EOFError, OSError):
