@@ -46,12 +46,8 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
     ------
     InputError : the setup states no thread, or an edit names a place that is not there
     """
-    setup = Setup(scenario.params)
-    scenario.setup(setup)
-    if not setup.threads:
-        raise InputError(f"scenario {scenario.name} states no thread")
-    roots = [function for thread in setup.threads for function, _ in thread.calls]
-    functions = apply(collect(roots), parameters(scenario), edits)
+    setup, functions = _set_up(scenario)
+    functions = apply(functions, parameters(scenario), edits)
     entries, results = _entries(setup.threads, functions)
     functions = {**functions, **{entry.name: entry for entry in entries}}
     verify(functions)
@@ -67,6 +63,23 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
         observed=_observed(setup, results),
     )
     return Built(scenario, setup, program, results)
+
+
+# Setups are pure: a scenario's is run once a process.
+_SET_UP: dict[int, tuple[Scenario, Setup, dict[str, Function]]] = {}
+
+
+def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
+    known = _SET_UP.get(id(scenario))
+    if known is None:
+        setup = Setup(scenario.params)
+        scenario.setup(setup)
+        if not setup.threads:
+            raise InputError(f"scenario {scenario.name} states no thread")
+        roots = [function for thread in setup.threads for function, _ in thread.calls]
+        known = scenario, setup, collect(roots)
+        _SET_UP[id(scenario)] = known
+    return known[1], known[2]
 
 
 def parameters(scenario: Scenario) -> dict[str, int]:

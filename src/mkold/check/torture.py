@@ -128,8 +128,11 @@ def _run_batch(
 def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     """The scenario's functions, edited as the checker's are, and a loop for each thread."""
     calls = [f for thread in built.setup.threads for f, _ in thread.calls]
-    closed = link.close([*calls, torture_begin, torture_end])
     params = parameters(case.scenario)
+    # An edit may bring in a primitive that is kernel Python, so look after editing.
+    asked = sorted(link.needed(apply(collect(calls), params, case.edits)))
+    extra = [link.implementation(key) for key in asked]
+    closed = link.close([*calls, torture_begin, torture_end, *extra])
     edited = apply(collect(closed), params, case.edits)
     loops = _loops(built, edited)
     functions = bind(link.link(edited, names_of(closed)), params)

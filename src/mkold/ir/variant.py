@@ -132,11 +132,12 @@ def apply(
             if edit.name not in settings:
                 raise InputError(f"no build parameter is called {edit.name}")
             settings[edit.name] = edit.value
-    changed = bind(functions, settings)
-    # Places keep their numbers while edits are made: each is found in the original.
-    wanted = [(edit, _find(changed, edit)) for edit in edits if not isinstance(edit, Set)]
-    for edit, (name, ops) in wanted:
-        changed[name] = _edited(changed[name], edit, ops)
+    original = bind(functions, settings)
+    changed = dict(original)
+    for edit in edits:
+        if not isinstance(edit, Set):
+            name, ops = _find_either(original, changed, edit)
+            changed[name] = _edited(changed[name], edit, ops)
     verify(changed)
     return changed
 
@@ -149,6 +150,16 @@ def diff(before: Mapping[str, Function], after: Mapping[str, Function]) -> str:
         new = function_text(after[name]).splitlines() if name in after else []
         lines += difflib.unified_diff(old, new, name, name, lineterm="", n=2)
     return "\n".join(lines)
+
+
+def _find_either(
+    original: Mapping[str, Function], changed: Mapping[str, Function], edit: Edit
+) -> tuple[str, list[Op]]:
+    """Places keep their numbers while edits are made; what an edit put in is found too."""
+    try:
+        return _find(original, edit)
+    except InputError:
+        return _find(changed, edit)
 
 
 def _find(functions: Mapping[str, Function], edit: Edit) -> tuple[str, list[Op]]:

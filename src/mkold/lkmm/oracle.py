@@ -128,8 +128,13 @@ class Oracle:
 
     def words(self, value: Value, live: Guard) -> set[int] | None:
         """Every word that ``value`` may be where ``live`` holds; None: too many to say."""
-        if type(value) is int:
-            return {value}
+        return {value} if type(value) is int else self._search(value, live)
+
+    def possible(self, guard: Guard) -> bool:
+        """Whether some choice of words makes ``guard`` hold, or that takes too long to say."""
+        return self._search(1, guard) != set()
+
+    def _search(self, value: Value, live: Guard) -> set[int] | None:
         found: set[int] = set()
         search = _Search(self, live, value, found)
         try:
@@ -146,6 +151,10 @@ class Oracle:
         return next(iter(words))
 
 
+# Words already known, by identity; what is known is kept alive with it.
+Memo = dict[int, tuple[object, int]]
+
+
 class _Search:
     """Chooses words for reads one at a time, only as far as the question needs them."""
 
@@ -153,7 +162,7 @@ class _Search:
         self.oracle, self.live, self.value, self.found = oracle, live, value, found
         self.steps = 0
 
-    def run(self, chosen: dict[int, int], memo: dict[int, int]) -> None:
+    def run(self, chosen: dict[int, int], memo: Memo) -> None:
         """Add to ``found`` what the value is under every completion of ``chosen``."""
         self.steps += 1
         if self.steps > MAX_STEPS or len(self.found) > MAX_DOMAIN:
@@ -176,7 +185,7 @@ class _Search:
 class _Reading:
     """Evaluates under a partial choice; ``memo`` keeps what is settled, by identity."""
 
-    def __init__(self, oracle: Oracle, chosen: Mapping[int, int], memo: dict[int, int]) -> None:
+    def __init__(self, oracle: Oracle, chosen: Mapping[int, int], memo: Memo) -> None:
         self.oracle, self.chosen, self.memo = oracle, chosen, memo
 
     def word(self, value: Value) -> int:
@@ -184,9 +193,9 @@ class _Reading:
             return value
         known = self.memo.get(id(value))
         if known is None:
-            known = self._word(value)
+            known = value, self._word(value)
             self.memo[id(value)] = known
-        return known
+        return known[1]
 
     def _word(self, value: Value) -> int:
         tag = value[0]
@@ -210,9 +219,9 @@ class _Reading:
             return bool(guard)
         known = self.memo.get(id(guard))
         if known is None:
-            known = int(self._holds(guard))
+            known = guard, int(self._holds(guard))
             self.memo[id(guard)] = known
-        return bool(known)
+        return bool(known[1])
 
     def _holds(self, guard: Guard) -> bool:
         tag = guard[0]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError, UnsupportedError
+from mkold.ir.flow import expressions
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -42,7 +43,6 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, Program
-from mkold.ir.flow import expressions
 from mkold.lkmm import primitives
 from mkold.lkmm.events import Decision, Graph, Node
 from mkold.lkmm.oracle import MAX_ROUNDS, Knowledge, Oracle
@@ -374,7 +374,7 @@ class Unroller:
                 return False
         new = self.graph.nodes[n_nodes:]
         return not any(
-            node.is_write and self.oracle.words(1, both(node.guard, state.live)) != set()
+            node.is_write and self.oracle.possible(both(node.guard, state.live))
             for node in new
         )
 
