@@ -93,7 +93,17 @@ def readers(c: Ptr[Counters], n: u64) -> u64:
     return torn
 """
 )
-_NAMES = "nothing inc fetch_add unless cas spin trylock writers readers".split()
+_NAMES = [
+    "nothing",
+    "inc",
+    "fetch_add",
+    "unless",
+    "cas",
+    "spin",
+    "trylock",
+    "writers",
+    "readers",
+]
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +226,17 @@ def outer(box: Ptr[Box]) -> u64:
     return bug(box) + 1
 """
 )
-_MESSAGES = "send receive send_release receive_acquire buffer buffer_mb wait bug outer".split()
+_MESSAGES = [
+    "send",
+    "receive",
+    "send_release",
+    "receive_acquire",
+    "buffer",
+    "buffer_mb",
+    "wait",
+    "bug",
+    "outer",
+]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +257,9 @@ def _both_missed(messages, name: str, n: int) -> int:
     """Rounds of store buffering in which neither thread saw the other's store."""
     memory = Memory(AT + 64 + 32 * n)
     first, second = AT + 64, AT + 64 + 16 * n
-    run(messages, memory, [(name, (AT, 0, n, first, second)), (name, (AT, 1, n, second, first))])
+    run(
+        messages, memory, [(name, (AT, 0, n, first, second)), (name, (AT, 1, n, second, first))]
+    )
     return int(np.count_nonzero(memory.words[AT + 65 :: 16].reshape(2, n).sum(axis=0) == 0))
 
 

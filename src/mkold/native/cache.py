@@ -9,7 +9,7 @@ Rules
 * Entries are written beside their place and renamed, so that two processes never see half
   of one. A cache that can't be written is no error.
 
-Known limits: nothing is ever deleted; ``clear`` does so on request.
+* Above ``MAX_ENTRIES`` the half that was written first goes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 _MAGIC = b"mkold object 1\n"
 _HASH_BYTES = 32
+MAX_ENTRIES = 1000
 
 
 def directory() -> Path:
@@ -68,10 +69,18 @@ def store(key: str, code: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
+        _prune()
     except OSError:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _prune() -> None:
+    entries = list(directory().glob("*.o"))
+    if len(entries) > MAX_ENTRIES:
+        for path in sorted(entries, key=lambda p: p.stat().st_mtime)[: MAX_ENTRIES // 2]:
+            path.unlink(missing_ok=True)
 
 
 def clear() -> int:

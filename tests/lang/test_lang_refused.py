@@ -1,0 +1,208 @@
+"""What is outside kernel Python: each refused where it stands, with reason and hint."""
+
+import pickle
+import textwrap
+
+import pytest
+
+from mkold.base.errors import InputError, SourceError
+from mkold.lang import compile_text
+
+HEADER = """
+from enum import IntEnum
+from mkold.lang import *
+from mkold.lang import (READ_ONCE, WRITE_ONCE, BUG_ON, cmpxchg, try_cmpxchg, spin_lock,
+    READ_ONCE_ANY, smp_mb)
+
+class Node(Struct):
+    key: u64
+    next: "Ptr[Node]"
+    words: Array[u64, 4]
+
+class Other(Struct):
+    key: u64
+
+RATIO = 0.5
+TEXT = "text"
+
+@kernel
+def helper(node: Ptr[Node], n: u64) -> u64:
+    return node.key + n
+
+@kernel
+def two(n: u64) -> tuple[u64, u64]:
+    return n, n
+
+@kernel
+def callback(word: u64) -> None:
+    pass
+
+def python_function(n):
+    return n
+"""
+
+# Each case: the statements of a function f(p: Ptr[Node], n: u64) -> u64, with the culprit
+# between « and », and a part of the reason.
+STATEMENTS = [
+    ("x = «1.5»\nreturn 0", "float"),
+    ("x = «'text'»\nreturn 0", "str"),
+    ("x = «None»\nreturn 0", "None"),
+    ("x = «[1, 2]»\nreturn 0", "a list"),
+    ("x = «{1: 2}»\nreturn 0", "a dictionary"),
+    ("x = «{1, 2}»\nreturn 0", "a set"),
+    ("x = «[i for i in range(3)]»\nreturn 0", "comprehension"),
+    ("x = «(1, 2)»\nreturn 0", "tuple"),
+    ("x = «lambda: 3»\nreturn 0", "lambda"),
+    ("x = «f'{n}'»\nreturn 0", "string"),
+    ("x = («y := 3»)\nreturn 0", "assignment inside an expression"),
+    ("x = «n / 2»\nreturn 0", "fractions"),
+    ("x = «n ** 2»\nreturn 0", "**"),
+    ("return «n is p»", "is compares"),
+    ("return «n in p»", "in is not"),
+    ("«raise ValueError»", "exceptions"),
+    ("«try:»\n    pass\nexcept ValueError:\n    pass\nreturn 0", "exceptions"),
+    ("«with n:»\n    pass\nreturn 0", "with"),
+    ("«import os»\nreturn 0", "import"),
+    ("«global x»\nreturn 0", "global"),
+    ("«del n»\nreturn 0", "del"),
+    ("«def g():»\n    pass\nreturn 0", "function inside"),
+    ("«class C:»\n    pass\nreturn 0", "class"),
+    ("«match n:»\n    case 1:\n        pass\nreturn 0", "match"),
+    ("for i in «p»:\n    pass\nreturn 0", "range"),
+    ("for i in range(0, 9, «n»):\n    pass\nreturn 0", "step"),
+    ("while n:\n    break\nelse:\n    «pass»\nreturn 0", "else after a loop"),
+    ("«yield n»", "generator"),
+    ("«a = b = n»\nreturn 0", "a = b = ..."),
+    ("«n + 1»\nreturn 0", "no effect"),
+    ("return «missing»", "not defined"),
+    ("return «RATIO»", "float"),
+    ("return «helper»", "function"),
+    ("return «python_function(n)»", "Python function"),
+    ("return «n.bit_length()»", "methods"),
+    ("return helper(p, «n=n»)", "keyword"),
+    ("return «helper(p)»", "takes 2 arguments"),
+    ("return helper(«n», n)", "wants Ptr[Node]"),
+    ("return helper(«*p»)", "unpacking"),
+    ("return «p.missing»", "no field missing"),
+    ("return «n.key»", "has no fields"),
+    ("return «n[0]»", "not an array"),
+    ("return «p.words»", "array in memory"),
+    ("return «p.words[4]»", "outside"),
+    ("return READ_ONCE(«p»)", "a place in memory is needed"),
+    ("return READ_ONCE(«n + 1»)", "a place in memory is needed"),
+    ("return READ_ONCE(«p.words»)", "one word"),
+    ("return «READ_ONCE(p.key, n)»", "takes 1 argument"),
+    ("return READ_ONCE_ANY(p.words[0], «n», 1)", "no constant"),
+    ("x = «two(n)»\nreturn x", "returns 2 values"),
+    ("a, b, c = «two(n)»\nreturn a", "3 names"),
+    ("x = «smp_mb()»\nreturn x", "returns nothing"),
+    ("call_rcu(«two», n)\nreturn 0", "another kind"),
+    ("call_rcu(«n», n)\nreturn 0", "function"),
+    ("«p = cast(Ptr[Other], n)»\nreturn 0", "p is Ptr[Node]"),
+    ("x: Ptr[«Missing»] = NULL\nreturn 0", "Missing is not defined"),
+    ("x: «float» = 0\nreturn 0", "float"),
+    ("«x: u64»\nreturn 0", "needs a value"),
+    ("return «18446744073709551616»", "64-bit"),
+    ("if n:\n    x = 1\n«return x»", "before it is assigned"),
+    ("«x += 1»\nreturn x", "before it is assigned"),
+    ("if n:\n    return 1\n«n = 2»", "without a return"),
+    ("«return»", "returns 1 value"),
+    ("«return n, n»", "returns 1 value"),
+    ("x = «NULL + 1»\nreturn 0", "NULL can't be moved"),
+    ("return «p + p»", "sum of two pointers"),
+]
+
+
+def compiled(body: str) -> None:
+    text = "@kernel\ndef f(p: Ptr[Node], n: u64) -> u64:\n" + textwrap.indent(body, "    ")
+    compile_text(HEADER + text + "\n", "user.py")
+
+
+@pytest.mark.parametrize(("body", "reason"), STATEMENTS, ids=[s[0] for s in STATEMENTS])
+def test_a_construct_is_refused_where_it_stands(body, reason):
+    start = body.index("«")
+    end = body.index("»") - 1
+    plain = body.replace("«", "").replace("»", "")
+    line = body[:start].count("\n")
+    col = start - (body.rfind("\n", 0, start) + 1)
+    with pytest.raises(SourceError) as caught:
+        compiled(plain)
+    error = caught.value
+    assert reason in error.reason
+    assert error.pos.file == "user.py"
+    assert error.pos.line == HEADER.count("\n") + 3 + line
+    assert error.pos.col == col + 5
+    lines = str(error).split("\n")
+    assert lines[0].startswith(f"user.py:{error.pos.line}:{error.pos.col}: error: ")
+    source_line = "    " + plain.split("\n")[line]
+    assert lines[1] == "    " + source_line
+    caret = lines[2]
+    assert caret.index("^") == error.pos.col - 1 + 4
+    if ":" not in plain[start:end].split("\n")[0][-1:]:
+        assert caret.count("^") == end - start
+    assert not error.reason.endswith(".")
+
+
+HEADS = [
+    ("def f(«n») -> u64:\n    return 0", "has no type"),
+    ("def f(n: u64 = «3») -> u64:\n    return 0", "default"),
+    ("def f(*«n: u64») -> u64:\n    return 0", "special kind"),
+    ("def f(*, «n: u64») -> u64:\n    return 0", "special kind"),
+    ("def f(n: «Node») -> u64:\n    return 0", "not one word"),
+    ("def f(n: «Array[u64, 3]») -> u64:\n    return 0", "not one word"),
+    ("def f(n: «u32») -> u64:\n    return 0", "u32 is not defined"),
+    ("«async def f(n: u64) -> u64:»\n    return 0", "async"),
+    ("def f(n: u64) -> None:\n    «return n»", "returns nothing"),
+    ("def f(n: u64) -> Ptr[Node]:\n    return «n»", "returns Ptr[Node]"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), HEADS, ids=[h[0] for h in HEADS])
+def test_a_signature_is_refused_where_it_stands(text, reason):
+    start = text.index("«")
+    line, col = text[:start].count("\n"), start - (text.rfind("\n", 0, start) + 1)
+    plain = text.replace("«", "").replace("»", "")
+    with pytest.raises(SourceError) as caught:
+        compile_text(HEADER + "@kernel\n" + plain + "\n", "user.py")
+    assert reason in caught.value.reason
+    assert caught.value.pos.line == HEADER.count("\n") + 2 + line
+    assert caught.value.pos.col == col + 1
+
+
+def test_columns_count_characters_not_bytes():
+    with pytest.raises(SourceError) as caught:
+        compiled("é = 1; return «x»".replace("«", "").replace("»", ""))
+    assert caught.value.pos.col == 5 + len("é = 1; return ")
+
+
+def test_an_error_pickles():
+    with pytest.raises(SourceError) as caught:
+        compiled("return missing")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_kernel_objects_are_refused_outside_of_kernel_functions():
+    from mkold.lang import READ_ONCE, Struct, addr, kernel, parameter
+
+    class Node(Struct):
+        key: "u64"  # noqa: F821
+
+    module = compile_text(HEADER)
+    for call in (
+        lambda: module["helper"](1, 2),
+        lambda: READ_ONCE(1),
+        lambda: addr(1),
+        lambda: Node(),
+        lambda: kernel(len),
+        lambda: bool(parameter("TEST_REFUSED", 3)),
+        lambda: parameter("TEST_REFUSED", 4),
+    ):
+        with pytest.raises(InputError):
+            call()
+    with pytest.raises(InputError, match=r"Node.key: the type u64 is not defined"):
+        _ = Node.size
+
+
+def test_a_name_that_no_primitive_has():
+    with pytest.raises(ImportError):
+        compile_text("from mkold.lang import READ_TWICE\n")
