@@ -1,0 +1,101 @@
+"""The documented Python call: typed results that make sense."""
+
+from __future__ import annotations
+
+import pytest
+from run_traces import hot_and_cold, trace_of
+
+from mkold.base.errors import UsageError
+from mkold.run import PATHS, MachineSpec, RunSpec, run
+from mkold.run.machine import frames_for
+
+SHORT = RunSpec(rounds=1, duration_s=0.4, warmup_s=0.1)
+
+
+@pytest.mark.parametrize("page_size", ["4k", "64k"])
+@pytest.mark.parametrize("clear", ["pte_xchg", "radix_update_pte"])
+def test_all_paths_replay_correctly_under_pressure(page_size: str, clear: str) -> None:
+    n_pages = 1000 if page_size == "4k" else 4000
+    machine = MachineSpec(
+        memory_share=0.5, interval_s=0.01, page_size=page_size, clear=clear,
+        swap_latency_us=5.0,
+    )  # fmt: skip
+    result = run(hot_and_cold(n_pages), machine, spec=SHORT)
+    assert [path.path for path in result.paths] == list(PATHS)
+    assert not result.wrong
+    assert not result.interrupted
+    assert result.frames == frames_for(result.pages, 0.5) < result.pages
+    for path in result.paths:
+        assert path.guest_accesses_per_s > 0
+        assert path.faults >= path.refaults > 0
+        assert path.evicted > 0
+        assert 0 <= path.lock_wait_share <= 1
+
+
+def test_aging_is_measured_where_there_is_any() -> None:
+    machine = MachineSpec(memory_share=0.5, interval_s=0.01)
+    result = run(hot_and_cold(), machine, spec=SHORT, paths=("lockless", "none"))
+    aged, blind = result.path("lockless"), result.path("none")
+    assert aged.aging_passes >= 3
+    assert aged.aging_ns_per_pte is not None
+    assert aged.aging_ns_per_pte > 0
+    assert 0 < aged.young_agreed <= min(aged.young_true, aged.young_reported)
+    assert (blind.aging_passes, blind.aging_ns_per_pte, blind.young_reported) == (0, None, 0)
+
+
+def test_a_guest_that_fits_never_loses_a_page() -> None:
+    result = run(hot_and_cold(), MachineSpec(memory_share=1.0), spec=SHORT)
+    assert all(path.evicted == path.refaults == 0 for path in result.paths)
+    last = result.path("lockless").rounds[0].generations[-1]
+    assert sum(last.pages) == result.pages
+    assert last.evicted == 0
+
+
+def test_several_vcpus_share_the_guest() -> None:
+    machine = MachineSpec(vcpus=3, memory_share=0.6, swap_latency_us=1.0)
+    result = run(hot_and_cold(), machine, spec=SHORT, paths=("lockless",))
+    assert not result.wrong
+    assert result.paths[0].guest_accesses_per_s > 0
+
+
+def test_json_has_the_promised_fields() -> None:
+    body = run(hot_and_cold(), MachineSpec(), spec=SHORT, paths=("locked",)).to_json()
+    assert body["schema"] == "mkold.run/1"
+    promised = {
+        "path", "guest_accesses_per_s", "aging_passes", "aging_ns_per_pte",
+        "lock_wait_share", "faults", "refaults", "young_reported", "young_true",
+    }  # fmt: skip
+    assert promised <= set(body["paths"][0])
+    assert body["trace"]["pages"] == 1000
+    assert body["machine"]["memory_share"] == 0.7
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        MachineSpec(vcpus=0),
+        MachineSpec(vcpus=9),
+        MachineSpec(memory_share=0.0),
+        MachineSpec(memory_share=float("nan")),
+        MachineSpec(interval_s=-1.0),
+        MachineSpec(interval_s=float("nan")),
+        MachineSpec(page_size="2M"),
+        MachineSpec(clear="both"),
+        MachineSpec(variant="no_such"),
+        MachineSpec(swap_latency_us=-1.0),
+    ],
+)
+def test_senseless_machines_are_refused(machine: MachineSpec) -> None:
+    with pytest.raises(UsageError):
+        run(trace_of([0, 1], [1, 1]), machine, spec=SHORT)
+
+
+@pytest.mark.parametrize("paths", [(), ("fast",), ("none", "none")])
+def test_senseless_paths_are_refused(paths: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        run(trace_of([0, 1], [1, 1]), spec=SHORT, paths=paths)
+
+
+def test_a_tiny_trace_runs() -> None:
+    result = run(trace_of([0, 1], [0, 1]), MachineSpec(), spec=SHORT, paths=("lockless",))
+    assert not result.wrong

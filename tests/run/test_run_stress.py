@@ -1,0 +1,99 @@
+"""Everything at once: vCPUs, aging, eviction, mode switches; then the books must agree.
+
+The short version runs always, with every address and every word read checked; the long
+one is marked slow. ``MKOLD_STRESS_S`` sets how long that is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from run_traces import hot_and_cold
+
+from mkold.native import KernelBugError, Memory
+from mkold.run.audit import audit
+from mkold.run.clock import cycles_per_second
+from mkold.run.image import machine_image
+from mkold.run.machine import Machine
+from mkold.run.program import pack_rows
+from mkold.run.spec import MachineSpec
+
+LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
+SWITCH_S = 0.01
+
+
+def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Machine:
+    """Run a machine of two vCPUs hard for ``seconds``; stopped, for the audit."""
+    spec = MachineSpec(
+        vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0, variant=variant
+    )
+    image = machine_image(spec, checked=checked)
+    rate = cycles_per_second(image, Memory(1 << 16))
+    rows, n_pages = pack_rows(hot_and_cold(3000, 200_000), "4k")
+    machine = Machine(image, rows, n_pages, spec, path, rate)
+    kvm = machine.kvm.at
+    machine.start()
+    until = time.monotonic() + seconds
+    switches = 0
+    try:
+        while time.monotonic() < until and machine.running:
+            time.sleep(SWITCH_S)
+            assert machine.call("kvmhv_configure_mmu", kvm, switches & 1) == 0
+            switches += 1
+        machine.call("kvmhv_configure_mmu", kvm, 1)
+        done = machine.counters().accesses
+        _wait_for_progress(machine, done)
+    finally:
+        machine.stop()
+    assert switches >= min(20, 5 * seconds)
+    return machine
+
+
+def _wait_for_progress(machine: Machine, done: int) -> None:
+    """No deadlock: every vCPU gets on after the last switch."""
+    before = [guest["accesses"] for guest in machine.guests]
+    until = time.monotonic() + 20
+    while time.monotonic() < until and machine.running:
+        time.sleep(0.02)
+        if all(g["accesses"] > b for g, b in zip(machine.guests, before, strict=True)):
+            return
+    assert not machine.running, f"a vCPU stands still after {done} accesses"
+
+
+def check(machine: Machine) -> None:
+    counters = machine.counters()
+    assert counters.mismatches == 0
+    assert sum(guest["poison_reads"] for guest in machine.guests) == 0
+    assert audit(machine) == []
+    assert counters.evicted > 0
+    assert counters.accesses > 0
+
+
+@pytest.mark.parametrize("path", ["none", "locked", "lockless"])
+def test_short_stress_with_every_access_checked(path: str) -> None:
+    check(stress(path, 1.5, checked=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["locked", "lockless"])
+@pytest.mark.parametrize("checked", [True, False])
+def test_long_stress(path: str, checked: bool) -> None:
+    machine = stress(path, LONG_S / 4, checked=checked)
+    check(machine)
+
+
+def test_a_lost_retry_check_is_caught() -> None:
+    """The seeded fault makes a guest keep a frame that was taken from it."""
+    caught = False
+    for _ in range(20):
+        try:
+            machine = stress("lockless", 1.0, checked=False, variant="no_retry_check")
+        except KernelBugError:
+            caught = True
+        else:
+            caught = machine.counters().mismatches > 0 or audit(machine) != []
+        if caught:
+            return
+    raise AssertionError("no run of twenty noticed the missing retry check")
