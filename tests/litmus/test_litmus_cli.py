@@ -39,6 +39,13 @@ def test_text_is_herds(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[11].startswith("Time sb ")
 
 
+def test_no_execution_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["litmus", str(VECTORS / "lock-leak.litmus")]) == 0
+    out = capsys.readouterr().out
+    assert "States 0\nNo\n" in out
+    assert "Observation lock-leak Never 0 0" in out
+
+
 def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(VECTORS / "plain-race-ww.litmus")
     assert main(["litmus", path, "--json"]) == 0

@@ -62,7 +62,8 @@ def test_counts_and_formula_agree() -> None:
     test = program("exists (0:r1=1 \\/ not (x=0))")
     assert counts(test, [(1, 0), (0, 0), (0, 3)], "Sometimes") == (2, 1)
     assert satisfies(test)((0, 3))
-    assert counts(test, [], "Never") == (0, 1)
+    assert counts(test, None, "Never") == (0, 1)
+    assert counts(test, [], "Never") == (0, 0)
 
 
 def test_values() -> None:

@@ -178,7 +178,7 @@ class _Report:
             where = "" if outcome.path in text else f"{outcome.path}: "
             print(f"mkold: {where}{text}", file=sys.stderr)
         if self.args.json:
-            print(outcome.json_line(states=not self.args.verdict_only), file=out)
+            print(outcome.json_line(), file=out)
         else:
             for line in outcome.lines():
                 print(line, file=out)

@@ -54,6 +54,7 @@ class Outcome:
     internal: bool = False
     program: Program | None = None
     verdict: Verdict | None = None
+    with_states: bool = True
 
     def lines(self) -> Iterator[str]:
         """The verdict in herd7's wording; nothing for a file that could not be read."""
@@ -69,11 +70,11 @@ class Outcome:
         yield f"Time {program.name} {self.cpu_s:.2f}"
         yield ""
 
-    @staticmethod
-    def _decided(program: Program, verdict: Verdict, observation: str) -> Iterator[str]:
-        positive, negative = counts(program, verdict.states, observation)
-        if verdict.states:
-            yield from state_lines(program, verdict.states)
+    def _decided(self, program: Program, verdict: Verdict, observation: str) -> Iterator[str]:
+        states = verdict.states if self.with_states else None
+        positive, negative = counts(program, states, observation)
+        if states is not None:
+            yield from state_lines(program, states)
         yield "Ok" if verdict.holds else "No"
         yield "Witnesses"
         yield f"Positive: {positive} Negative: {negative}"
@@ -84,7 +85,7 @@ class Outcome:
         yield condition_line(program)
         yield f"Observation {program.name} {observation} {positive} {negative}"
 
-    def json_line(self, *, states: bool) -> str:
+    def json_line(self) -> str:
         """One JSON object."""
         program, verdict = self.program, self.verdict
         body: dict[str, object] = {
@@ -102,7 +103,7 @@ class Outcome:
             body["holds"] = verdict.holds
             body["flags"] = list(verdict.flags)
             body["bounded"] = verdict.status.value == "bounded"
-            if states:
+            if self.with_states:
                 names = Names(program.symbols)
                 found = sorted(verdict.states, key=names.sort_key)
                 body["states"] = len(found)
@@ -117,9 +118,11 @@ def decide_file(path: str, options: Options) -> Outcome:
     start = time.process_time()
     program: Program | None = None
 
-    def outcome(status: str, reason: str = "", **more: object) -> Outcome:
+    def outcome(
+        status: str, reason: str = "", verdict: Verdict | None = None, *, internal: bool = False
+    ) -> Outcome:
         cpu_s = time.process_time() - start
-        return Outcome(path, status, cpu_s, reason, program=program, **more)  # type: ignore[arg-type]
+        return Outcome(path, status, cpu_s, reason, internal, program, verdict, options.states)
 
     try:
         program = read(Path(path))

@@ -127,10 +127,10 @@ def state_lines(program: Program, states: Sequence[tuple[int, ...]]) -> Iterator
 
 
 def counts(
-    program: Program, states: Sequence[tuple[int, ...]], observation: str
+    program: Program, states: Sequence[tuple[int, ...]] | None, observation: str
 ) -> tuple[int, int]:
     """How many states satisfy the formula, and how many don't; see the module's text."""
-    if not states:
+    if states is None:
         return int(observation != "Never"), int(observation != "Always")
     positive = sum(map(satisfies(program), states))
     return positive, len(states) - positive
