@@ -26,6 +26,7 @@ from __future__ import annotations
 from mkold.lang import (
     NULL,
     WRITE_ONCE,
+    Array,
     Ptr,
     Struct,
     addr,
@@ -63,6 +64,7 @@ class MmuNotifierSubscriptions(Struct):
 
     head: Ptr[MmuNotifier]
     lock: spinlock_t
+    pad: Array[u64, 6]
     srcu: SrcuStruct
 
 

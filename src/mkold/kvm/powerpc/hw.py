@@ -74,7 +74,7 @@ def mmu_walk_hw(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u
         if (pte & want) != want:
             if not HW_SETS_RC:
                 return 0, 0
-            ok, seen = try_cmpxchg_relaxed(ptep.value, pte, pte | want)
+            ok, _seen = try_cmpxchg_relaxed(ptep.value, pte, pte | want)
             if not ok:
                 continue
         pfn = pte_pfn(pte) + (gfn & (level_pages(level) - 1))

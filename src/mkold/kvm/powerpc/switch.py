@@ -7,6 +7,9 @@ freed, root NULL last. Order of ``kvmppc_switch_mmu_to_radix``: root allocated a
 ``kvmhv_configure_mmu`` is the way in: it stops the vCPUs (``mmu_ready`` off, kick, wait
 until all are out of guest mode), switches, and lets them go on when there is a radix tree.
 
+Whoever else uses the tree holds ``mmu_lock`` and looks at the flag first (faults, unmapping,
+the slow path), or is an RCU reader that looked at the flag (the fast path, the dirty log).
+
 The hash table itself is no part of this machine: in hash mode the vCPUs wait, the fast
 path refuses and the slow path says "not young".
 

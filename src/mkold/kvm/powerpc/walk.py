@@ -23,7 +23,7 @@ from mkold.kvm.powerpc.pte import (
     table_index,
 )
 from mkold.kvm.types import Kvm
-from mkold.lang import NULL, READ_ONCE, Ptr, kernel, u64
+from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_rmb, u64
 
 
 @kernel
@@ -68,17 +68,14 @@ def walk_boundary(gfn: u64, level: u64) -> u64:
 
 
 @kernel
-def find_kvm_secondary_pte_unlocked(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], u64]:
-    """The kernel's lookup: the entry, or NULL where no table or leaf is, and the shift.
+def leaf_entry(pgtable: Ptr[u64], gfn: u64) -> tuple[Ptr[u64], u64]:
+    """The kernel's idea of a lookup: the entry, and the shift.
 
     Returns
     -------
     ptep : NULL for a hole above the base-page level
     shift : log2 of the pages of a large leaf; 0 for a base page and for a hole
     """
-    pgtable = READ_ONCE(kvm.arch.pgtable)
-    if pgtable == NULL:
-        return NULL, 0
     ptep, entry, level = radix_walk_to_table(pgtable, gfn)
     if level == 0:
         return ptep, 0
@@ -88,12 +85,22 @@ def find_kvm_secondary_pte_unlocked(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], 
 
 
 @kernel
+def find_kvm_secondary_pte_unlocked(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], u64]:
+    """``leaf_entry`` for callers in an RCU read section; NULL out of radix mode."""
+    if not READ_ONCE(kvm.arch.radix):
+        return NULL, 0
+    smp_rmb()  # pairs with smp_wmb() in kvmppc_switch_mmu_to_radix()
+    ptep, shift = leaf_entry(READ_ONCE(kvm.arch.pgtable), gfn)
+    return ptep, shift
+
+
+@kernel
 def find_kvm_secondary_pte(kvm: Ptr[Kvm], gfn: u64) -> tuple[Ptr[u64], u64]:
-    """``find_kvm_secondary_pte_unlocked`` for callers that hold ``mmu_lock``.
+    """``leaf_entry`` for callers that hold ``mmu_lock``.
 
     NULL out of radix mode, where the tree may be half freed.
     """
     if not READ_ONCE(kvm.arch.radix):
         return NULL, 0
-    ptep, shift = find_kvm_secondary_pte_unlocked(kvm, gfn)
+    ptep, shift = leaf_entry(READ_ONCE(kvm.arch.pgtable), gfn)
     return ptep, shift
