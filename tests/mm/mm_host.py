@@ -11,7 +11,7 @@ import numpy as np
 
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
-from mkold.mm.memory import hva_to_pfn
+from mkold.mm.memory import hva_to_pfn, madvise_dontneed
 from mkold.mm.mglru import folio_lru_gen
 from mkold.mm.mglru_evict import shrink_node
 from mkold.mm.mglru_walk import try_to_inc_max_seq
@@ -33,6 +33,7 @@ from mkold.run.spec import MachineSpec
 MORE = (
     kvm_flush_remote_tlbs, kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put, hva_to_pfn,
     shrink_node, try_to_inc_max_seq, mmu_notifier_test_clear_young, folio_lru_gen,
+    madvise_dontneed,
 )  # fmt: skip
 CYCLES_PER_S = 1e9
 

@@ -65,7 +65,7 @@ def test_without_accessed_bits_aging_only_opens_a_generation() -> None:
 def test_reclaim_evicts_no_touched_page(path: str) -> None:
     host = filled(path=path)
     for _ in range(2):
-        for page in range(0, 100):
+        for page in range(100):
             host.touch(page)
         host.age()
         host.flush()

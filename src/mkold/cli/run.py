@@ -28,6 +28,7 @@ HELP = (
     "and compare the aging paths: none, locked, lockless."
 )
 DEFAULT_TRACE = "lookup"
+MAX_WARMUP_S = 1.0
 
 _EPILOG = """\
 examples:
@@ -130,11 +131,12 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
         bloom=args.bloom,
     )
     slot_s = args.duration / (args.rounds * len(paths))
+    warmup_s = min(0.2 * slot_s, MAX_WARMUP_S)
     spec = RunSpec(
         paths=paths,
         rounds=args.rounds,
-        duration_s=0.8 * slot_s,
-        warmup_s=0.2 * slot_s,
+        duration_s=slot_s - warmup_s,
+        warmup_s=warmup_s,
         seed=args.seed,
     )
     return machine.check(), spec.check()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from mkold.kvm.main import kvm_destroy, kvm_init
+from mkold.kvm.main import kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.pte import RADIX_4K, RADIX_64K
 from mkold.kvm.powerpc.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
 from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
 from mkold.kvm.vcpu import kvm_vcpu_init
-from mkold.mm.memory import madvise_dontneed
 from mkold.mm.mm_init import lru_init, mm_init, node_init
 from mkold.mm.mm_types import N_CPUS
 from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
@@ -16,7 +15,7 @@ from mkold.mm.page_alloc import memblock_init, nr_free_pages, page_alloc_init
 from mkold.native import Image, build
 from mkold.run.clock import read_cycles
 from mkold.run.guest import replay
-from mkold.run.kswapd import age_now, evict_now, kswapd_work
+from mkold.run.kswapd import kswapd_work
 from mkold.run.spec import MachineSpec
 from mkold.run.variants import variant_params
 
@@ -30,9 +29,8 @@ _CLEAR = {"pte_xchg": CLEAR_BY_PTE_XCHG, "radix_update_pte": CLEAR_BY_UPDATE_PTE
 
 ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
-    mmu_notifier_subscriptions_init,
-    kvm_init, kvm_destroy, kvm_add_memslot, kvm_vcpu_init, read_cycles, replay,
-    kswapd_work, age_now, evict_now, madvise_dontneed, kvmhv_configure_mmu,
+    mmu_notifier_subscriptions_init, kvm_init, kvm_add_memslot, kvm_vcpu_init,
+    kvmhv_configure_mmu, read_cycles, replay, kswapd_work,
 )  # fmt: skip
 
 

@@ -108,9 +108,3 @@ def kswapd_work(kswapd: Ptr[Kswapd]) -> None:
         kswapd.reclaimed += shrink_node(node, mm, node.watermark_high - node.watermark_low)
         kswapd.evict_cycles += get_cycles() - began
     rcu_do_batch()
-
-
-@kernel
-def evict_now(kswapd: Ptr[Kswapd], n: u64) -> u64:
-    """Evict about ``n`` pages; returns how many."""
-    return shrink_node(kswapd.mm.node, kswapd.mm, n)

@@ -1,0 +1,127 @@
+"""``mkold run``: output, schema, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkold.base.errors import Exit
+from mkold.cli.main import main
+from mkold.trace import Header, Region, Trace, write_trace
+
+QUICK = ["--duration", "0.9", "--rounds", "1", "--interval", "5", "--swap-latency", "2"]
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four hundred pages, read and written in turn."""
+    page = np.tile(np.arange(400, dtype=np.uint32), 20)
+    write = (np.arange(len(page)) % 3 == 0).astype(np.uint8)
+    run = np.full(len(page), 4, np.uint32)
+    total, n_writes = 4 * len(page), 4 * int(write.sum())
+    header = Header(
+        "made for a test", "2026-11-22T00:00:00Z", "test", "end", 0, False, 4096,
+        total, total - n_writes, n_writes, len(page), 400, (Region(0, 400, 16),),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("run") / "small.parquet"
+    write_trace(path, Trace(page, write, run, header))
+    return path
+
+
+def test_table_and_picture(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(trace), *QUICK]) == Exit.HOLDS
+    out = capsys.readouterr().out
+    for heading in ("none", "locked", "lockless", "lockless / locked"):
+        assert heading in out
+    for row in ("guest accesses per second", "mmu_lock", "refaults", "reported young"):
+        assert row in out
+    assert "lockless: pages by generation" in out
+    assert "youngest generation" in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "\x1b" not in out, "no colour where there is no terminal"
+
+
+def test_json(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(trace), *QUICK, "--json", "--paths", "lockless,none"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["schema"] == "mkold.run/1"
+    assert [path["path"] for path in body["paths"]] == ["lockless", "none"]
+    assert body["trace"]["name"] == str(trace)
+    assert body["interrupted"] is False
+
+
+def test_output_file_is_not_overwritten(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken.json"
+    taken.write_text("mine")
+    assert main(["run", str(trace), *QUICK, "--json", "-o", str(taken)]) == Exit.BAD_INPUT
+    assert "--force" in capsys.readouterr().err
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--vcpus", "99"], Exit.USAGE, "vCPUs"),
+        (["--variant", "no_such"], Exit.USAGE, "as_posted"),
+        (["--paths", "fast"], Exit.USAGE, "lockless"),
+        (["--paths", ","], Exit.USAGE, "--paths"),
+        (["--page-size", "2m"], Exit.USAGE, "64k"),
+        (["--memory-share", "0"], Exit.USAGE, "--memory-share"),
+    ],
+)
+def test_senseless_options(
+    trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    assert main(["run", str(trace), *arguments]) == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_no_such_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no/such.parquet"]) == Exit.BAD_INPUT
+    assert "no/such.parquet" in capsys.readouterr().err
+
+
+def test_ctrl_c_shows_what_was_measured(trace: Path) -> None:
+    command = [sys.executable, "-m", "mkold.cli.main", "run", str(trace), "--duration", "300"]
+    process = subprocess.Popen(
+        [*command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    try:
+        _wait_until_replaying(process.pid)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=30)
+        took = time.monotonic() - began
+    finally:
+        process.kill()
+    assert process.returncode == Exit.INTERRUPTED, err
+    assert took < 3, "a second, and some grace for a busy machine"
+    assert "Traceback" not in err
+    body = json.loads(out)
+    assert body["interrupted"] is True
+    assert body["paths"][0]["guest_accesses_per_s"] > 0
+
+
+def _wait_until_replaying(pid: int) -> None:
+    """Until the machine's threads have run for longer than the warm-up takes."""
+    until = time.monotonic() + 90
+    seen = 0
+    while time.monotonic() < until and seen < 15:
+        seen = seen + 1 if len(os.listdir(f"/proc/{pid}/task")) >= 3 else 0
+        time.sleep(0.2)
