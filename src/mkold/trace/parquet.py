@@ -22,7 +22,8 @@ from mkold.trace.schema import U8, U32, Header, Trace
 
 METADATA_KEY = "mkold.trace"
 LEVEL = 19  # written once, read often
-ROW_GROUP = 1 << 20
+ROW_GROUP = 1 << 24  # large groups and pages: repetition far apart is what compresses
+DATA_PAGE_BYTES = 1 << 26
 MAX_ROWS = 1 << 28
 _TYPES = {"page": pl.UInt32(), "write": pl.Boolean(), "run": pl.UInt32()}
 
@@ -91,14 +92,7 @@ def write_trace(path: str | os.PathLike[str], trace: Trace, *, force: bool = Fal
     trace.check()
     with staged(Path(path), force=force) as temporary:
         frame = _frame(trace.page, trace.write, trace.run)
-        frame.write_parquet(
-            temporary,
-            compression="zstd",
-            compression_level=LEVEL,
-            statistics=False,
-            row_group_size=ROW_GROUP,
-            metadata=_metadata(trace.header),
-        )
+        _sink(frame.lazy(), temporary, trace.header)
 
 
 def write_folded(
@@ -117,15 +111,21 @@ def write_folded(
             part = Path(scratch) / f"{at}.arrow"
             _frame(page, write, run).write_ipc(part)
             parts.append(pl.scan_ipc(part))
-        pl.concat(parts).sink_parquet(
-            temporary,
-            compression="zstd",
-            compression_level=LEVEL,
-            statistics=False,
-            row_group_size=ROW_GROUP,
-            maintain_order=True,
-            metadata=_metadata(header),
-        )
+        _sink(pl.concat(parts), temporary, header)
+
+
+def _sink(frame: pl.LazyFrame, path: Path, header: Header) -> None:
+    """Write rows as they come; one way for all, so that equal traces are equal files."""
+    frame.sink_parquet(
+        path,
+        compression="zstd",
+        compression_level=LEVEL,
+        statistics=False,
+        row_group_size=ROW_GROUP,
+        data_page_size=DATA_PAGE_BYTES,
+        maintain_order=True,
+        metadata=_metadata(header),
+    )
 
 
 def _frame(page: U32, write: U8, run: U32) -> pl.DataFrame:
