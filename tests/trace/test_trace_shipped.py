@@ -50,5 +50,5 @@ def test_their_working_sets_differ() -> None:
 def test_find_trace(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     assert find_trace(str(tmp_path / "x")) == tmp_path / "x"
-    with pytest.raises(InputError, match="no trace nosuch: .*diff, lookup"):
+    with pytest.raises(InputError, match=r"no trace nosuch: .*diff, lookup"):
         find_trace("nosuch")
