@@ -2,12 +2,14 @@
 
 Litmus tests are small enough to be unrolled blindly. Kernel Python is not: a page-table
 walk in a loop has thousands of paths of which a handful can happen. So such a program is
-unrolled several times. Each time, a read's *domain* is the initial word, what its own
-thread stored before it, and what the other threads stored in the round before; a branch
-that no choice from the domains can take is not followed, and a read with one possible
-word is that word. The domains only grow, and rounds stop when they no longer do: then they
-cover every execution. (In an execution that the model allows no value depends on itself,
-so every value is reached after as many rounds as there are stores in its past.)
+unrolled several times. Each time, a read's *domain* is what its own thread stored there
+last (or the initial word), and what the other threads stored there in the round before. A
+branch that no choice from the domains can take is not followed; a read with one possible
+word is that word; where no other thread stores, a read is what its thread stored last.
+
+The domains only grow, and rounds stop when they no longer do: then they cover every
+execution. (In an execution that the model allows no value depends on itself, so every
+value is reached after as many rounds as there are stores in its past.)
 
 Words that only one thread ever touches, by plain or ONCE accesses at known addresses, are
 kept like locals and make no events.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import Mem, Program
@@ -114,21 +117,46 @@ class Oracle:
         for address in addresses:
             stores.setdefault(address, set()).update(words)
 
-    def domain(self, thread: int, addresses: Iterable[int], initial: Initial) -> set[int]:
-        """Words that a read by ``thread`` of one of ``addresses`` may find."""
-        mine = self.round.of(thread)[0]
-        words: set[int] = set()
-        for address in addresses:
-            words.add(initial(address))
-            words |= mine.get(address, set())
-            for other, stores in enumerate(self.knowledge.stores):
-                if other != thread:
-                    words |= stores.get(address, set())
-        return words
+    def others(self, thread: int, addresses: Iterable[int]) -> set[int]:
+        """Words that threads other than ``thread`` store at one of ``addresses``."""
+        return {
+            word
+            for address in addresses
+            for other, stores in enumerate(self.knowledge.stores)
+            if other != thread
+            for word in stores.get(address, ())
+        }
 
     def words(self, value: Value, live: Guard) -> set[int] | None:
         """Every word that ``value`` may be where ``live`` holds; None: too many to say."""
-        return {value} if type(value) is int else self._search(value, live)
+        if type(value) is int:
+            return {value}
+        found = self._search(value, live)
+        return self._loosely(value, {}) if found is None else found
+
+    def _loosely(self, value: Value, memo: dict[Value, set[int] | None]) -> set[int] | None:
+        """As ``words``, each part by itself and guards not looked at: quick, and more."""
+        if type(value) is int:
+            return {value}
+        if value[0] == "r":
+            return set(self.domains[value[1]])
+        if value not in memo:
+            memo[value] = self._combined(value, memo)
+        return memo[value]
+
+    def _combined(self, value: Value, memo: dict[Value, set[int] | None]) -> set[int] | None:
+        tag = value[0]
+        parts = [self._loosely(part, memo) for part in value[2:]]
+        if any(part is None for part in parts):
+            return None
+        sets = [part for part in parts if part is not None]
+        if tag == "u":
+            words = {evaluate_unary(value[1], a) for a in sets[0]}
+        elif tag == "b":
+            words = {evaluate_binary(value[1], a, b) for a, b in product(*sets)}
+        else:
+            words = sets[0] | sets[1]
+        return words if len(words) <= MAX_DOMAIN else None
 
     def possible(self, guard: Guard) -> bool:
         """Whether some choice of words makes ``guard`` hold, or that takes too long to say."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError
 from mkold.lkmm.events import Graph, Node
+from mkold.lkmm.feasible import Feasibility
 from mkold.lkmm.symbolic import Value, holds, reads_of, resolve
 from mkold.lkmm.values import MayValues
 
@@ -59,9 +60,10 @@ class Path:
 
 def unit_paths(graph: Graph, unit: int, may: MayValues) -> list[Path]:
     """Every path of a unit that its own constants do not rule out."""
+    feasible = Feasibility(graph.domains) if graph.domains else None
     paths = []
     nodes = [node for node in graph.nodes if graph.unit_of_thread[node.thread] == unit]
-    for decided, constraints in _decisions(graph, unit):
+    for decided, constraints in _decisions(graph, unit, feasible):
         if any(u == unit and holds(guard, decided) for guard, u in graph.waits):
             continue
         cut = any(u == unit and holds(guard, decided) for guard, u in graph.cuts)
@@ -71,7 +73,7 @@ def unit_paths(graph: Graph, unit: int, may: MayValues) -> list[Path]:
             for check in graph.checks
             if check.unit == unit and holds(check.guard, decided)
         ]
-        for addresses, extra in _addresses(present, decided, may):
+        for addresses, extra in _addresses(present, decided, may, constraints, feasible):
             acts = _acts(present, addresses, decided)
             paths.append(Path(unit, decided, acts, constraints + extra, cut, None, checks))
             if len(paths) > MAX_PATHS:
@@ -80,7 +82,7 @@ def unit_paths(graph: Graph, unit: int, may: MayValues) -> list[Path]:
 
 
 def _decisions(
-    graph: Graph, unit: int
+    graph: Graph, unit: int, feasible: Feasibility | None
 ) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
     """Assignments of the unit's decisions, with what each asks of values."""
     mine = [k for k, decision in enumerate(graph.decisions) if decision.unit == unit]
@@ -101,14 +103,23 @@ def _decisions(
             yield from extend(index + 1, {**decided, number: cond != 0}, asked)
             return
         for way in (False, True):
-            more = asked if cond is None else [*asked, (cond, None if way else 0)]
+            more = asked
+            if cond is not None:
+                new = cond, None if way else 0
+                if feasible is not None and not feasible.goes(asked, new):
+                    continue
+                more = [*asked, new]
             yield from extend(index + 1, {**decided, number: way}, more)
 
     return extend(0, {}, [])
 
 
 def _addresses(
-    present: list[Node], decided: dict[int, bool], may: MayValues
+    present: list[Node],
+    decided: dict[int, bool],
+    may: MayValues,
+    asked: list[tuple[Value, int | None]],
+    feasible: Feasibility | None,
 ) -> Iterator[tuple[dict[int, int], list[tuple[Value, int | None]]]]:
     """Choices of the addresses that depend on what is read."""
     fixed: dict[int, int] = {}
@@ -131,6 +142,8 @@ def _addresses(
             return
         addr, ids, words = choices[index]
         for word in words:
+            if feasible is not None and not feasible.goes([*asked, *extra], (addr, word)):
+                continue
             for node in ids:
                 fixed[node] = word
             yield from extend(index + 1, [*extra, (addr, word)])

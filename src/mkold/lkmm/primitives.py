@@ -111,9 +111,11 @@ class _Emitter:
         state = self.state
         live, ctrl = state.live, state.ctrl
         if both(live, guard) != 0:
+            before = dict(state.mem)
             state.ctrl = merge_taints(ctrl, taint_under(taint, live))
             state.live = both(live, guard)
             act()
+            state.mem = self.unroller.meet_mem(guard, state.mem, before)
         state.live, state.ctrl = live, ctrl
 
 
@@ -165,7 +167,7 @@ def _xchg(emit: _Emitter) -> list[Arg]:
 
 
 def _cmpxchg(emit: _Emitter) -> list[Arg]:
-    old, ok = _compare_exchange(emit)
+    old, _ = _compare_exchange(emit)
     return [old]
 
 
@@ -319,11 +321,14 @@ def _sync_srcu(emit: _Emitter) -> list[Arg]:
 
 
 def _poison(emit: _Emitter) -> list[Arg]:
-    n = emit.args[1][0]
-    if type(n) is not int:
-        raise UnsupportedError(f"{emit.op.prim}: the number of words is not a constant")
-    for index in range(n):
-        emit.write("W", "plain", (POISON, NO_TAINT), index)
+    n, taint = emit.args[1]
+    for index in range(emit.unroller.largest(n, emit.state)):
+        more = emit.unroller.decide(emit.state, binary("ult", index, n))
+
+        def fill(index: int = index) -> None:
+            emit.write("W", "plain", (POISON, NO_TAINT), index)
+
+        emit.under(more, taint, fill)
     return []
 
 

@@ -64,7 +64,7 @@ from mkold.lkmm.symbolic import (
 from mkold.lkmm.values import initial_word
 
 Env = dict[str, tuple[Value, Taint]]
-Mem = dict[int, tuple[Value, Taint]]  # words that only this thread touches
+Mem = dict[int, tuple[Value, Taint]]  # what this thread stored last
 MAX_NODES = 20_000
 MAX_FORCED = 4_096  # rounds of a loop that has no choice but to go on
 
@@ -72,7 +72,7 @@ MAX_FORCED = 4_096  # rounds of a loop that has no choice but to go on
 @dataclass(slots=True)
 class State:
     """Where a path stands: locals, whether it is alive, what its being alive depends on,
-    and (see ``oracle``) the words of memory that are kept like locals."""
+    and (see ``oracle``) what this thread stored last at each address."""
 
     env: Env
     live: Guard
@@ -173,25 +173,61 @@ class Unroller:
         words = self.oracle.words(value, state.live)
         return next(iter(words)) if words is not None and len(words) == 1 else value
 
+    def largest(self, value: Value, state: State) -> int:
+        """The largest word that ``value`` may be.
+
+        Raises
+        ------
+        UnsupportedError : it is not known to be small
+        """
+        words = {value} if type(value) is int else set()
+        if self.oracle is not None:
+            words = self.oracle.words(value, state.live) or set()
+        if not words or max(words) > MAX_FORCED:
+            raise UnsupportedError("the number of words to poison is not a small constant")
+        return int(max(words))
+
     def found(self, node: Node, state: State) -> Value:
         """What the read ``node`` finds."""
         if self.oracle is None:
             return ("r", node.id)
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        if node.must is not None:
-            domain = {node.must}
-        else:
-            domain = self.oracle.domain(self.thread, addresses, self.initial)
+        last: Value = node.must
+        domain: set[int] = set()
+        if node.must is None:
+            last = self._last(node.addr, addresses, state)
+            domain = self.oracle.others(self.thread, addresses)
+        alone = not domain
+        domain |= self._words(last, state)
         self.oracle.domains[node.id] = tuple(sorted(domain))
-        return next(iter(domain)) if len(domain) == 1 else ("r", node.id)
+        if len(domain) == 1:
+            return next(iter(domain))
+        return last if alone else ("r", node.id)
+
+    def _last(self, at: Value, addresses: set[int], state: State) -> Value:
+        """What this thread stored last at ``at``, one of ``addresses``; or what was there."""
+        values = [
+            (address, state.mem.get(address, (self.initial(address), NO_TAINT))[0])
+            for address in sorted(addresses)
+        ]
+        last = values[0][1]
+        for address, value in values[1:]:
+            last = select(binary("eq", at, address), value, last)
+        return last
 
     def stored(self, node: Node, state: State) -> None:
-        """The write ``node`` is there for others to find."""
-        if self.oracle is not None:
-            addresses = self._words(node.addr, state)
-            self.oracle.touch(self.thread, addresses, event=True)
-            self.oracle.store(self.thread, addresses, self._words(node.value, state))
+        """The write ``node`` is there to be found, by others and by its own thread."""
+        if self.oracle is None:
+            return
+        addresses = self._words(node.addr, state)
+        self.oracle.touch(self.thread, addresses, event=True)
+        self.oracle.store(self.thread, addresses, self._words(node.value, state))
+        for address in addresses:
+            here = binary("eq", node.addr, address)
+            before = state.mem.get(address, (self.initial(address), NO_TAINT))
+            taint = merge_taints(before[1], node.data_deps, node.addr_deps)
+            state.mem[address] = select(here, node.value, before[0]), taint
 
     def load_private(
         self, address: tuple[Value, Taint], state: State
@@ -367,10 +403,15 @@ class Unroller:
 
         Then it only waits for another thread, and leaving it out leaves every outcome.
         """
-        if self.oracle is None or state.mem != start.mem:
+        if self.oracle is None:
             return False
-        for name in exposed(body):
-            if state.env.get(name) != start.env.get(name):
+        names = exposed(body)
+        if any(state.env.get(name) != start.env.get(name) for name in names):
+            return False
+        for address, (stored, _) in state.mem.items():
+            before, _ = start.mem.get(address, (self.initial(address), NO_TAINT))
+            differs = binary("ne", stored, before)
+            if differs != 0 and self.oracle.truth(state.live, differs) != 0:
                 return False
         new = self.graph.nodes[n_nodes:]
         return not any(
@@ -379,7 +420,7 @@ class Unroller:
         )
 
     def meet_mem(self, guard: Guard, a: Mem, b: Mem) -> Mem:
-        """Private words where two branches meet."""
+        """What was stored last, where two branches meet."""
         if a == b:
             return a
         return {

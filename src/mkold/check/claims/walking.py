@@ -1,0 +1,200 @@
+"""Where the walk goes and what it may be asked: claims 7, 8, 12 and 13."""
+
+from __future__ import annotations
+
+from mkold.check import Case, Claim, End, Scenario, Set, Setup
+from mkold.check.claims._vm import ACCESSED, FIRST_PFN, HVA, SMALL, make_vm
+from mkold.check.claims.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
+from mkold.check.claims.switch import NULL, PATCH, REVIEW
+from mkold.kvm.powerpc.age import (
+    kvm_arch_has_test_clear_young,
+    kvm_arch_test_clear_young,
+    radix_enabled_on_bare_metal,
+)
+from mkold.kvm.powerpc.create import kvmppc_create_pte
+from mkold.kvm.powerpc.hw import mmu_walk_hw
+from mkold.kvm.powerpc.pte import pfn_pte
+from mkold.kvm.types import Kvm
+
+# -- claim 7: a table used again while a walker is in it -----------------------------------
+
+HUGE_PFN, OTHER_PFN = 0x60, 0x71
+
+
+def walk_and_recycle(m: Setup) -> None:
+    """Pages 0 and 1 turn into one huge leaf; their table becomes that of page 2."""
+    vm = make_vm(m)
+    vm.map(0)
+    table_entry = vm.entry(0)
+    waits = vm.kvm + Kvm.offset("stat")
+    huge = m.call(pfn_pte, HUGE_PFN, 0x107)
+    other = m.call(pfn_pte, OTHER_PFN, 0x107)
+    m.watch("recycled", table_entry)
+    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread(
+        "host",
+        (kvmppc_create_pte, vm.kvm, 0, huge, 1, 0, HVA, waits),
+        (kvmppc_create_pte, vm.kvm, 2, other, 0, 0, HVA + 2, waits),
+    )
+    m.never(
+        "other-page-changed",
+        lambda end: (
+            end["recycled"] & ~ACCESSED != other & ~ACCESSED if _mapped(end) else False
+        ),
+        "The walker changed more of another page's entry than its accessed bit.",
+    )
+    m.never(
+        "other-page-touched",
+        lambda end: _mapped(end) and not end["recycled"] & ACCESSED,
+        "The walker cleared the accessed bit of a page that it was never asked about.",
+    )
+
+
+def _mapped(end: End) -> bool:
+    return end.result("host") == 0
+
+
+TYPESAFE = {**SMALL, "TABLE_FREE": 1}
+RECYCLE = Scenario("walk-vs-recycled-table", walk_and_recycle, TYPESAFE)
+NOT_BY_RCU = Scenario("walk-vs-deferred-table", walk_and_recycle, SMALL)
+CHANGED = frozenset({"other-page-changed", "data-race", "use-after-free", "use-before-init"})
+TOUCHED = frozenset({"other-page-touched"})
+
+# -- claim 8: the step of the walk -----------------------------------------------------------
+
+
+def unaligned_start(m: Setup) -> None:
+    """Pages 0 and 1 are one huge leaf, page 2 is small; the walk starts at page 1."""
+    vm = make_vm(m)
+    vm.create(0, m.call(pfn_pte, HUGE_PFN, 0x107), level=1)
+    vm.map(2)
+    vm.watch(2)
+    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 1, 4, 1, NULL, 0))
+    m.never(
+        "page-skipped",
+        lambda end: bool(end["pte2"] & ACCESSED),
+        "Page 2 is young and in the range, and its accessed bit was not cleared.",
+    )
+
+
+STEP = Scenario("walk-from-inside-a-huge-page", unaligned_start, SMALL)
+
+# -- claim 12: the capability gate -----------------------------------------------------------
+
+# Machines by (hypervisor mode, ISA 3.0, radix on); radix needs ISA 3.0.
+PLATFORMS = {
+    "POWER8, bare metal, hash": (1, 0, 0),
+    "POWER8, guest of PowerVM or KVM, hash": (0, 0, 0),
+    "POWER9 or later, bare metal, radix": (1, 1, 1),
+    "POWER9 or later, bare metal, hash": (1, 1, 0),
+    "POWER9 or later, guest (kvmhv_on_pseries), radix": (0, 1, 1),
+    "POWER9 or later, guest, hash": (0, 1, 0),
+}
+
+
+def ask_both_gates(m: Setup) -> None:
+    m.thread("posted", (kvm_arch_has_test_clear_young,))
+    m.thread("reviewer", (radix_enabled_on_bare_metal,))
+    m.never(
+        "gates-differ",
+        lambda end: bool(end.result("posted")) != bool(end.result("reviewer")),
+        "One gate opens the fast path on this machine and the other does not.",
+    )
+
+
+def _gate_case(name: str, hv: int, isa300: int, radix: int) -> Case:
+    params = {"CPU_FTR_HVMODE": hv, "CPU_FTR_ARCH_300": isa300, "MMU_FTR_TYPE_RADIX": radix}
+    return Case(name, Scenario(f"gates-{hv}{isa300}{radix}", ask_both_gates, params))
+
+
+# -- claim 13: guests of the guest -----------------------------------------------------------
+
+
+def l2_access(m: Setup) -> None:
+    """An L2 guest touches the page through its shadow tree; aging sees the L1 tree only."""
+    vm = make_vm(m)
+    vm.map(0)
+    vm.clear(0, ACCESSED)
+    vm.watch(0)
+    shadow = make_vm(m, "shadow.")
+    shadow.map(5, pfn=FIRST_PFN)
+    shadow.clear(5, ACCESSED)
+    m.poke(vm.kvm + NESTED_GUESTS, 1)
+    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread("L2", (mmu_walk_hw, shadow.kvm, shadow.vcpu("vcpu"), 5, 1))
+
+    def missed(end: End) -> bool:
+        answered = end.result("ager", 0, 0) == 0
+        seen = end.result("ager", 0, 1) or end["pte0"] & ACCESSED
+        return answered and not seen
+
+    m.never(
+        "l2-access-missed",
+        missed,
+        "The L2 guest used the page; the fast path answered, and neither it nor the L1 entry "
+        "knows of the use.",
+    )
+
+
+def _arch_offset(name: str) -> int:
+    from mkold.kvm.types import KvmArch
+
+    return Kvm.offset("arch") + KvmArch.offset(name)
+
+
+NESTED_GUESTS = _arch_offset("nested_guests")
+L2 = Scenario("l2-guest", l2_access, SMALL)
+
+CLAIMS = [
+    Claim(
+        "7a-recycled-table-harmless",
+        "A table from a typesafe-by-RCU slab that is used again within a grace period is "
+        "harmless: of another page's entry at most the accessed bit changes.",
+        f"implied by v2 06/10 and {PATCH}",
+        (
+            Case("pte_xchg", RECYCLE, only=CHANGED),
+            Case("kvmppc_radix_update_pte", RECYCLE, BY_UPDATE, only=CHANGED),
+            Case("a true exchange", RECYCLE, BY_EXCHANGE, decides=False, only=CHANGED),
+            Case("WRITE_ONCE", RECYCLE, BY_STORE, decides=False, only=CHANGED),
+            Case("read, then write", RECYCLE, BY_READ_AND_WRITE, decides=False, only=CHANGED),
+        ),
+    ),
+    Claim(
+        "7b-recycled-table-touched",
+        "The walker may clear the accessed bit of a page it was never asked about, through a "
+        "recycled table.",
+        f"implied by v2 06/10 and {PATCH}",
+        (
+            Case("typesafe slab, kvmppc_radix_update_pte", RECYCLE, BY_UPDATE, only=TOUCHED),
+            Case("typesafe slab, pte_xchg", RECYCLE, only=TOUCHED),
+            Case("freed by RCU", NOT_BY_RCU, BY_UPDATE, only=TOUCHED, decides=False),
+        ),
+        asks="possible",
+    ),
+    Claim(
+        "8-step-skips-a-page",
+        "From an unaligned start inside a huge page, the walk as posted can skip a small page.",
+        f"observed in {PATCH}",
+        (
+            Case("stepping as posted", STEP, (Set("STEP_FROM_GFN", 1),)),
+            Case("as written here", STEP, decides=False),
+        ),
+        asks="possible",
+    ),
+    Claim(
+        "12-gates-agree",
+        "The posted gate is the same as radix_enabled() && !kvmhv_on_pseries().",
+        f"Piggin, {REVIEW}",
+        tuple(_gate_case(name, *features) for name, features in PLATFORMS.items()),
+    ),
+    Claim(
+        "13-nested-guest-missed",
+        "Seen only through the L1 table, the accesses of an L2 guest are missed.",
+        f"implied by {PATCH}, which tests for a nested host only",
+        (
+            Case("as posted: no test for L2 guests", L2, (Set("NO_NESTED_TEST", 1),)),
+            Case("as written here: refused, so the slow path decides", L2, decides=False),
+        ),
+        asks="possible",
+    ),
+]
