@@ -62,7 +62,7 @@ from mkold.mm.pgtable import (
     vma_contains,
 )
 from mkold.mm.rmap import folio_map, pfn_folio
-from mkold.mm.swap import clear_page, is_refault, swap_readpage, wait_for_swap
+from mkold.mm.swap import clear_page, lru_gen_test_recent, swap_readpage, wait_for_swap
 
 PTE_YOUNG_READ = PTE_PRESENT | PTE_READ | PTE_ACCESSED
 PTE_YOUNG_WRITE = PTE_YOUNG_READ | PTE_WRITE | PTE_DIRTY
@@ -180,8 +180,9 @@ def do_swap_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -
         free_folio(node, pfn)
         return True
     events.pswpin += 1
-    if is_refault(node, pte):
-        events.workingset_refault += 1
+    events.workingset_refault += 1
+    if lru_gen_test_recent(node, pte):
+        events.workingset_activate += 1
     return True
 
 

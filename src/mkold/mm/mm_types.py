@@ -139,14 +139,15 @@ class VmEvents(Struct):
     pgfault_cow: u64  # replaced it
     pswpin: u64
     pswpout: u64
-    workingset_refault: u64  # came back while its generation was still around
+    workingset_refault: u64  # came back after eviction
+    workingset_activate: u64  # ... so soon that keeping it would have paid
     pgsteal: u64  # frames freed by eviction
     allocstall: u64  # a fault had to reclaim by itself
     rotated: u64  # second chances given by eviction
     look_around: u64
     stall_cycles: u64  # cycles spent in faults waiting for swap
     direct_cycles: u64  # cycles spent in direct reclaim
-    pad: Array[u64, 4]
+    pad: Array[u64, 3]
 
 
 class Scratch(Struct):

@@ -4,8 +4,9 @@ Rules
 -----
 * Every host page has one slot of the swap area, by its number; a slot stays valid while
   the page in memory is clean, so a clean page is evicted without a write.
-* The entry left behind holds the shadow: ``min_seq`` at eviction. A fault that finds a
-  shadow no older than MAX_NR_GENS generations is a *refault*.
+* The entry left behind holds the shadow: ``min_seq`` at eviction. A fault that brings the
+  page back is a *refault*; it is *recent* if the shadow is less than MAX_NR_GENS
+  generations old, which means that the page was worth keeping.
 * Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held.
   Writing back costs the host's reclaim only the copy (it is asynchronous in a real
   host, so the device's write bandwidth is not modelled).
@@ -28,7 +29,7 @@ def make_swap_pte(min_seq: u64) -> u64:
 
 
 @kernel
-def is_refault(node: Ptr[Node], pte: u64) -> bool:
+def lru_gen_test_recent(node: Ptr[Node], pte: u64) -> bool:
     """Whether the page left so recently that keeping it would have paid."""
     age = READ_ONCE(node.lrugen.min_seq) - (pte & SHADOW_MASK)
     return age < MAX_NR_GENS

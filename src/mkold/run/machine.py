@@ -52,8 +52,8 @@ class Counters:
     lock_wait_cycles: int
     swap_wait_cycles: int
     faults: int
-    swapins: int
     refaults: int
+    recent_refaults: int
     evicted: int
     young_reported: int
     young_true: int
@@ -272,8 +272,8 @@ class Machine:
             lock_wait_cycles=sum(vcpu["stat.lock_wait_cycles"] for vcpu in self.vcpus),
             swap_wait_cycles=event("stall_cycles"),
             faults=sum(vcpu["stat.faults"] for vcpu in self.vcpus),
-            swapins=event("pswpin"),
             refaults=event("workingset_refault"),
+            recent_refaults=event("workingset_activate"),
             evicted=event("pgsteal"),
             young_reported=kswapd["young_reported"],
             young_true=kswapd["young_true"],

@@ -42,8 +42,8 @@ class Round:
     lock_wait_s: float
     swap_wait_s: float
     faults: int
-    swapins: int
     refaults: int
+    recent_refaults: int
     evicted: int
     young_reported: int
     young_true: int
@@ -66,7 +66,8 @@ class PathResult:
     lock_wait_share : share of the vCPUs' time lost waiting for ``mmu_lock``
     swap_wait_share : share of the vCPUs' time lost waiting for swap
     faults : guest page faults in a round
-    refaults : pages that came back soon after eviction, in a round
+    refaults : pages that came back after eviction, in a round
+    recent_refaults : those of them that came back within a few generations
     young_reported, young_true : pages by pass, summed over a round: reported young to the
         host, and truly touched by the guest; ``young_agreed`` are both
     mismatches : reads that did not give what was written: 0, or mkold or a variant is wrong
@@ -81,6 +82,7 @@ class PathResult:
     swap_wait_share: float
     faults: float
     refaults: float
+    recent_refaults: float
     evicted: float
     young_reported: float
     young_true: float
@@ -171,6 +173,7 @@ def summarise(path: str, rounds: Iterable[Round], vcpus: int) -> PathResult:
         swap_wait_share=median(r.swap_wait_s / t for r, t in zip(found, time_s, strict=True)),
         faults=median(r.faults for r in found),
         refaults=median(r.refaults for r in found),
+        recent_refaults=median(r.recent_refaults for r in found),
         evicted=median(r.evicted for r in found),
         young_reported=median(r.young_reported for r in found),
         young_true=median(r.young_true for r in found),
