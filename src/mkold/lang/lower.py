@@ -48,23 +48,20 @@ def lower(function: Callable[..., Any]) -> KernelFunction:
     SourceError : something in it is outside the subset
     """
     source, node = find(function)
-    return _Statements(source, function.__globals__, node).function(function, node)
+    return _Statements(source, function.__globals__, _locals(function)).function(function, node)
 
 
-def _assigned(node: ast.FunctionDef) -> set[str]:
-    """Every name the function assigns."""
-    names = {a.arg for a in node.args.args}
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-            names.add(inner.id)
-    return names
+def _locals(function: Callable[..., Any]) -> set[str]:
+    """Every name the function assigns, by Python's own account."""
+    code = function.__code__
+    return {*code.co_varnames, *code.co_cellvars}
 
 
 class _Statements(Calls):
     """The part of the lowering that deals with statements, and the function as a whole."""
 
-    def __init__(self, source: Source, scope: dict[str, Any], node: ast.FunctionDef) -> None:
-        super().__init__(source, scope, _assigned(node))
+    def __init__(self, source: Source, scope: dict[str, Any], names: set[str]) -> None:
+        super().__init__(source, scope, names)
         self.results: tuple[Type, ...] = ()
         self._loops = 0
 

@@ -76,10 +76,15 @@ def _definitions(source: Source) -> dict[tuple[str, int], ast.AST]:
     if known is not None and known[0] == source.lines:
         return known[1]
     found: dict[tuple[str, int], ast.AST] = {}
-    for node in ast.walk(ast.parse("".join(source.lines), source.file)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            found[node.name, first] = node
+    pending: list[ast.AST] = [ast.parse("".join(source.lines), source.file)]
+    while pending:  # blocks only: no function hides in an expression
+        outer = pending.pop()
+        for block in ("body", "orelse", "handlers", "finalbody"):
+            for node in getattr(outer, block, ()):
+                pending.append(node)
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                    found[node.name, first] = node
     _TREES[source.file] = (source.lines, found)
     return found
 
