@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mkold.lkmm.execution import Cycle, Edge, Event, Execution
 from mkold.lkmm.grace import Grace
+from itertools import pairwise
+
 from mkold.lkmm.locations import INIT
 from mkold.lkmm.model import Model
 from mkold.lkmm.question import Answers, word_at
@@ -77,7 +79,7 @@ class _Drawing:
         edges = []
         for address, start in self.initial.items():
             chain = [start, *(self.number[write] for write in self._order(address))]
-            edges += [Edge(a, "co", b) for a, b in zip(chain, chain[1:], strict=False)]
+            edges += [Edge(a, "co", b) for a, b in pairwise(chain)]
         return edges
 
     def _fr(self) -> list[Edge]:
