@@ -31,6 +31,7 @@ class Node(Struct):
     pair: Pair
     words: Array[u64, 4]
     pairs: Array[Pair, 2]
+    flag: bool
 
 @kernel
 def divide(a: u64, b: u64) -> tuple[u64, u64]:
@@ -59,7 +60,7 @@ CASES = [
     ("return n - 1 > 5", 0, 1),
     ("return ~n >> 60", 0, 15),
     ("return Color.BLUE + SIZE", 0, 18),
-    ("return Node.size * 100 + Node.offset('pair')", 0, 1202),
+    ("return Node.size * 100 + Node.offset('pair')", 0, 1302),
     ("q, r = divide(17, 5)\nreturn q * 10 + r", 0, 32),
     ("a, b = 1, 2\na, b = b, a\nreturn a * 10 + b", 0, 21),
     ("t = 0\nfor i in range(5):\n    t += i\n    i = 100\nreturn t", 0, 10),
@@ -74,10 +75,12 @@ CASES = [
     ("return bool(n) + (n or 0)", 8, 2),
     ("if n > 1 or n == 0:\n    return 5\nelif n:\n    return 6\nreturn 7", 1, 6),
     ("return addr(p.pairs[1].b) - addr(p.pairs[0].b)", 0, 2),
-    ("return cast(u64, p + 1) - cast(u64, p)", 0, 12),
+    ("return cast(u64, p + 1) - cast(u64, p)", 0, 13),
     ("return (p + 3) - p", 0, 3),
     ("q = NULL\nif n:\n    q = p\nreturn q == NULL", 0, 1),
     ("assert n == 4\nreturn n", 4, 4),
+    ("x: bool = n\ny = p.flag and x\nreturn y", 4, 0),
+    ("p.flag = n\nx: bool = n * 2\nreturn (p.flag and x) * 10 + (p.flag or 0)", 4, 11),
     ("_, x = divide(n, 5)\nreturn x", 14, 4),
 ]  # fmt: skip
 
@@ -147,7 +150,7 @@ def clear(p: Ptr[Node], i: u64) -> bool:
         "  if !(old & 4):",
         "    return 0",
         "  ok, old = try_cmpxchg((p + 4) + i, old, old & 0xfffffffffffffffb)",
-        "  return ok",
+        "  return ok != 0",
     ]
     read = function.ir.body[0]
     assert read.what == "p.words[i]"

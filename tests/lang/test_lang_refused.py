@@ -80,6 +80,7 @@ STATEMENTS = [
     ("return «python_function(n)»", "Python function"),
     ("return «n.bit_length()»", "methods"),
     ("return helper(p, «n=n»)", "keyword"),
+    ("return «f»(p, n)", "recursion"),
     ("return «helper(p)»", "takes 2 arguments"),
     ("return helper(«n», n)", "wants Ptr[Node]"),
     ("return helper(«*p»)", "unpacking"),

@@ -47,6 +47,8 @@ class Calls(Expressions):
 
     def _callee(self, func: ast.expr) -> Any:
         if isinstance(func, ast.Name) and func.id not in self.types:
+            if func.id == self.name:
+                raise self.error(func, "recursion is not in kernel Python", "write a loop")
             return self.lookup(func)
         if isinstance(func, ast.Attribute):
             base = self.static(func.value)
@@ -106,6 +108,8 @@ class Calls(Expressions):
             place = self._lvalue(row, rest.pop(0))
             args.append(place.address)
             type_, what = place.type, place.text
+            if type_ == BOOL:
+                type_ = U64  # memory holds any word
         for arg in rest:
             value = self.value(arg)
             self._check_stored(row, value, type_, arg)

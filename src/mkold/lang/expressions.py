@@ -91,9 +91,10 @@ class Expressions(Frame):
                         f"{text} is {_a(kind)} in memory, and a word is needed",
                         "name a field or an element, or take addr(...)",
                     )
-                dst = self.destination(into, _hint_of(text), type_)
+                found = U64 if type_ == BOOL else type_  # memory holds any word
+                dst = self.destination(into, _hint_of(text), found)
                 self.emit(Op("load", (dst,), (address,), text, self.pos(node)))
-                return Value(Local(dst), type_)
+                return Value(Local(dst), found)
 
     def operand(self, node: ast.expr, into: str | None = None) -> Operand:
         """Lower ``node`` to a word or to a place."""

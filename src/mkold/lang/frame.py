@@ -20,13 +20,16 @@ class Frame:
 
     Attributes
     ----------
+    name : the function's own
     types : the type of each local and parameter known so far
     assigned : every name the function assigns anywhere (so, a local)
     scope : the module's names
     """
 
-    def __init__(self, source: Source, scope: Mapping[str, Any], assigned: set[str]) -> None:
-        self.source, self.scope, self.assigned = source, scope, assigned
+    def __init__(
+        self, name: str, source: Source, scope: Mapping[str, Any], assigned: set[str]
+    ) -> None:
+        self.name, self.source, self.scope, self.assigned = name, source, scope, assigned
         self.types: dict[str, Type] = {}
         self.callees: dict[str, KernelFunction] = {}
         self._blocks: list[list[Stmt]] = [[]]

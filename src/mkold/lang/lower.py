@@ -48,7 +48,8 @@ def lower(function: Callable[..., Any]) -> KernelFunction:
     SourceError : something in it is outside the subset
     """
     source, node = find(function)
-    return _Statements(source, function.__globals__, _locals(function)).function(function, node)
+    statements = _Statements(node.name, source, function.__globals__, _locals(function))
+    return statements.function(function, node)
 
 
 def _locals(function: Callable[..., Any]) -> set[str]:
@@ -60,8 +61,10 @@ def _locals(function: Callable[..., Any]) -> set[str]:
 class _Statements(Calls):
     """The part of the lowering that deals with statements, and the function as a whole."""
 
-    def __init__(self, source: Source, scope: dict[str, Any], names: set[str]) -> None:
-        super().__init__(source, scope, names)
+    def __init__(
+        self, name: str, source: Source, scope: dict[str, Any], names: set[str]
+    ) -> None:
+        super().__init__(name, source, scope, names)
         self.results: tuple[Type, ...] = ()
         self._loops = 0
 

@@ -94,10 +94,15 @@ def is_truth(expr: Expr) -> bool:
 
 
 def truth(value: Value) -> Expr:
-    """``value`` as 0 or 1."""
-    if value.type == BOOL or is_truth(value.expr):
-        return value.expr
-    return binary("ne", value.expr, ZERO)
+    """``value`` as 0 or 1.
+
+    A local of the source may hold any word, whatever its type says; only what a test or a
+    primitive just gave is known to be 0 or 1.
+    """
+    match value.expr:
+        case Local(name) if value.type == BOOL and "." in name:
+            return value.expr
+    return value.expr if is_truth(value.expr) else binary("ne", value.expr, ZERO)
 
 
 def negate(value: Value) -> Value:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from mkold.ir.edit import map_statements
 from mkold.ir.nodes import Binary, Call, CallRcu, Const, Function, If, Local, Op, Stmt, walk
 from mkold.ir.prims import PRIMS
-from mkold.lang.collect import collect, names_of
+from mkold.lang.collect import collect
 from mkold.lang.kernel import KernelFunction
 
 _CALL_RCU = "mkold.sync.rcu:__call_rcu"
@@ -98,6 +98,3 @@ def _dispatcher(invoke: Function, callbacks: list[str]) -> Function:
         for i, callback in enumerate(callbacks)
     )
     return replace(invoke, body=body)
-
-
-__all__ = ["close", "collect", "link", "names_of", "needed"]
