@@ -111,9 +111,7 @@ def test_order_of_threads_is_of_no_account(bodies: list[list[str]], random: obje
         Reg(order.index(place.thread), place.local) if isinstance(place, Reg) else place
         for place in made.observed
     )
-    moved = replace(
-        made, threads=tuple(made.threads[i] for i in order), observed=observed
-    )
+    moved = replace(made, threads=tuple(made.threads[i] for i in order), observed=observed)
     before, after = decide(made), decide(moved)
     assert set(before.states) == set(after.states)
     assert before.flags == after.flags

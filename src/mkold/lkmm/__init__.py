@@ -6,6 +6,7 @@ KVM.
 
 from mkold.lkmm.decide import decide
 from mkold.lkmm.execution import (
+    OWN_FLAGS,
     Axiom,
     Cycle,
     Edge,
@@ -17,6 +18,7 @@ from mkold.lkmm.execution import (
 )
 
 __all__ = [
+    "OWN_FLAGS",
     "Axiom",
     "Cycle",
     "Edge",

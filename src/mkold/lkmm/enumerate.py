@@ -12,6 +12,7 @@ from functools import partial
 from mkold.ir.program import POISON, TRUE, Formula, Program
 from mkold.lkmm import question
 from mkold.lkmm.candidates import Candidates
+from mkold.lkmm.deadlock import ring
 from mkold.lkmm.events import Graph
 from mkold.lkmm.execution import Execution, Observation, Status, Verdict
 from mkold.lkmm.locations import INIT, Constraint, Facts, Location, pieces
@@ -24,6 +25,7 @@ from mkold.lkmm.states import StateSet
 from mkold.lkmm.supply import Supply
 from mkold.lkmm.values import MayValues, initial_word
 
+POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
 PIECE = 1 << 18  # candidates at once: masks of 32 KiB, so that the cache holds many
 
 
@@ -78,6 +80,9 @@ class Enumerator:
         formula = TRUE if condition is None else condition.formula
         if self.keep_states:
             self._sweep(None, formula, stop=False)
+            stuck = not (self.yes or self.no or self.bounded)
+            if stuck and self.program.filter is None:
+                self.flags.add("deadlock")  # no execution comes to its end
             return
         if condition is not None and condition.quantifier == "forall":
             self._sweep(None, formula, stop=False)
@@ -167,6 +172,8 @@ class Enumerator:
         if rows and self.keep_states:
             columns = [answers.words(place) for place in program.observed]
             self.states.add(columns, rows, answers.candidates.n)
+            if "deadlock" not in self.flags and ring(answers.paths):
+                self.flags.add("deadlock")
         for flag, mask in (*model.flags.items(), *self._checks(answers, rows)):
             mask &= rows
             if mask:
@@ -188,6 +195,8 @@ class Enumerator:
         for path in answers.paths:
             for flag, cond in path.checks:
                 yield flag, rows & candidates.where(cond, None)
+            for flag in _bad_addresses(path):
+                yield flag, rows
         for read, words in candidates.reads.items():
             mask = words.get(POISON, 0) & rows
             if mask:
@@ -199,6 +208,15 @@ class Enumerator:
         if not self.yes:
             return Observation.NEVER
         return Observation.SOMETIMES if self.no or not self.keep_states else Observation.ALWAYS
+
+
+def _bad_addresses(path: Path) -> Iterator[str]:
+    for act in path.acts:
+        if act.address >= 0 and (act.is_read or act.is_write):
+            if act.address == 0:
+                yield "null-dereference"
+            elif 0 <= act.address - POISON < POISON_REACH:
+                yield "poison-address"
 
 
 def _ordering(path: Path) -> Ordering:

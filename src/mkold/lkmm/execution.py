@@ -14,6 +14,19 @@ from mkold.base.errors import Pos
 
 INIT_THREAD = -1
 
+# Flags of mkold's own, that neither linux-kernel.bell nor linux-kernel.cat raises.
+OWN_FLAGS = frozenset(
+    {
+        "bug-on",
+        "warn-on",
+        "use-after-free",
+        "use-before-init",
+        "poison-address",
+        "null-dereference",
+        "deadlock",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -136,9 +149,7 @@ class Verdict:
         ``Sometimes`` and flags may be missing
     holds : the condition holds (herd's ``Ok`` / ``No``), ``None`` if undecided
     states : distinct valuations of ``Program.observed``, sorted; empty if not asked for
-    flags : names as in linux-kernel.bell and .cat, sorted, and mkold's own: ``bug-on``,
-        ``warn-on``, ``use-after-free``, ``use-before-init``, ``deadlock``,
-        ``poison-address``
+    flags : names as in linux-kernel.bell and .cat, and ``OWN_FLAGS``, sorted
     cpu_s : processor time spent
     n_candidates : executions looked at, in whatever way the engine counts them
     engine : ``enumerate`` or ``search``

@@ -7,9 +7,9 @@ last (or the initial word), and what the other threads stored there in the round
 branch that no choice from the domains can take is not followed; a read with one possible
 word is that word; where no other thread stores, a read is what its thread stored last.
 
-The domains only grow, and rounds stop when they no longer do: then they cover every
-execution. (In an execution that the model allows no value depends on itself, so every
-value is reached after as many rounds as there are stores in its past.)
+The domains only grow. Rounds stop when they no longer do, or when there were as many as
+computed stores: then the domains cover every execution, since in an execution that the
+model allows no value depends on itself, so it passed through each store at most once.
 
 Words that only one thread ever touches, by plain or ONCE accesses at known addresses, are
 kept like locals and make no events.
@@ -29,7 +29,6 @@ from mkold.ir.program import Mem, Program
 from mkold.lkmm.events import Decision
 from mkold.lkmm.symbolic import Guard, Value
 
-MAX_ROUNDS = 24
 MAX_DOMAIN = 256
 MAX_STEPS = 4_000
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mkold.lkmm.execution import Cycle, Edge, Event, Execution
-from mkold.lkmm.grace import Grace
 from itertools import pairwise
 
+from mkold.lkmm.execution import Cycle, Edge, Event, Execution
+from mkold.lkmm.grace import Grace
 from mkold.lkmm.locations import INIT
 from mkold.lkmm.model import Model
 from mkold.lkmm.question import Answers, word_at

@@ -20,7 +20,6 @@ from itertools import permutations, product
 from math import factorial, prod
 
 from mkold.base.errors import LimitError
-
 from mkold.ir.nodes import evaluate_binary
 from mkold.ir.program import And, Compare, Formula, Mem, Not, Observed, Or
 from mkold.lkmm.events import LOCK_KINDS, Graph
@@ -32,6 +31,11 @@ from mkold.lkmm.values import MayValues, initial_word
 Pairs = frozenset[tuple[int, int]]
 Events = frozenset[int]
 MOST = 20_000
+# What keeps two accesses of one thread apart for the compiler.
+BARRIERS = (
+    "barrier", "rmb", "wmb", "mb", "sync-rcu", "sync-srcu", "before-atomic", "after-atomic",
+    "acquire", "release", "rcu-lock", "rcu-unlock", "srcu-lock", "srcu-unlock",
+)  # fmt: skip
 
 
 def then(*relations: Pairs) -> Pairs:
@@ -421,13 +425,10 @@ class Execution:
     def _mixed(
         self, po_same: Pairs, po: Pairs, plains: Events, writes: Events, marked: Events
     ) -> set[str]:
-        tags = (
-            "barrier rmb wmb mb sync-rcu sync-srcu before-atomic after-atomic acquire release"
-            " rcu-lock rcu-unlock srcu-lock srcu-unlock"
-        ).split()
+        barrier = then(po, self.tagged(*BARRIERS), po)
         release = on(self.some(lambda a: a.order == "release" and a.is_write))
         acquire = on(self.some(lambda a: a.order == "acquire" and a.is_read))
-        barrier = then(po, self.tagged(*tags), po) | then(po, release) | then(acquire, po)
+        barrier |= then(po, release) | then(acquire, po)
         wild = plains & writes
         for a, b in po_same - barrier:
             if (a in wild and b in marked) or (a in marked and b in wild):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.flow import expressions
@@ -45,7 +46,7 @@ from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, Program
 from mkold.lkmm import primitives
 from mkold.lkmm.events import Decision, Graph, Node
-from mkold.lkmm.oracle import MAX_ROUNDS, Knowledge, Oracle
+from mkold.lkmm.oracle import Knowledge, Oracle
 from mkold.lkmm.symbolic import (
     NO_TAINT,
     Guard,
@@ -415,8 +416,7 @@ class Unroller:
                 return False
         new = self.graph.nodes[n_nodes:]
         return not any(
-            node.is_write and self.oracle.possible(both(node.guard, state.live))
-            for node in new
+            node.is_write and self.oracle.possible(both(node.guard, state.live)) for node in new
         )
 
     def meet_mem(self, guard: Guard, a: Mem, b: Mem) -> Mem:
@@ -471,7 +471,7 @@ def unroll(program: Program, max_unroll: int = 16) -> Graph:
 
     Raises
     ------
-    LimitError : the graph grows too large, or what reads may find does not settle
+    LimitError : the graph grows too large
     UnsupportedError : a build parameter was left without a value
     """
     calls_or_loops = (
@@ -482,12 +482,17 @@ def unroll(program: Program, max_unroll: int = 16) -> Graph:
     if not any(calls_or_loops):
         return Unroller(program, max_unroll).run()
     knowledge = Knowledge()
-    for _ in range(MAX_ROUNDS):
+    for n_rounds in count(1):
         oracle = Oracle(knowledge, program)
         graph = Unroller(program, max_unroll, oracle).run()
-        if not knowledge.learn(oracle.round):
+        if not knowledge.learn(oracle.round) or n_rounds > n_computed(graph) + 1:
             return graph
-    raise LimitError(f"{program.name}: what reads may find does not settle")
+    raise AssertionError
+
+
+def n_computed(graph: Graph) -> int:
+    """Writes whose word is computed from reads: a word can pass through each but once."""
+    return sum(node.is_write and type(node.value) is not int for node in graph.nodes)
 
 
 def _entries(program: Program) -> list[Function]:
