@@ -32,7 +32,7 @@ from mkold.trace.schema import (
 )
 
 PIECE_ROWS = 1 << 21
-SPILL_ROWS = 1 << 25  # 9 bytes each
+SPILL_ROWS = 1 << 24  # 9 bytes each
 
 
 @dataclass(frozen=True, slots=True)
