@@ -19,7 +19,7 @@ from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANG
 
 @pytest.fixture
 def machine() -> Machine:
-    return Machine(built())
+    return Machine(built(guest=True))
 
 
 def touch(machine: Machine, gfn: int, write: int = 0) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from kvm_machine import ENTRIES, R
+from kvm_machine import BASE, R
 
 from mkold.ir.edit import fold
 from mkold.kvm.powerpc import pte
@@ -48,7 +48,7 @@ def test_masks_and_sizes(shift: int, rpn_mask: int, table_bytes: tuple[int, ...]
 
 @cache
 def image(shift: int) -> Image:
-    return build(ENTRIES, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8})
+    return build(BASE, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8})
 
 
 @pytest.mark.parametrize("shift", [12, 16])

@@ -11,7 +11,7 @@ from functools import cache
 
 import kvm_races
 import pytest
-from kvm_machine import ENTRIES, N_GFNS, SMALL, Leaf, Machine, R, W, filled
+from kvm_machine import BASE, N_GFNS, SMALL, Leaf, Machine, R, W, filled
 
 from mkold.native import Image, build
 
@@ -21,7 +21,7 @@ ROUNDS = 100_000
 @cache
 def racing(clear: int) -> Image:
     races = [kvm_races.race_age, kvm_races.race_dirty, kvm_races.race_unmap]
-    return build([*ENTRIES, *races], {**SMALL, "CLEAR_YOUNG": clear})
+    return build([*BASE, *races], {**SMALL, "CLEAR_YOUNG": clear})
 
 
 def against_aging(machine: Machine, name: str, *args: int) -> int:
