@@ -82,22 +82,18 @@ def _row(record: dict[str, str]) -> Row:
 
 def differences(row: Row, outcome: Outcome) -> list[str]:
     """What mkold says otherwise than herd7; empty where herd7 says nothing."""
-    verdict, program = outcome.verdict, outcome.program
-    if verdict is None or program is None or verdict.observation is None:
+    if outcome.observation is None:
         return [] if outcome.status == "timeout" else [outcome.reason.splitlines()[0]]
     found = []
     if row.full_ok:
         pairs: list[tuple[str, object, object]] = [
-            ("observation", row.observation, verdict.observation.value),
-            ("states", row.states, len(verdict.states)),
-            ("flags", row.flags, verdict.flags),
+            ("observation", row.observation, outcome.observation),
+            ("states", row.states, outcome.n_states),
+            ("flags", row.flags, outcome.flags),
         ]
         found = [f"{what}: herd7 {a}, mkold {b}" for what, a, b in pairs if a != b]
-    elif row.fast_ok and row.fast_observation == "Never":
-        if verdict.observation.value != "Never":
-            found = [f"observation: herd7 Never, mkold {verdict.observation.value}"]
-    elif row.fast_ok and verdict.observation.value == "Never":
-        found = ["observation: herd7 Sometimes, mkold Never"]
+    elif row.fast_ok and (row.fast_observation == "Never") != (outcome.observation == "Never"):
+        found = [f"observation: herd7 {row.fast_observation}, mkold {outcome.observation}"]
     return found
 
 

@@ -17,6 +17,12 @@ def sleep_at_three(n: int) -> int:
     return n
 
 
+def spin_at_three(n: int) -> int:
+    while n == 3:
+        pass
+    return n
+
+
 def die_at_three(n: int) -> int:
     if n == 3:
         os._exit(5)
@@ -37,8 +43,14 @@ def test_no_items() -> None:
 
 def test_a_job_that_hangs_is_killed_and_the_rest_goes_on() -> None:
     began = time.monotonic()
-    found = dict(each(sleep_at_three, range(10), jobs=1, hard_s=0.5))
+    found = dict(each(sleep_at_three, range(10), jobs=1, hard_s=0.1))
     assert time.monotonic() - began < 20
+    assert found.pop(3) == Died("time")
+    assert found == {n: n for n in range(10) if n != 3}
+
+
+def test_a_job_that_spins_is_killed_by_its_processor_time() -> None:
+    found = dict(each(spin_at_three, range(10), jobs=2, hard_s=0.5))
     assert found.pop(3) == Died("time")
     assert found == {n: n for n in range(10) if n != 3}
 

@@ -11,7 +11,7 @@ from mkold.litmus.wording import (
     counts,
     head_line,
     satisfies,
-    state_lines,
+    state_texts,
 )
 
 TEXT = "C t\n{{ x=0; int y[2]; }}\nP0(int *x) {{ r1 = READ_ONCE(*x); }}\n{}\n"
@@ -50,8 +50,7 @@ def test_states_stand_by_value_integers_first() -> None:
     test = program("exists (0:r1=1 /\\ x=1)")
     x = test.symbols["x"]
     states = [(x, 1), (5, 0), (2**64 - 1, 0)]
-    assert list(state_lines(test, states)) == [
-        "States 3",
+    assert state_texts(test, states) == [
         "0:r1=-1; [x]=0;",
         "0:r1=5; [x]=0;",
         "0:r1=x; [x]=1;",

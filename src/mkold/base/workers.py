@@ -2,8 +2,9 @@
 
 Rules
 -----
-1. A job that outlasts its time is killed with its worker, whatever it does; a worker that
-   dies takes only the job it was at. Others go on in a new worker.
+1. A job that outlasts its processor time is killed by the system, with its worker,
+   whatever it does; one that sleeps is killed after ``WALL_FACTOR`` times as long. A worker
+   that dies takes only the job it was at. Others go on in a new worker.
 2. A worker's address space is limited; running out ends the job, not the worker, where
    Python sees it.
 3. Results come as they are finished. Closing the iterator stops the workers at once.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import multiprocessing
 import multiprocessing.connection
 import resource
@@ -27,6 +29,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 CHUNK = 8
+WALL_FACTOR = 6
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _FORK = multiprocessing.get_context("fork")
@@ -53,7 +56,7 @@ def each(
     ----------
     function : must not raise; what it returns must pickle
     jobs : worker processes
-    hard_s : seconds of wall-clock time after which a job is killed
+    hard_s : seconds of processor time after which a job is killed, rounded up
     memory_bytes : address space of a worker, ``None`` for no limit
     """
     todo = deque(range(len(items)))
@@ -61,11 +64,11 @@ def each(
     try:
         while todo or any(worker.given for worker in workers):
             while len(workers) < min(jobs, len(todo)):
-                workers.append(_start(function, items, memory_bytes, workers))
+                workers.append(_start(function, items, hard_s, memory_bytes, workers))
             for worker in workers:
                 if not worker.given and todo:
                     worker.give(todo, jobs)
-            yield from _collect(workers, todo, hard_s)
+            yield from _collect(workers, todo, WALL_FACTOR * hard_s)
     finally:
         for worker in workers:
             worker.stop()
@@ -92,13 +95,13 @@ class _Worker:
 
 
 def _start(
-    function: Callable[[Any], Any], items: Sequence[Any], memory: int | None,
-    others: list[_Worker],
+    function: Callable[[Any], Any], items: Sequence[Any], hard_s: float,
+    memory: int | None, others: list[_Worker],
 ) -> _Worker:  # fmt: skip
     ours, theirs = _FORK.Pipe()
     inherited = [ours, *(other.connection for other in others)]
     process = _FORK.Process(
-        target=_work, args=(function, items, theirs, memory, inherited), daemon=True
+        target=_work, args=(function, items, theirs, hard_s, memory, inherited), daemon=True
     )
     process.start()
     theirs.close()
@@ -107,7 +110,7 @@ def _start(
 
 def _work(
     function: Callable[[Any], Any], items: Sequence[Any], connection: Connection,
-    memory: int | None, inherited: list[Connection],
+    hard_s: float, memory: int | None, inherited: list[Connection],
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in inherited:  # else the end of the parent would go unnoticed
@@ -120,6 +123,7 @@ def _work(
     with contextlib.suppress(EOFError, OSError):
         while True:
             for index in connection.recv():
+                _allow(hard_s)
                 try:
                     result = function(items[index])
                 except MemoryError:
@@ -127,13 +131,22 @@ def _work(
                 connection.send((index, result))
 
 
+def _allow(seconds: float) -> None:
+    """From now on, so much processor time; then the system kills the process."""
+    limit = math.ceil(time.process_time() + seconds)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    if most != resource.RLIM_INFINITY:
+        limit = min(limit, most)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+
+
 def _collect(
-    workers: list[_Worker], todo: deque[int], hard_s: float
+    workers: list[_Worker], todo: deque[int], patience_s: float
 ) -> Iterator[tuple[int, Any]]:
     """Wait for news; yield results, and replace workers that died or are too slow."""
     busy = [worker for worker in workers if worker.given]
     now = time.monotonic()
-    patience = max(0.0, min(worker.since for worker in busy) + hard_s - now)
+    patience = max(0.0, min(worker.since for worker in busy) + patience_s - now)
     ready = multiprocessing.connection.wait([w.connection for w in busy], patience)
     now = time.monotonic()
     for worker in busy:
@@ -146,7 +159,7 @@ def _collect(
             worker.given.remove(index)
             worker.since = now
             yield index, result
-        elif now - worker.since >= hard_s:
+        elif now - worker.since >= patience_s:
             yield _bury(worker, workers, todo), Died("time")
 
 
@@ -160,5 +173,6 @@ def _bury(worker: _Worker, workers: list[_Worker], todo: deque[int]) -> int:
 
 
 def _cause(worker: _Worker) -> str:
-    """A kill from outside is the kernel's answer to memory running out."""
-    return "memory" if worker.process.exitcode == -signal.SIGKILL else "crash"
+    """Why the worker died. A kill from outside is the kernel's answer to no memory."""
+    signals = {-signal.SIGKILL: "memory", -signal.SIGXCPU: "time"}
+    return signals.get(worker.process.exitcode, "crash")

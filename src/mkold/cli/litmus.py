@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -14,7 +15,7 @@ from typing import TextIO
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite, write_file
 from mkold.base.workers import Died, each
-from mkold.cli.litmus_file import SCHEMA, Options, Outcome, decide_file
+from mkold.cli.litmus_file import SCHEMA, Options, Outcome, decide_file, json_line
 from mkold.cli.options import StatusLine, add_output_options, positive_float, positive_int
 
 HELP = """\
@@ -54,7 +55,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     work.add_argument(
         "--timeout", type=positive_float, default=60.0, metavar="S",
-        help="seconds for one test (default %(default)s)",
+        help="processor seconds for one test (default %(default)s)",
     )  # fmt: skip
     work.add_argument(
         "--memory-limit", type=_size, default=4 << 30, metavar="BYTES",
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         states=not args.verdict_only,
         witness=args.explain or bool(pictures),
         timeout_s=args.timeout,
+        json=args.json,
     )
     if args.output is None:
         return report.run(_outcomes(paths, options, args), sys.stdout)
@@ -138,14 +140,25 @@ def _outcomes(
     hard_s = options.timeout_s * _HARD_FACTOR + _HARD_EXTRA_S
     done = each(decide, paths, jobs=args.jobs, hard_s=hard_s, memory_bytes=args.memory_limit)
     for index, result in done:
-        yield _dead(paths[index], result, hard_s) if isinstance(result, Died) else result
+        yield (
+            _dead(paths[index], result, hard_s, options) if isinstance(result, Died) else result
+        )
 
 
-def _dead(path: str, died: Died, hard_s: float) -> Outcome:
+def _dead(path: str, died: Died, hard_s: float, options: Options) -> Outcome:
+    """The outcome of a test whose worker died."""
     if died.cause == "crash":
-        return Outcome(path, "error", 0.0, "internal error: the process died", internal=True)
-    reason = "out of memory" if died.cause == "memory" else f"killed after {hard_s:g} s"
-    return Outcome(path, "timeout", hard_s if died.cause == "time" else 0.0, reason)
+        reason = "internal error: the process died"
+        outcome = Outcome(path, "error", 0.0, reason, internal=True)
+    elif died.cause == "memory":
+        outcome = Outcome(path, "timeout", 0.0, "out of memory")
+    else:
+        outcome = Outcome(
+            path, "timeout", hard_s, f"killed after {hard_s:g} s of processor time"
+        )
+    if options.json:
+        return replace(outcome, text=json_line(outcome, []) + "\n")
+    return outcome
 
 
 class _Report:
@@ -177,11 +190,7 @@ class _Report:
             text = outcome.reason
             where = "" if outcome.path in text else f"{outcome.path}: "
             print(f"mkold: {where}{text}", file=sys.stderr)
-        if self.args.json:
-            print(outcome.json_line(), file=out)
-        else:
-            for line in outcome.lines():
-                print(line, file=out)
+        out.write(outcome.text)
         out.flush()
         self._explain(outcome, out)
         if self.n_tests > 1:
@@ -190,9 +199,7 @@ class _Report:
 
     def _count(self, outcome: Outcome) -> None:
         self.internal |= outcome.internal
-        verdict = outcome.verdict
-        decided = verdict.observation if verdict else None
-        self.seen[decided.value if decided else outcome.status] += 1
+        self.seen[outcome.observation or outcome.status] += 1
 
     def _explain(self, outcome: Outcome, out: TextIO) -> None:
         """The pictures that were asked for."""

@@ -10,7 +10,8 @@ least one" (1). The ``Hash`` line is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 
 from mkold.ir.nodes import evaluate_binary
 from mkold.ir.program import UNKNOWN, And, Compare, Formula, Not, Observed, Or, Program, Reg
@@ -26,6 +27,10 @@ class Names:
 
     def __init__(self, symbols: Mapping[str, int]) -> None:
         self._names = {address: name for name, address in symbols.items()}
+
+    def __contains__(self, word: int) -> bool:
+        """Whether the word is an address with a name."""
+        return word in self._names
 
     def value(self, word: int) -> str:
         """A word as herd shows it."""
@@ -118,12 +123,31 @@ def condition_line(program: Program) -> str:
     return f"Condition {condition.quantifier} ({names.formula(condition.formula)})"
 
 
-def state_lines(program: Program, states: Sequence[tuple[int, ...]]) -> Iterator[str]:
-    """``States n`` and the states."""
+def state_texts(program: Program, states: Sequence[tuple[int, ...]]) -> list[str]:
+    """The lines of ``States``, in herd's order.
+
+    Made column by column: a test may have half a million states, and few values.
+    """
     names = Names(program.symbols)
-    yield f"States {len(states)}"
-    for values in sorted(states, key=names.sort_key):
-        yield names.state(program.observed, values)
+    columns = [
+        {value: f"{names.place(place)}={names.value(value)};" for value in values}
+        for place, values in zip(program.observed, _values(program, states), strict=True)
+    ]
+    in_order = all(
+        value < 1 << 63 and value not in names for column in columns for value in column
+    )
+    ordered = states if in_order else sorted(states, key=names.sort_key)
+    return [
+        " ".join([text[value] for text, value in zip(columns, values, strict=False)])
+        for values in ordered
+    ]
+
+
+def _values(program: Program, states: Sequence[tuple[int, ...]]) -> list[set[int]]:
+    """The distinct values of each observed place."""
+    if not states:
+        return [set() for _ in program.observed]
+    return [set(map(itemgetter(i), states)) for i in range(len(program.observed))]
 
 
 def counts(
@@ -136,4 +160,4 @@ def counts(
     return positive, len(states) - positive
 
 
-__all__ = ["Names", "condition_line", "counts", "head_line", "satisfies", "state_lines"]
+__all__ = ["Names", "condition_line", "counts", "head_line", "satisfies", "state_texts"]
