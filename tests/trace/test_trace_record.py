@@ -74,7 +74,9 @@ def test_a_repeated_recording_is_the_same(tmp_path: Path, option: list[str]) -> 
 
 
 @needs_valgrind
-def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_keeps_what_was_recorded(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C reaches all processes of the terminal, a SIGTERM only mkold."""
     out = tmp_path / "t.parquet"
     code = "import sys; from mkold.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
@@ -89,7 +91,10 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"on\n"
     time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"stopped early: interrupted" in errors

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,8 +32,8 @@ examples:
 
 The program runs under valgrind's lackey tool, some hundred times slower than usual, with its
 own input and output. Only the program itself is recorded, not other programs it starts; of a
-script, name the interpreter. Ctrl-C and --max-accesses end the program and keep what was
-recorded until then. How the program ended is told on standard error and in the trace; it
+script, name the interpreter. Ctrl-C, SIGTERM and --max-accesses end the program, and what was
+recorded until then is kept. How it ended is told on standard error and in the trace; that
 does not change the exit code of mkold, which is 0 once a trace is written (130 after Ctrl-C).
 """
 
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         rate = n_accesses / max(time.monotonic() - start, 1e-3)
         status.show(f"{n_accesses:,} accesses, {n_rows:,} runs, {rate:,.0f} a second")
 
-    with Folder(args.max_accesses) as folder:
+    with Folder(args.max_accesses) as folder, _termination_interrupts():
         try:
             origin = _fill(args, folder, limits, progress)
         finally:
@@ -89,6 +92,20 @@ def run(args: argparse.Namespace) -> int:
         write_folded(args.output, folder, header, force=args.force)
     print(_summary(header, args.output), file=sys.stderr)
     return Exit.INTERRUPTED if header.stopped == "interrupted" else Exit.HOLDS
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: the program ends, what was recorded is kept."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fill(
