@@ -21,7 +21,7 @@ from mkold.run import MachineSpec
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import machine_image
 from mkold.run.machine import Machine
-from mkold.run.program import pack_rows
+from mkold.run.program import pack
 from mkold.trace import find_trace, read_trace, shipped
 
 GOAL = 30e6
@@ -46,14 +46,15 @@ class Replay:
 def measure(name: str, page_size: str, seconds: float, rounds: int) -> Replay:
     """Replay trace ``name`` for about ``seconds`` a round."""
     trace = read_trace(find_trace(name))
-    rows, n_pages = pack_rows(trace, page_size)
+    program = pack(trace, page_size)
+    n_rows = len(program.rows)
     spec = MachineSpec(memory_share=1.0, page_size=page_size)
     image = machine_image(spec)
     rate = cycles_per_second(image, Memory(1 << 16))
-    machine = Machine(image, rows, n_pages, spec, "none", rate)
+    machine = Machine(image, program, spec, "none", rate)
     guest, vcpu, memory = machine.guests[0], machine.vcpus[0], machine.memory
-    image.call("replay", memory, 0, guest.at, len(rows))
-    step = max(1, len(rows) // 4)
+    image.call("replay", memory, 0, guest.at, n_rows)
+    step = max(1, n_rows // 4)
     rates = []
     first, misses = guest["accesses"], vcpu["stat.tlb_misses"]
     for _ in range(rounds):
@@ -64,7 +65,7 @@ def measure(name: str, page_size: str, seconds: float, rounds: int) -> Replay:
     done = guest["accesses"] - first
     assert guest["mismatches"] == 0
     return Replay(
-        name, page_size, rates, trace.n_accesses / len(rows),
+        name, page_size, rates, trace.n_accesses / n_rows,
         (vcpu["stat.tlb_misses"] - misses) / done,
     )  # fmt: skip
 

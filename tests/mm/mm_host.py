@@ -28,6 +28,7 @@ from mkold.native import Image, build
 from mkold.run.audit import host_entries
 from mkold.run.image import ENTRIES, parameters
 from mkold.run.machine import Machine
+from mkold.run.program import Program
 from mkold.run.spec import MachineSpec
 
 MORE = (
@@ -53,9 +54,10 @@ class Host:
     ) -> None:
         pages = np.arange(n_pages, dtype=np.uint64)
         rows = (pages << np.uint64(32)) | np.uint64(1 << 1 | 1)
+        program = Program(rows, rows[:0], n_pages)
         machine_spec = MachineSpec(memory_share=share, **spec)  # type: ignore[arg-type]
         code = image(machine_spec.page_size)
-        self.machine = Machine(code, rows, n_pages, machine_spec, path, CYCLES_PER_S)
+        self.machine = Machine(code, program, machine_spec, path, CYCLES_PER_S)
         self.node, self.mm = self.machine.node, self.machine.mm
         self.n_pages = n_pages
 

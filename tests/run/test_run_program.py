@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from run_traces import trace_of
 
-from mkold.run.program import guest_pages, loaded_pages, pack_rows
+from mkold.run.program import guest_pages, pack
 from mkold.trace import Region, Trace
 
 
 def test_a_row_is_page_run_and_kind() -> None:
-    rows, n_pages = pack_rows(trace_of([0, 1, 0], [0, 1, 0], [5, 1, 2]), "4k")
-    assert rows.tolist() == [5 << 1, (1 << 32) | (1 << 1) | 1, 2 << 1]
-    assert n_pages == 2
+    longest = (1 << 31) - 1
+    program = pack(trace_of([0, 1, 0], [0, 1, 0], [5, 1, longest]), "4k")
+    assert program.rows.tolist() == [5 << 1, (1 << 32) | (1 << 1) | 1, longest << 1]
+    assert program.n_pages == 2
 
 
 def test_large_pages_merge_what_the_program_had_close_together() -> None:
@@ -26,6 +27,6 @@ def test_large_pages_merge_what_the_program_had_close_together() -> None:
 
 
 def test_pages_read_first_are_loaded_before() -> None:
-    rows, _ = pack_rows(trace_of([0, 1, 2, 0, 1], [1, 0, 0, 0, 1]), "4k")
-    assert (loaded_pages(rows) >> 32).tolist() == [1, 2]
-    assert ((loaded_pages(rows) & 3) == 3).all(), "one write each"
+    loader = pack(trace_of([0, 1, 2, 0, 1], [1, 0, 0, 0, 1]), "4k").loader
+    assert (loader >> 32).tolist() == [1, 2]
+    assert ((loader & 0xFFFF_FFFF) == 3).all(), "one write each"

@@ -17,7 +17,7 @@ from mkold.run.audit import audit
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import machine_image
 from mkold.run.machine import Machine
-from mkold.run.program import pack_rows
+from mkold.run.program import pack
 from mkold.run.spec import MachineSpec
 
 LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
@@ -31,8 +31,8 @@ def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Ma
     )
     image = machine_image(spec, checked=checked)
     rate = cycles_per_second(image, Memory(1 << 16))
-    rows, n_pages = pack_rows(hot_and_cold(3000, 200_000), "4k")
-    machine = Machine(image, rows, n_pages, spec, path, rate)
+    program = pack(hot_and_cold(3000, 200_000), "4k")
+    machine = Machine(image, program, spec, path, rate)
     kvm = machine.kvm.at
     machine.start()
     until = time.monotonic() + seconds

@@ -29,7 +29,7 @@ from mkold.run.guest import Guest
 from mkold.run.image import TLB_BITS
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
-from mkold.run.program import loaded_pages
+from mkold.run.program import Program
 from mkold.run.spec import MIN_FRAMES, MODES, MachineSpec
 
 Words = NDArray[np.uint64]
@@ -67,8 +67,7 @@ class Machine:
     Parameters
     ----------
     image : the machine's native code (``mkold.run.image``)
-    rows : the packed trace (``mkold.run.program``)
-    n_pages : guest pages
+    program : the packed trace
     spec : the machine
     path : aging path
     cycles_per_s : ticks of the cycle counter in a second
@@ -78,17 +77,16 @@ class Machine:
     def __init__(
         self,
         image: Image,
-        rows: Words,
-        n_pages: int,
+        program: Program,
         spec: MachineSpec,
         path: str,
         cycles_per_s: float,
         seed: int = 1,
     ) -> None:
         self.image, self.spec, self.path = image, spec, path
-        self.n_pages, self.cycles_per_s = n_pages, cycles_per_s
-        self.frames = frames_for(n_pages, spec.memory_share)
-        self._rows = rows
+        self.n_pages, self.cycles_per_s = program.n_pages, cycles_per_s
+        self.frames = frames_for(program.n_pages, spec.memory_share)
+        self._rows, self._loader = program.rows, program.loader
         self._lay_out()
         self._boot(seed)
         self._threads: list[threading.Thread] = []
@@ -113,7 +111,6 @@ class Machine:
         self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._written = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._row_area = layout.area(len(self._rows))
-        self._loader = loaded_pages(self._rows)
         self._loader_area = layout.area(len(self._loader) + 1)
         self._n_frames = self.frames + 1  # and the zero page
         self._links = layout.area(self._n_frames)

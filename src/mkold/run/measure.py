@@ -20,8 +20,8 @@ from mkold.base.errors import InputError
 from mkold.native import Image, KernelBugError, Memory
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import machine_image
-from mkold.run.machine import Counters, Machine, Words, frames_for
-from mkold.run.program import pack_rows
+from mkold.run.machine import Counters, Machine, frames_for
+from mkold.run.program import Program, pack
 from mkold.run.results import (
     GenerationSample,
     PathResult,
@@ -86,11 +86,12 @@ class _Run:
     ) -> None:
         self.began = time.perf_counter()
         self.machine, self.spec, self.progress = machine, spec, progress
-        self.rows, self.n_pages = pack_rows(trace, machine.page_size)
-        if not len(self.rows):
+        if not len(trace):
             raise InputError(f"{name}: the trace has no accesses")
-        if self.n_pages > MAX_PAGES:
-            raise InputError(f"{name}: {self.n_pages} pages; at most {MAX_PAGES} are held")
+        self.program = pack(trace, machine.page_size)
+        n_pages = self.program.n_pages
+        if n_pages > MAX_PAGES:
+            raise InputError(f"{name}: {n_pages} pages; at most {MAX_PAGES} are held")
         command, accesses = trace.header.command, trace.n_accesses
         self.trace = TraceInfo(name, command, trace.n_pages, accesses, len(trace))
         self.found: dict[str, list[Round]] = {path: [] for path in spec.paths}
@@ -115,7 +116,7 @@ class _Run:
     def _measure(self, image: Image, rate: float, path: str, number: int) -> None:
         what = f"round {number + 1} of {self.spec.rounds}, {path}"
         self.progress(what)
-        session = _Session(image, self.rows, self.n_pages, self.machine, path, rate)
+        session = _Session(image, self.program, self.machine, path, rate)
         try:
             session.begin(self.spec.seed + number)
             if not self.startup_s:
@@ -142,8 +143,8 @@ class _Run:
             trace=self.trace,
             machine=self.machine,
             spec=self.spec,
-            frames=frames_for(self.n_pages, self.machine.memory_share),
-            pages=self.n_pages,
+            frames=frames_for(self.program.n_pages, self.machine.memory_share),
+            pages=self.program.n_pages,
             paths=tuple(done),
             startup_s=self.startup_s,
             interrupted=self.interrupted,
@@ -157,13 +158,12 @@ class _Session:
     def __init__(
         self,
         image: Image,
-        rows: Words,
-        n_pages: int,
+        program: Program,
         spec: MachineSpec,
         path: str,
         cycles_per_s: float,
     ) -> None:
-        self.image, self.rows, self.n_pages, self.spec = image, rows, n_pages, spec
+        self.image, self.program, self.spec = image, program, spec
         self.path, self.rate = path, cycles_per_s
         self.machine: Machine | None = None
         self.first: Counters | None = None
@@ -173,7 +173,7 @@ class _Session:
     def begin(self, seed: int) -> None:
         """Boot and start."""
         self.machine = Machine(
-            self.image, self.rows, self.n_pages, self.spec, self.path, self.rate, seed
+            self.image, self.program, self.spec, self.path, self.rate, seed
         )
         self.machine.start()
 
@@ -196,7 +196,7 @@ class _Session:
     def _sample(self, at_s: float) -> None:
         assert self.machine is not None
         pages = self.machine.generations()
-        evicted = max(0, self.n_pages - sum(pages))
+        evicted = max(0, self.program.n_pages - sum(pages))
         self.samples.append(GenerationSample(at_s, pages, evicted))
 
     def _rate_now(self) -> float:

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mkold.run.guest import ROW_PAGE_SHIFT, ROW_RUN_MASK
+from mkold.run.guest import ROW_PAGE_SHIFT
 from mkold.run.spec import PAGE_SIZES
 from mkold.trace import PAGE_SIZE, Trace
 
+Words = NDArray[np.uint64]
 
-def guest_pages(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What the guest runs.
+
+    Parameters
+    ----------
+    rows : uint64, one word a row (see ``mkold.run.guest``)
+    loader : rows that write once to each page whose first access in ``rows`` is a read: the
+        program found content there, so its loader, or the guest's page cache, had put it
+        there
+    n_pages : guest pages
+    """
+
+    rows: Words
+    loader: Words
+    n_pages: int
+
+
+def guest_pages(trace: Trace, page_size: str) -> tuple[NDArray[np.uint32], int]:
     """The guest page of each row, and how many guest pages there are.
 
     Guest pages are dense, in the order of the program's addresses. With pages larger than
     the trace's, pages of the program that share a large page share a guest page.
     """
-    pages = trace.page.astype(np.uint64)
     shift = PAGE_SIZES[page_size] - (PAGE_SIZE.bit_length() - 1)
     if shift == 0:
-        return pages, trace.n_pages
-    large = trace.vpn() >> np.uint64(shift)
-    used, dense = np.unique(large, return_inverse=True)
-    return dense.astype(np.uint64)[trace.page], len(used)
+        return trace.page, trace.n_pages
+    used, dense = np.unique(trace.vpn() >> np.uint64(shift), return_inverse=True)
+    return dense.astype(np.uint32)[trace.page], len(used)
 
 
-def loaded_pages(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Rows that write once to each page whose first access in ``rows`` is a read.
-
-    The program found content there, so somebody had put it there: its loader, or the
-    guest's page cache.
-    """
-    pages = rows >> np.uint64(ROW_PAGE_SHIFT)
-    used, first = np.unique(pages, return_index=True)
-    read_first = (rows[first] & np.uint64(1)) == 0
-    loaded = used[read_first] << np.uint64(ROW_PAGE_SHIFT)
-    return loaded | np.uint64(1 << 1 | 1)
-
-
-def pack_rows(trace: Trace, page_size: str) -> tuple[NDArray[np.uint64], int]:
-    """The rows as words (see ``mkold.run.guest``), and the number of guest pages."""
+def pack(trace: Trace, page_size: str) -> Program:
+    """The program of ``trace`` for a machine with pages of ``page_size`` (4k or 64k)."""
     pages, n_pages = guest_pages(trace, page_size)
-    run = np.minimum(trace.run, ROW_RUN_MASK).astype(np.uint64)
-    rows: NDArray[np.uint64] = pages << np.uint64(ROW_PAGE_SHIFT)
-    rows |= (run << np.uint64(1)) | trace.write.astype(np.uint64)
-    return rows, n_pages
+    rows: Words = pages.astype(np.uint64)
+    rows <<= np.uint64(ROW_PAGE_SHIFT - 1)
+    rows |= trace.run
+    rows <<= np.uint64(1)
+    rows |= trace.write
+    return Program(rows, _loader(pages, trace.write, n_pages), n_pages)
+
+
+def _loader(pages: NDArray[np.uint32], write: NDArray[np.uint8], n_pages: int) -> Words:
+    first_is_write = np.zeros(n_pages, np.uint8)
+    first_is_write[pages[::-1]] = write[::-1]  # the last assignment is the first access
+    loaded = np.flatnonzero(first_is_write == 0).astype(np.uint64)
+    return (loaded << np.uint64(ROW_PAGE_SHIFT)) | np.uint64(1 << 1 | 1)
