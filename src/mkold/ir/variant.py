@@ -12,6 +12,7 @@ edit is one value; ``apply`` makes edits in order and says what it could not fin
 ``Exchange(a, b)``    the two primitives, in one block, change places
 ``Before(a, b)``      ``a`` moves to just before ``b``, in one function
 ``Force(place, v)``   the branch right behind the place is always (1) or never (0) taken
+``Skip(function)``    the function does nothing and returns zeros
 ``Set(name, v)``      a build parameter has this value
 ====================  ==================================================================
 
@@ -37,6 +38,7 @@ from mkold.ir.nodes import (
     Local,
     Loop,
     Op,
+    Return,
     Select,
     Stmt,
     Unary,
@@ -98,12 +100,17 @@ class Force:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
 class Set:
     name: str
     value: int
 
 
-Edit = Drop | Swap | Split | Exchange | Before | Force | Set
+Edit = Drop | Swap | Split | Exchange | Before | Force | Skip | Set
 
 
 def sites(functions: Mapping[str, Function]) -> Iterator[Site]:
@@ -135,7 +142,9 @@ def apply(
     original = bind(functions, settings)
     changed = dict(original)
     for edit in edits:
-        if not isinstance(edit, Set):
+        if isinstance(edit, Skip):
+            changed[edit.function] = _skipped(changed, edit.function)
+        elif not isinstance(edit, Set):
             name, ops = _find_either(original, changed, edit)
             changed[name] = _edited(changed[name], edit, ops)
     verify(changed)
@@ -152,6 +161,13 @@ def diff(before: Mapping[str, Function], after: Mapping[str, Function]) -> str:
     return "\n".join(lines)
 
 
+def _skipped(functions: Mapping[str, Function], name: str) -> Function:
+    if name not in functions:
+        raise InputError(f"no function {name} runs here")
+    function = functions[name]
+    return replace(function, body=(Return((Const(0),) * function.n_results, function.at),))
+
+
 def _find_either(
     original: Mapping[str, Function], changed: Mapping[str, Function], edit: Edit
 ) -> tuple[str, list[Op]]:
@@ -164,7 +180,7 @@ def _find_either(
 
 def _find(functions: Mapping[str, Function], edit: Edit) -> tuple[str, list[Op]]:
     """The function that ``edit`` changes and the primitives it names."""
-    assert not isinstance(edit, Set)
+    assert not isinstance(edit, Set | Skip)
     places = [edit.place]
     if isinstance(edit, Exchange | Before):
         places.append(edit.other)
@@ -253,8 +269,9 @@ def _always(op: Op, prim: str) -> Body:
     success: list[Expr] = [expected]
     if PRIMS[op.prim].shape is Shape.TRY_CMPXCHG:
         success = [Const(1), expected]
-    results = zip(op.dsts, success, strict=False)
-    return (done, *(Assign(dst, value, op.at) for dst, value in results))
+    results = list(zip(op.dsts, success, strict=False))
+    # The last first: ``expected`` may be the local that takes the success.
+    return (done, *(Assign(dst, value, op.at) for dst, value in reversed(results)))
 
 
 def _split(op: Op) -> Body:
@@ -292,7 +309,7 @@ def _operand(op: Op) -> Expr:
         case "one":
             return Const(1)
         case "bit":
-            return Binary("shl", Const(1), op.args[1])
+            return Binary("shl", Const(1), Binary("and", op.args[1], Const(63)))
         case _:
             return op.args[1]
 

@@ -100,7 +100,7 @@ class Image:
         if not 0 <= cpu < MAX_CPUS:
             raise InputError(f"CPUs are 0 to {MAX_CPUS - 1}, not {cpu}")
         results = (ctypes.c_uint64 * max(1, function.n_results))()
-        words = [arg & _WORD_MASK for arg in args]
+        words = [int(arg) & _WORD_MASK for arg in args]
         status = entry(memory.base, cpu, *words, ctypes.addressof(results))
         if status != Status.OK:
             self.raise_for(memory)
