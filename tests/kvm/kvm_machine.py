@@ -19,10 +19,11 @@ from mkold.kvm.powerpc import age, create, dirty, fault, hw, pte_update, switch,
 from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
 from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
 from mkold.lang import boot, kernel, parameter_defaults, rcu_read_lock, rcu_read_unlock
-from mkold.mm import mmu_notifier, page_alloc
+from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, build
+from mkold.sync import rcu
 
 Functions = dict[str, Function]
 
@@ -78,6 +79,8 @@ BASE = [
     hw.mmu_walk_hw,
     tlb.kvm_flush_remote_tlbs,
     page_alloc.memblock_init,
+    slab.kmem_cache_nr_free,
+    rcu.rcu_do_batch,
     mmu_notifier.mmu_notifier_subscriptions_init,
     mmu_notifier.mmu_notifier_test_clear_young,
     mmu_notifier.mmu_notifier_clear_young,
@@ -93,6 +96,7 @@ ENTRIES = [
     vcpu.kvm_vcpu_access,
     fault.kvmppc_book3s_radix_page_fault,
     fault.kvmppc_hv_handle_set_rc,
+    fault.fault_level,
 ]
 
 Variant = Edit | Callable[[Functions], Functions]

@@ -12,9 +12,11 @@ from kvm_machine import N_GFNS, C, Machine, R, W, built
 from mkold.kvm.types import (
     KVMPPC_SECURE_INIT_DONE,
     RESUME_HOST,
+    Kvm,
     Vcpu,
 )
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANGE_YOUNG
+from mkold.mm.slab import KmemCache
 
 
 @pytest.fixture
@@ -124,6 +126,53 @@ def test_a_huge_page_translates_each_of_its_pages(machine: Machine) -> None:
     machine.create(16, 96, 2)
     enter(machine)
     assert [touch(machine, gfn) for gfn in range(16, 32)] == list(range(96, 112))
+
+
+@pytest.mark.parametrize(("write", "bits"), [(0, R), (1, R | C)])
+def test_a_machine_that_cannot_set_r_and_c_faults(write: int, bits: int) -> None:
+    machine = Machine(built(guest=True, HW_SETS_RC=0))
+    machine.create(7, 64, 0, W)
+    enter(machine)
+    assert touch(machine, 7, write) == 64
+    assert machine.state()[0, 7] & (R | C) == bits
+    assert machine.word(machine.vcpus[0] + Vcpu.offset("stat") + 1) == 1, "one fault"
+
+
+def test_large_leaves_need_room_and_alignment() -> None:
+    """The level of a fault: as large as the memory allows, the slot holds, and the two
+    addresses are aligned alike for."""
+
+    def level(base: int, n: int, hva: int, gfn: int, largest: int = 2) -> object:
+        machine = Machine(built(guest=True), slots=((base, n, hva),))
+        machine("kvm_memslot_set_level", machine.kvm, 0, largest)
+        return machine("fault_level", machine.slot(), gfn)
+
+    assert level(0, 64, 1024, 17) == 2
+    assert level(0, 64, 1024, 17, largest=1) == 1
+    assert level(0, 64, 1024, 17, largest=0) == 0
+    assert level(0, 64, 1024 + 4, 17) == 1, "aligned alike for 4 pages only"
+    assert level(0, 64, 1024 + 1, 17) == 0
+    assert level(18, 46, 1024 + 18, 30) == 1, "the slot starts inside the 16 pages"
+    assert level(18, 46, 1024 + 18, 19) == 0
+    assert level(0, 30, 1024, 29) == 0
+
+
+def test_all_tables_come_back(machine: Machine) -> None:
+    for gfn in range(0, N_GFNS, 3):
+        machine.create(gfn, 64 + gfn)
+    for gfn in range(0, N_GFNS, 32):
+        machine.create(gfn, 64 + gfn, 1)
+    machine.create(64, 128, 2)
+    machine("kvmhv_configure_mmu", machine.kvm, 0)
+    machine("kvmhv_configure_mmu", machine.kvm, 1)
+    machine.create(5, 69)
+    machine("kvm_destroy", machine.kvm)
+    machine("rcu_do_batch")
+    for level in range(4):
+        cache = machine.kvm + Kvm.offset("caches") + level * KmemCache.size
+        made = machine.word(cache, KmemCache, "nr_objects")
+        assert made
+        assert machine("kmem_cache_nr_free", cache) == made
 
 
 def test_no_memory_there_is_no_frame(machine: Machine) -> None:
