@@ -59,8 +59,7 @@ class Candidates:
             co_digit = numbering.digit(len(location.orders))
             readers = []
             for thread, (vectors, _) in location.choices.items():
-                plain = [act for act in location.threads[thread] if act.is_read and act.rmw < 0]
-                readers.append((numbering.digit(len(vectors)), plain))
+                readers.append((numbering.digit(len(vectors)), location.plain_reads(thread)))
             digits.append((location, co_digit, readers))
         self.n = numbering.total
         rows = numbering.full
@@ -88,7 +87,7 @@ class Candidates:
         for write, later, numbers in table.pairs():
             self.co.setdefault(write, {})[later] = spread(numbers)
         for write, act in location.writes.items():
-            if act.rmw >= 0:
+            if act.rmw >= 0 and not location.free:
                 self.rf[act.rmw] = {
                     source: spread(numbers) for source, numbers in table.before(write)
                 }

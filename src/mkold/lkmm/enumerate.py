@@ -19,13 +19,14 @@ from mkold.lkmm.locations import INIT, Constraint, Facts, Location, pieces
 from mkold.lkmm.model import Model
 from mkold.lkmm.ordering import Ordering, order_path
 from mkold.lkmm.paths import Act, Path, unit_paths
-from mkold.lkmm.picture import draw_allowed, draw_forbidden
+from mkold.lkmm.picture import draw_allowed, draw_forbidden, draw_incoherent
 from mkold.lkmm.question import Answers, Narrowing
 from mkold.lkmm.states import StateSet
-from mkold.lkmm.supply import Supply
+from mkold.lkmm.supply import Choice, Supply
 from mkold.lkmm.values import MayValues, initial_word
 
 POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
+MOST_WRITES, MOST_FREE = 6, 1 << 14  # of what is listed only to be shown
 PIECE = 1 << 18  # candidates at once: masks of 32 KiB, so that the cache holds many
 
 
@@ -94,6 +95,14 @@ class Enumerator:
     def _sweep(self, narrow: Formula | None, formula: Formula, *, stop: bool) -> None:
         self._only_wanted = narrow is not None
         narrowing = Narrowing(self.graph, narrow, self.program.filter)
+        for choice in self._choices(narrowing):
+            self._judge(choice, narrowing, formula, stop=stop)
+            if stop and self.yes:
+                return
+        if self.keep_witness and self.forbidden is None and not self.yes:
+            self._explain(narrowing, formula)
+
+    def _choices(self, narrowing: Narrowing) -> Iterator[tuple[Choice, ...]]:
         choices = [
             [
                 (path, constraints)
@@ -102,15 +111,20 @@ class Enumerator:
             ]
             for paths in self.units
         ]
-        supply = Supply(choices, partial(initial_word, self.graph))
-        for choice in supply.choices():
-            self._judge(choice, narrowing, formula, stop=stop)
-            if stop and self.yes:
-                return
+        supply = Supply(choices, partial(initial_word, self.graph), self.check)
+        return supply.choices()
+
+    @staticmethod
+    def _constraints(choice: Sequence[Choice], acts: Mapping[int, Act]) -> list[Constraint]:
+        constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
+        constraints += [
+            (("r", act.id), act.node.must) for act in acts.values() if act.node.must is not None
+        ]
+        return constraints
 
     def _judge(
         self,
-        choice: tuple[tuple[Path, list[Constraint]], ...],
+        choice: tuple[Choice, ...],
         narrowing: Narrowing,
         formula: Formula,
         *,
@@ -118,10 +132,7 @@ class Enumerator:
     ) -> None:
         paths = [path for path, _ in choice]
         acts = {act.id: act for path in paths for act in path.acts}
-        constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
-        constraints += [
-            (("r", act.id), act.node.must) for act in acts.values() if act.node.must is not None
-        ]
+        constraints = self._constraints(choice, acts)
         facts = Facts(constraints, narrowing.memory)
         locations = self._locations(acts)
         if not all(location.fill(facts, self.check) for location in locations):
@@ -137,6 +148,31 @@ class Enumerator:
             if candidates.rows:
                 self._decide(paths, orderings, candidates, formula)
                 if stop and self.yes:
+                    return
+
+    def _explain(self, narrowing: Narrowing, formula: Formula) -> None:
+        """Nothing satisfies the formula: show why, if so far there is no picture of it."""
+        for choice in self._choices(narrowing):
+            paths = [path for path, _ in choice]
+            acts = {act.id: act for path in paths for act in path.acts}
+            constraints = self._constraints(choice, acts)
+            facts = Facts(constraints, narrowing.memory)
+            locations = self._locations(acts)
+            size = 1
+            for location in locations:
+                if len(location.writes) > MOST_WRITES or len(location.reads) > MOST_WRITES:
+                    return
+                location.fill_freely(facts)
+                size *= location.size()
+            if size > MOST_FREE:
+                return
+            candidates = Candidates(acts, locations, constraints)
+            answers = Answers(self.graph, paths, candidates)
+            wanted = answers.where(formula) if candidates.rows else 0
+            if wanted:
+                model = Model([_ordering(path) for path in paths], candidates)
+                self.forbidden = draw_incoherent(model, answers, wanted)
+                if self.forbidden is not None:
                     return
 
     def _locations(self, acts: Mapping[int, Act]) -> list[Location]:

@@ -14,6 +14,7 @@ Sources: linux-kernel.cat (coherence, atomic), lock.cat (what a lock's read may 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import permutations, product
 
 from mkold.base.errors import LimitError
 from mkold.lkmm.paths import Act, single_read
@@ -63,7 +64,16 @@ class Location:
     coherence order the numbers of the vectors that go with it.
     """
 
-    __slots__ = ("address", "choices", "initial", "orders", "reads", "threads", "writes")
+    __slots__ = (
+        "address",
+        "choices",
+        "free",
+        "initial",
+        "orders",
+        "reads",
+        "threads",
+        "writes",
+    )
 
     def __init__(self, address: int, initial: int, acts: Sequence[Act]) -> None:
         self.address, self.initial = address, initial
@@ -72,12 +82,13 @@ class Location:
         self.threads: dict[int, list[Act]] = {}
         for act in acts:
             self.threads.setdefault(act.thread, []).append(act)
+        self.free = False  # listed without coherence and atomicity
         self.orders: list[Vector] = []
         self.choices: dict[int, tuple[list[Vector], list[set[int]]]] = {}
 
     def plain_reads(self, thread: int) -> list[Act]:
         """The reads of ``thread`` that have a source of their own choice."""
-        return [act for act in self.threads[thread] if act.is_read and act.rmw < 0]
+        return [a for a in self.threads[thread] if a.is_read and (self.free or a.rmw < 0)]
 
     def word(self, source: int) -> Value:
         """What a read that finds ``source`` gets."""
@@ -92,6 +103,25 @@ class Location:
         if self.orders and any(act.rmw < 0 for act in self.reads):
             self._list_sources(facts)
         return bool(self.orders)
+
+    def fill_freely(self, facts: Facts) -> None:
+        """List even what coherence and atomicity forbid, to show why it is forbidden."""
+        self.free = True
+        self.orders = list(permutations(self.writes))
+        if self.address in facts.final_wanted:
+            wanted = facts.final_wanted[self.address]
+            self.orders = [
+                order for order in self.orders
+                if self.word(order[-1] if order else INIT) == wanted
+            ]  # fmt: skip
+        for thread in self.threads:
+            found = [
+                [s for s in (INIT, *self.writes) if facts.allow(read.id, self.word(s))]
+                for read in self.plain_reads(thread)
+            ]
+            vectors = list(product(*found))
+            if found:
+                self.choices[thread] = vectors, [set(range(len(vectors)))] * len(self.orders)
 
     def _list_orders(self, facts: Facts, check: Callable[[], None]) -> None:
         """Linear extensions of program order, with each read-modify-write satisfied."""
@@ -197,6 +227,7 @@ class Location:
         copy = Location.__new__(Location)
         copy.address, copy.initial = self.address, self.initial
         copy.writes, copy.reads, copy.threads = self.writes, self.reads, self.threads
+        copy.free = self.free
         copy.orders, copy.choices = self.orders, self.choices
         return copy
 

@@ -27,9 +27,9 @@ from itertools import product
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import Mem, Program
 from mkold.lkmm.events import Decision
-from mkold.lkmm.symbolic import Guard, Value
+from mkold.lkmm.symbolic import Guard, Value, contradicts
 
-MAX_DOMAIN = 256
+MAX_DOMAIN = 1_024
 MAX_STEPS = 4_000
 
 # Words stored in a round, by address.
@@ -159,7 +159,7 @@ class Oracle:
 
     def possible(self, guard: Guard) -> bool:
         """Whether some choice of words makes ``guard`` hold, or that takes too long to say."""
-        return self._search(1, guard) != set()
+        return not contradicts(guard) and self._search(1, guard) != set()
 
     def _search(self, value: Value, live: Guard) -> set[int] | None:
         found: set[int] = set()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import combinations, pairwise
 
-from mkold.lkmm.execution import Cycle, Edge, Event, Execution
+from mkold.lkmm.execution import Axiom, Cycle, Edge, Event, Execution
 from mkold.lkmm.grace import Grace
 from mkold.lkmm.locations import INIT
 from mkold.lkmm.model import Model
 from mkold.lkmm.question import Answers, word_at
-from mkold.lkmm.relations import Rel, path, trace
+from mkold.lkmm.relations import Rel, base, cyclic, path, trace, union
 
 
 class _Drawing:
@@ -139,6 +140,52 @@ def draw_forbidden(model: Model, answers: Answers, wanted: int) -> Execution | N
             cycle = Cycle(axiom, drawing.renumber(steps), drawing.renumber(parts))
             return drawing.execution(cycle)
     return None
+
+
+def draw_incoherent(model: Model, answers: Answers, wanted: int) -> Execution | None:
+    """An execution that satisfies the formula, but is not even coherent or atomic."""
+    po_loc = base("po-loc", _po_loc(model), model.candidates.rows)
+    rf = union("rf", model.rfe, model.rfi)
+    together = union("coherence", po_loc, rf, model.co, model.fr)
+    for bit in _low_bits(wanted):
+        drawing = _Drawing(model, answers, bit)
+        if cyclic(together) & bit:
+            steps = [
+                Edge(e.source, e.relation, e.target) for e in _cycle(model, together, bit)[1]
+            ]
+            edges = drawing.renumber(steps)
+            return drawing.execution(Cycle(Axiom.COHERENCE, edges, edges))
+        edges = drawing.renumber(_torn(model, bit))
+        if edges:
+            return drawing.execution(Cycle(Axiom.ATOMIC, edges, edges))
+    return None
+
+
+def _low_bits(mask: int) -> Iterator[int]:
+    for _ in range(64):
+        if not mask:
+            return
+        yield mask & -mask
+        mask &= mask - 1
+
+
+def _po_loc(model: Model) -> Iterator[tuple[int, int]]:
+    for ordering in model.orderings:
+        for acts in ordering.threads.values():
+            accesses = [act for act in acts if act.is_read or act.is_write]
+            for a, b in combinations(accesses, 2):
+                if a.address == b.address:
+                    yield a.id, b.id
+
+
+def _torn(model: Model, bit: int) -> list[Edge]:
+    """A read-modify-write with another thread's write between its halves."""
+    for read, write, _ in model.rmw.pairs():
+        for between, mask in model.fr.rows.get(read, {}).items():
+            if mask & model.co.get(between, write) & bit:
+                return [Edge(read, "fr", between), Edge(between, "co", write),
+                        Edge(write, "rmw^-1", read)]  # fmt: skip
+    return []
 
 
 def _cycle(model: Model, rel: Rel, bit: int) -> tuple[list[Edge], list[Edge]]:

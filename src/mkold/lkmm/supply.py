@@ -19,11 +19,15 @@ Choice = tuple[Path, list[Constraint]]
 
 
 class Supply:
-    """Needs and gifts of every path of every unit."""
+    """Needs and gifts of every path of every unit; ``check`` raises when time is up."""
 
     def __init__(
-        self, units: Sequence[Sequence[Choice]], initial: Callable[[int], int]
+        self,
+        units: Sequence[Sequence[Choice]],
+        initial: Callable[[int], int],
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self.units = units
         self._initial = initial
         self._words = self._stored()
@@ -95,6 +99,7 @@ class Supply:
             if unit == n:
                 yield chosen
                 return
+            self._check()
             for number, choice in enumerate(self.units[unit]):
                 yield from extend(
                     unit + 1,

@@ -85,6 +85,30 @@ def negate(g: Guard) -> Guard:
     return g[1] if g[0] == "!" else ("!", g)
 
 
+def conjuncts(guard: Guard) -> set[Guard]:
+    """The parts that ``guard`` is the conjunction of."""
+    parts: set[Guard] = set()
+    waiting = [guard]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is tuple and part[0] == "&":
+            waiting += part[1:]
+        else:
+            parts.add(part)
+    return parts
+
+
+def implies(strong: Guard, weak: Guard) -> bool:
+    """Whether ``strong`` plainly holds only where ``weak`` does; may say no too often."""
+    return weak == 1 or strong is weak or conjuncts(weak) <= conjuncts(strong)
+
+
+def contradicts(guard: Guard) -> bool:
+    """Whether ``guard`` plainly can't hold; may say no too often."""
+    parts = conjuncts(guard)
+    return any(negate(part) in parts for part in parts)
+
+
 def merge_taints(*taints: Taint) -> Taint:
     """What depends on any of the parts."""
     full = [taint for taint in taints if taint]

@@ -55,6 +55,7 @@ from mkold.lkmm.symbolic import (
     binary,
     both,
     either,
+    implies,
     merge_taints,
     negate,
     phi,
@@ -105,6 +106,7 @@ class Unroller:
         self.program = program
         self.max_unroll = max_unroll
         self.oracle = oracle
+        self._decided: dict[Value, list[tuple[Guard, Guard]]] = {}
         self.graph = Graph(program)
         if oracle is not None:
             oracle.decisions = self.graph.decisions
@@ -154,10 +156,21 @@ class Unroller:
         """The guard "``cond`` is not zero": a constant, or a new decision."""
         if type(cond) is int:
             return int(cond != 0)
-        if self.oracle is not None and cond is not None:
-            known = self.oracle.truth(state.live, cond)
-            if known is not None:
-                return known
+        if self.oracle is None or cond is None:
+            return self._new_decision(state, cond)
+        known = self.oracle.truth(state.live, cond)
+        if known is not None:
+            return known
+        flip = cond[0] == "u" and cond[1] == "lnot"
+        plain = cond[2] if flip else cond
+        for guard, decision in self._decided.get(plain, ()):
+            if implies(state.live, guard):  # asked before on the way here
+                return negate(decision) if flip else decision
+        decision = self._new_decision(state, plain)
+        self._decided.setdefault(plain, []).append((state.live, decision))
+        return negate(decision) if flip else decision
+
+    def _new_decision(self, state: State, cond: Value | None) -> Guard:
         self.graph.decisions.append(Decision(state.live, cond, self.unit))
         return ("d", len(self.graph.decisions) - 1)
 
