@@ -34,7 +34,7 @@ _EPILOG = """\
 examples:
   mkold run                               a trace that ships with mkold, under a minute
   mkold run sort.parquet --memory-share 50%
-  mkold run --paths locked,lockless --vcpus 2 --interval 1
+  mkold run --paths locked,lockless --vcpus 2 --interval 10
   mkold run --json -o result.json
 
 The paths take turns on the same machine; figures are medians over the rounds. Each access
@@ -58,8 +58,8 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="frames as a share of the pages touched (70%%); 100%% evicts nothing",
     )  # fmt: skip
     machine.add_argument(
-        "--interval", type=positive_float, default=10.0, metavar="MS",
-        help="milliseconds between aging passes (10)",
+        "--interval", type=positive_float, default=50.0, metavar="MS",
+        help="milliseconds between aging passes (50)",
     )  # fmt: skip
     machine.add_argument(
         "--page-size", choices=("4k", "64k"), default="4k", help="base page (4k)"

@@ -105,7 +105,8 @@ def _list(machine: Machine, gen: int) -> list[int]:
     """Addresses on one generation's list."""
     words, node = machine.memory.words, machine.node
     head = node.at + word_offset(Node, "lrugen.lists") + gen * ListHead.size
-    found, at = [], int(words[head])
+    found: list[int] = []
+    at = int(words[head])
     while at != head and len(found) <= node["n_frames"]:
         found.append(at)
         at = int(words[at])

@@ -172,9 +172,7 @@ class _Session:
 
     def begin(self, seed: int) -> None:
         """Boot and start."""
-        self.machine = Machine(
-            self.image, self.program, self.spec, self.path, self.rate, seed
-        )
+        self.machine = Machine(self.image, self.program, self.spec, self.path, self.rate, seed)
         self.machine.start()
 
     def watch(self, spec: RunSpec, progress: Progress) -> None:

@@ -43,7 +43,7 @@ class MachineSpec:
 
     vcpus: int = 1
     memory_share: float = 0.7
-    interval_s: float = 0.01
+    interval_s: float = 0.05
     page_size: str = "4k"
     clear: str = "pte_xchg"
     variant: str = ""

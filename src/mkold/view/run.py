@@ -61,6 +61,11 @@ def _refault_rate(path: PathResult) -> float | None:
     return sum(r.refaults for r in path.rounds) / accesses * 1e6 if accesses else None
 
 
+def _if_aged(name: str) -> Callable[[PathResult], float | None]:
+    """A count by pass; there is none to show where no pass was made."""
+    return lambda path: getattr(path, name) if path.aging_passes else None
+
+
 def _rows() -> list[_Row]:
     def whole(value: float) -> str:
         return f"{value:,.0f}"
@@ -76,9 +81,9 @@ def _rows() -> list[_Row]:
         ("pages evicted", lambda p: p.evicted, whole),
         ("refaults", lambda p: p.refaults, whole),
         ("  per million accesses", _refault_rate, lambda v: f"{v:,.0f}"),
-        ("pages truly touched, by pass", lambda p: p.young_true, whole),
-        ("  of them reported young", lambda p: p.young_agreed, whole),
-        ("pages reported young", lambda p: p.young_reported, whole),
+        ("pages truly touched, by pass", _if_aged("young_true"), whole),
+        ("  of them reported young", _if_aged("young_agreed"), whole),
+        ("pages reported young", _if_aged("young_reported"), whole),
         ("wrong values read", lambda p: float(p.mismatches), whole),
     ]
 
