@@ -14,7 +14,17 @@ Source: include/linux/kvm_host.h and virt/kvm/kvm_main.c (``mmu_invalidate_retry
 from __future__ import annotations
 
 from mkold.kvm.types import Kvm
-from mkold.lang import BUG_ON, READ_ONCE, WRITE_ONCE, Ptr, kernel, smp_rmb, smp_wmb, u64
+from mkold.lang import (
+    BUG_ON,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    kernel,
+    smp_rmb,
+    smp_store_release,
+    smp_wmb,
+    u64,
+)
 
 
 @kernel
@@ -32,8 +42,13 @@ def kvm_mmu_invalidate_begin(kvm: Ptr[Kvm], start: u64, end: u64) -> None:
 
 @kernel
 def kvm_mmu_invalidate_end(kvm: Ptr[Kvm]) -> None:
-    """Under ``mmu_lock``, when the host's tables hold the new state."""
-    WRITE_ONCE(kvm.mmu_invalidate_seq, kvm.mmu_invalidate_seq + 1)
+    """Under ``mmu_lock``, when the host's tables hold the new state.
+
+    The release puts the host's new state before the number, also if it was written with
+    no lock: taking ``mmu_lock`` orders nothing that came before it. (The kernel's
+    increment is plain; there the page-table lock's release does this.)
+    """
+    smp_store_release(kvm.mmu_invalidate_seq, kvm.mmu_invalidate_seq + 1)
     smp_wmb()
     in_progress = kvm.mmu_invalidate_in_progress
     BUG_ON(in_progress == 0)
