@@ -4,8 +4,8 @@
 ``annotations``  reads type annotations
 ``source``       finds a function's syntax tree; errors that point into the file
 ``kernel``       ``@kernel``, ``parameter``, what the names stand for
-``lower``        checks a function and lowers it to ``mkold.ir`` (with ``values``,
-                 ``expressions``, ``calls``, ``refuse``)
+``lower``        checks a function and lowers it to ``mkold.ir`` (with ``frame``, ``values``,
+                 ``places``, ``expressions``, ``calls``, ``refuse``)
 ``collect``      the closure of functions over their calls
 
 Every primitive of ``mkold.ir.prims`` is a name of this module. See docs/kernel-python.md.

@@ -7,8 +7,9 @@ from typing import Any
 
 from mkold.ir.nodes import Call, CallRcu, Const, Expr, Local, Op, Select, locals_of
 from mkold.ir.prims import Prim, Shape
-from mkold.lang.expressions import Expressions, Into, _hint_of
+from mkold.lang.expressions import Expressions, Into
 from mkold.lang.kernel import KernelFunction, Primitive, Special
+from mkold.lang.places import hint_of
 from mkold.lang.types import BOOL, U64, Pointer, Record, Struct, Type, converts
 from mkold.lang.values import Operand, Place, Results, Value, binary, truth
 
@@ -118,7 +119,7 @@ class Calls(Expressions):
         if row.shape is Shape.LOAD_ANY or row.shape is Shape.POISON:
             self._check_constant_count(row, args[1], node)
         types = self._result_types(row, type_)
-        hint = _hint_of(what) if what else row.name.lower()
+        hint = hint_of(what) if what else row.name.lower()
         dsts = self._destinations(into, hint, types)
         self.emit(Op(row.name, dsts, tuple(args), what, self.pos(node)))
         values = tuple(Value(Local(d), t) for d, t in zip(dsts, types, strict=True))
