@@ -9,6 +9,8 @@ Rules
 * A folio stores its generation modulo MAX_NR_GENS plus one in its flags; 0 means that it
   is on no list (isolated). The aging walk changes the number alone, with compare and
   swap; the list move is left to whoever next looks at the list's tail.
+* Where the oldest generation is merged into the next, its folios go behind that one's, in
+  their own order: what came first is evicted first.
 * ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
   has not handed in its batch.
 
@@ -171,7 +173,7 @@ def inc_min_seq(lrugen: Ptr[LruGen]) -> bool:
     gen = lru_gen_from_seq(lrugen.min_seq)
     remaining: u64 = MAX_LRU_BATCH
     while not list_empty(addr(lrugen.lists[gen])):
-        folio = cast(Ptr[Folio], lrugen.lists[gen].prev)
+        folio = cast(Ptr[Folio], lrugen.lists[gen].next)
         new_gen = folio_inc_gen(lrugen, folio)
         list_del(addr(folio.lru))
         list_add_tail(addr(folio.lru), addr(lrugen.lists[new_gen]))
