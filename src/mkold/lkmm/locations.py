@@ -101,7 +101,7 @@ class Location:
             return True
         self._list_orders(facts, check)
         if self.orders and any(act.rmw < 0 for act in self.reads):
-            self._list_sources(facts)
+            self._list_sources(facts, check)
         return bool(self.orders)
 
     def fill_freely(self, facts: Facts) -> None:
@@ -160,7 +160,7 @@ class Location:
         if len(self.orders) > MAX_ORDERS:
             raise LimitError(f"more than {MAX_ORDERS} coherence orders of one word")
 
-    def _list_sources(self, facts: Facts) -> None:
+    def _list_sources(self, facts: Facts, check: Callable[[], None]) -> None:
         kept: list[Vector] = []
         per_order: list[dict[int, list[Vector]]] = []
         readers = [
@@ -168,7 +168,9 @@ class Location:
             for thread, acts in self.threads.items()
             if any(act.is_read and act.rmw < 0 for act in acts)
         ]
-        for order in self.orders:
+        for number, order in enumerate(self.orders):
+            if number % 256 == 0:
+                check()
             place = {write: index + 1 for index, write in enumerate(order)}
             found = {}
             for thread in readers:

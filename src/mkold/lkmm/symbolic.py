@@ -103,6 +103,19 @@ def implies(strong: Guard, weak: Guard) -> bool:
     return weak == 1 or strong is weak or conjuncts(weak) <= conjuncts(strong)
 
 
+def under(value: Value, guard: Guard) -> Value:
+    """``value`` where ``guard`` holds, as far as that is plain to see."""
+    parts = conjuncts(guard)
+    while type(value) is tuple and value[0] == "p":
+        if value[1] in parts:
+            value = value[2]
+        elif negate(value[1]) in parts:
+            value = value[3]
+        else:
+            break
+    return value
+
+
 def contradicts(guard: Guard) -> bool:
     """Whether ``guard`` plainly can't hold; may say no too often."""
     parts = conjuncts(guard)

@@ -62,6 +62,7 @@ from mkold.lkmm.symbolic import (
     select,
     taint_under,
     unary,
+    under,
 )
 from mkold.lkmm.values import initial_word
 
@@ -424,7 +425,7 @@ class Unroller:
             return False
         for address, (stored, _) in state.mem.items():
             before, _ = start.mem.get(address, (self.initial(address), NO_TAINT))
-            differs = binary("ne", stored, before)
+            differs = binary("ne", under(stored, state.live), before)
             if differs != 0 and self.oracle.truth(state.live, differs) != 0:
                 return False
         new = self.graph.nodes[n_nodes:]
