@@ -13,7 +13,8 @@ Rules
 
 The checked build tests each address, and each word read for POISON, before it is used.
 
-Known limits: a failed ``cmpxchg`` is monotonic for every order, as in LKMM.
+Known limits: a failed ``cmpxchg`` is monotonic for every order, as in LKMM. That an aligned
+word of a vector load is read whole is what processors do, not what their manuals promise.
 """
 
 from __future__ import annotations
