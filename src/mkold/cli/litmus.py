@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,16 +91,18 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             refuse_overwrite(path, force=args.force)
     report = _Report(args, len(paths))
-    options = Options(
-        states=not args.verdict_only,
-        witness=args.explain or bool(pictures),
-        timeout_s=args.timeout,
-        json=args.json,
-    )
-    if args.output is None:
-        return report.run(_outcomes(paths, options, args), sys.stdout)
-    with _opened(args.output) as file:
-        return report.run(_outcomes(paths, options, args), file)
+    with tempfile.TemporaryDirectory(prefix="mkold-") as scratch:
+        options = Options(
+            states=not args.verdict_only,
+            witness=args.explain or bool(pictures),
+            timeout_s=args.timeout,
+            json=args.json,
+            scratch=scratch,
+        )
+        if args.output is None:
+            return report.run(_outcomes(paths, options, args), sys.stdout)
+        with _opened(args.output) as file:
+            return report.run(_outcomes(paths, options, args), file)
 
 
 def _opened(path: Path) -> TextIO:
@@ -157,7 +161,7 @@ def _dead(path: str, died: Died, hard_s: float, options: Options) -> Outcome:
             path, "timeout", hard_s, f"killed after {hard_s:g} s of processor time"
         )
     if options.json:
-        return replace(outcome, text=json_line(outcome, []) + "\n")
+        return replace(outcome, text=json_line(outcome))
     return outcome
 
 
@@ -191,6 +195,11 @@ class _Report:
             where = "" if outcome.path in text else f"{outcome.path}: "
             print(f"mkold: {where}{text}", file=sys.stderr)
         out.write(outcome.text)
+        if outcome.spool:
+            with open(outcome.spool, encoding="utf-8") as states:
+                shutil.copyfileobj(states, out, 1 << 20)
+            os.unlink(outcome.spool)
+        out.write(outcome.tail)
         out.flush()
         self._explain(outcome, out)
         if self.n_tests > 1:

@@ -1,15 +1,15 @@
 """One litmus test, read, decided and worded, as a job for a worker.
 
 ``decide_file`` never raises: bad input, limits and bugs are outcomes too, so that one bad
-file never stops a directory. The text is made in the worker, since a test can have half a
-million states.
+file never stops a directory. The text is made in the worker, since a test can have millions
+of states; many go through a file rather than through memory.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from mkold.base.errors import InputError, LimitError, UnsupportedError
 from mkold.ir.program import Program
 from mkold.litmus.parse import read
-from mkold.litmus.wording import condition_line, counts, head_line, state_texts
+from mkold.litmus.wording import condition_line, head_line
 
 if TYPE_CHECKING:
     from mkold.lkmm import Verdict
 
 SCHEMA = "mkold.litmus/1"
+MANY_STATES = 20_000
+_BOUNDED = "Bounded: executions that stay longer in a loop were not looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,15 @@ class Options:
     """How to decide and word a test.
 
     ``states``: list them, and look for flags. ``witness``: keep what pictures need.
-    ``json``: a JSON object in place of herd7's lines.
+    ``json``: a JSON object in place of herd7's lines. ``scratch``: a folder for the states
+    of a test that has many.
     """
 
     states: bool = True
     witness: bool = False
     timeout_s: float = 60.0
     json: bool = False
+    scratch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class Outcome:
     """What became of one file.
 
     ``status`` is ``ok``, ``unsupported``, ``timeout`` or ``error``; ``reason`` says why,
-    where it is not ``ok``. ``internal`` marks a bug of mkold's. ``text`` is what to print.
-    ``program`` and ``verdict`` (without its states) are kept for pictures only.
+    where it is not ``ok``. ``internal`` marks a bug of mkold's. What to print is ``text``,
+    then the file ``spool`` if there is one, then ``tail``. ``program`` and ``verdict``
+    (without its states) are kept for pictures only.
     """
 
     path: str
@@ -58,8 +63,12 @@ class Outcome:
     holds: bool | None = None
     bounded: bool = False
     n_states: int | None = None
+    counts: tuple[int, int] = (0, 0)
+    states: str = ""
     flags: tuple[str, ...] = ()
     text: str = ""
+    spool: str = ""
+    tail: str = ""
     program: Program | None = None
     verdict: Verdict | None = None
 
@@ -67,32 +76,34 @@ class Outcome:
 def decide_file(path: str, options: Options) -> Outcome:
     """Read, decide and word the test in ``path``."""
     start = time.process_time()
+    outcome = Outcome(path, "ok", 0.0)
     program: Program | None = None
-    verdict: Verdict | None = None
-    states: list[str] = []
-    status, reason, internal = "ok", "", False
     try:
         program = read(Path(path))
+        outcome = replace(outcome, test=program.name)
         verdict = _decide(program, options)
         if verdict.observation is None:
-            status, reason = "timeout", f"no answer within {options.timeout_s:g} s"
-        elif options.states:
-            states = state_texts(program, verdict.states)
+            reason = f"no answer within {options.timeout_s:g} s"
+            outcome = replace(outcome, status="timeout", reason=reason)
+        else:
+            outcome = _found(outcome, program, verdict, options)
     except UnsupportedError as error:
-        status, reason = "unsupported", str(error)
+        outcome = replace(outcome, status="unsupported", reason=str(error))
     except InputError as error:
-        status, reason = "error", str(error)
+        outcome = replace(outcome, status="error", reason=str(error))
     except LimitError as error:
-        status, reason = "timeout", str(error)
+        outcome = replace(outcome, status="timeout", reason=str(error))
     except MemoryError:
-        status, reason = "timeout", "out of memory"
+        outcome = replace(outcome, status="timeout", reason="out of memory")
     except RecursionError:
-        status, reason = "unsupported", f"{path}: nested too deep"
+        outcome = replace(outcome, status="unsupported", reason=f"{path}: nested too deep")
     except Exception as error:
-        status, internal = "error", True
         reason = f"internal error: {type(error).__name__}: {error}"
-    outcome = Outcome(path, status, time.process_time() - start, reason, internal)
-    return _worded(outcome, program, verdict if status == "ok" else None, states, options)
+        outcome = replace(outcome, status="error", reason=reason, internal=True)
+    outcome = replace(outcome, cpu_s=time.process_time() - start)
+    if options.json:
+        return replace(outcome, text=json_line(outcome))
+    return outcome if program is None else _worded(outcome, program)
 
 
 def _decide(program: Program, options: Options) -> Verdict:
@@ -107,64 +118,61 @@ def _decide(program: Program, options: Options) -> Verdict:
     )
 
 
-def _worded(
-    outcome: Outcome,
-    program: Program | None,
-    verdict: Verdict | None,
-    states: list[str],
-    options: Options,
-) -> Outcome:
-    """The outcome with what was found and the text to print."""
-    if program is not None:
-        outcome = replace(outcome, test=program.name)
-    if verdict is not None and verdict.observation is not None:
-        outcome = replace(
-            outcome,
-            observation=verdict.observation.value,
-            holds=verdict.holds,
-            bounded=verdict.status.value == "bounded",
-            n_states=len(states) if options.states else None,
-            flags=verdict.flags,
-        )
-        if options.witness:
-            outcome = replace(outcome, program=program, verdict=replace(verdict, states=()))
-    if options.json:
-        return replace(outcome, text=json_line(outcome, states) + "\n")
-    if program is None:
+def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> Outcome:
+    """The outcome with the verdict; its states worded, here or in a file."""
+    assert verdict.observation is not None
+    observation = verdict.observation.value
+    outcome = replace(
+        outcome,
+        observation=observation,
+        holds=verdict.holds,
+        bounded=verdict.status.value == "bounded",
+        flags=verdict.flags,
+    )
+    if options.witness:
+        outcome = replace(outcome, program=program, verdict=replace(verdict, states=()))
+    if not options.states:
+        found = (int(observation != "Never"), int(observation != "Always"))
+        return replace(outcome, counts=found)
+    from mkold.cli.litmus_states import count_satisfying, text_blocks
+
+    n_states = len(verdict.states)
+    positive = count_satisfying(program, verdict.states)
+    outcome = replace(outcome, n_states=n_states, counts=(positive, n_states - positive))
+    if n_states <= MANY_STATES:
+        return replace(outcome, states="".join(text_blocks(program, verdict.states)))
+    if options.json or not options.scratch:
         return outcome
-    lines = herd_lines(outcome, program, verdict, states)
-    return replace(outcome, text="\n".join(lines) + "\n\n")
+    with tempfile.NamedTemporaryFile("w", dir=options.scratch, delete=False) as file:
+        file.writelines(text_blocks(program, verdict.states))
+    return replace(outcome, spool=file.name)
 
 
-def herd_lines(
-    outcome: Outcome, program: Program, verdict: Verdict | None, states: list[str]
-) -> Iterator[str]:
-    """The verdict in herd7's wording."""
+def _worded(outcome: Outcome, program: Program) -> Outcome:
+    """The outcome with the text to print, in herd7's wording."""
     name = program.name
-    yield head_line(program)
-    if verdict is None or outcome.observation is None:
-        yield f"Undecided {name}: {outcome.reason}"
-        yield condition_line(program)
-    else:
-        listed = None if outcome.n_states is None else verdict.states
-        positive, negative = counts(program, listed, outcome.observation)
-        if listed is not None:
-            yield f"States {len(states)}"
-            yield from states
-        yield "Ok" if outcome.holds else "No"
-        yield "Witnesses"
-        yield f"Positive: {positive} Negative: {negative}"
-        for flag in outcome.flags:
-            yield f"Flag {flag}"
-        if outcome.bounded:
-            yield "Bounded: executions that stay longer in a loop were not looked at"
-        yield condition_line(program)
-        yield f"Observation {name} {outcome.observation} {positive} {negative}"
-    yield f"Time {name} {outcome.cpu_s:.2f}"
+    head, tail = [head_line(program)], [f"Time {name} {outcome.cpu_s:.2f}", "", ""]
+    if outcome.observation is None:
+        undecided = [f"Undecided {name}: {outcome.reason}", condition_line(program)]
+        return replace(outcome, text="\n".join([*head, *undecided, *tail]))
+    if outcome.n_states is not None:
+        head.append(f"States {outcome.n_states}")
+    positive, negative = outcome.counts
+    answer = [
+        "Ok" if outcome.holds else "No",
+        "Witnesses",
+        f"Positive: {positive} Negative: {negative}",
+        *(f"Flag {flag}" for flag in outcome.flags),
+        *([_BOUNDED] if outcome.bounded else []),
+        condition_line(program),
+        f"Observation {name} {outcome.observation} {positive} {negative}",
+    ]
+    before = "\n".join(head) + "\n" + outcome.states
+    return replace(outcome, text=before, tail="\n".join([*answer, *tail]), states="")
 
 
-def json_line(outcome: Outcome, states: list[str]) -> str:
-    """One JSON object."""
+def json_line(outcome: Outcome) -> str:
+    """One JSON object and a line end; ``final`` only where the states are not too many."""
     body: dict[str, object] = {
         "schema": SCHEMA,
         "path": outcome.path,
@@ -177,8 +185,8 @@ def json_line(outcome: Outcome, states: list[str]) -> str:
     }
     if outcome.observation is not None:
         body |= {"holds": outcome.holds, "bounded": outcome.bounded}
-    if outcome.n_states is not None:
-        body["final"] = states
+    if outcome.n_states is not None and outcome.n_states <= MANY_STATES:
+        body["final"] = outcome.states.splitlines()
     if outcome.reason:
         body["reason"] = outcome.reason
-    return json.dumps(body)
+    return json.dumps(body) + "\n"

@@ -126,7 +126,7 @@ def condition_line(program: Program) -> str:
 def state_texts(program: Program, states: Sequence[tuple[int, ...]]) -> list[str]:
     """The lines of ``States``, in herd's order.
 
-    Made column by column: a test may have half a million states, and few values.
+    For states that fit in memory; see ``cli.litmus_states`` for millions.
     """
     names = Names(program.symbols)
     columns = [
@@ -150,14 +150,4 @@ def _values(program: Program, states: Sequence[tuple[int, ...]]) -> list[set[int
     return [set(map(itemgetter(i), states)) for i in range(len(program.observed))]
 
 
-def counts(
-    program: Program, states: Sequence[tuple[int, ...]] | None, observation: str
-) -> tuple[int, int]:
-    """How many states satisfy the formula, and how many don't; see the module's text."""
-    if states is None:
-        return int(observation != "Never"), int(observation != "Always")
-    positive = sum(map(satisfies(program), states))
-    return positive, len(states) - positive
-
-
-__all__ = ["Names", "condition_line", "counts", "head_line", "satisfies", "state_texts"]
+__all__ = ["Names", "condition_line", "head_line", "satisfies", "state_texts"]
