@@ -19,9 +19,9 @@ See docs/check.md and docs/examples/claims.py.
 
 from mkold.check.claim import Case, Claim
 from mkold.check.scenario import End, Scenario, Setup
-from mkold.ir.variant import Before, Drop, Exchange, Force, Set, Split, Swap
+from mkold.ir.variant import Before, Drop, Exchange, Force, Set, Skip, Split, Swap
 
 __all__ = [
     "Before", "Case", "Claim", "Drop", "End", "Exchange", "Force", "Scenario", "Set",
-    "Setup", "Split", "Swap",
+    "Setup", "Skip", "Split", "Swap",
 ]  # fmt: skip

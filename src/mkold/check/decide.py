@@ -49,6 +49,7 @@ class Finding:
     sentence: str
     state: tuple[int, ...]
     execution: Execution | None
+    program: Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def decide_case(
         max_unroll=unroll,
     )
     findings = [
-        *_flagged(case, verdict),
+        *_flagged(case, built, verdict),
         *_final(case, built, verdict, timeout_s=timeout_s, unroll=unroll, show=show),
     ]
     status, reason = _status(verdict, bool(findings), unroll)
@@ -149,12 +150,12 @@ def _wanted(case: Case, name: str) -> bool:
     return name not in ignored and (not case.only or name in case.only)
 
 
-def _flagged(case: Case, verdict: Verdict) -> Iterator[Finding]:
+def _flagged(case: Case, built: Built, verdict: Verdict) -> Iterator[Finding]:
     for flag in verdict.flags:
         if _wanted(case, flag):
             shown = verdict.flagged.get(flag)
             final = shown.final if shown else ()
-            yield Finding(flag, SENTENCES.get(flag, flag), final, shown)
+            yield Finding(flag, SENTENCES.get(flag, flag), final, shown, built.program)
 
 
 def _final(
@@ -168,7 +169,7 @@ def _final(
             shown = None
             if show:
                 shown = show_state(built, state, timeout_s=timeout_s, unroll=unroll)
-            yield Finding(never.name, never.sentence, state, shown)
+            yield Finding(never.name, never.sentence, state, shown, built.program)
 
 
 def _first_bad(never: Never, built: Built, verdict: Verdict) -> tuple[int, ...] | None:

@@ -7,16 +7,16 @@ itself, the same intermediate form that is compiled to machine code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from mkold.base.errors import InputError
 from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
-from mkold.ir.nodes import Call, Const, Function, Return
+from mkold.ir.nodes import Call, CallRcu, Const, Function, Return, walk
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Edit, apply, diff
 from mkold.ir.verify import verify
-from mkold.lang import collect, parameter_defaults
+from mkold.lang import KernelFunction, collect, parameter_defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,41 @@ def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
         if not setup.threads:
             raise InputError(f"scenario {scenario.name} states no thread")
         roots = [function for thread in setup.threads for function, _ in thread.calls]
-        known = scenario, setup, collect(roots)
+        known = scenario, setup, sources(scenario, roots)
         _SET_UP[id(scenario)] = known
     return known[1], known[2]
+
+
+def sources(
+    scenario: Scenario, roots: Iterable[KernelFunction]
+) -> dict[str, Function]:
+    """``roots`` and all they call, with the scenario's stand-ins in place.
+
+    Raises
+    ------
+    InputError : a stand-in does not fit what it stands for
+    """
+    functions = collect([*roots, *scenario.stand_ins.values()])
+    for name, stand_in in scenario.stand_ins.items():
+        there, here = functions.get(name), functions[stand_in.name]
+        fits = there is not None and len(there.params) == len(here.params)
+        if there is None or not fits or there.n_results != here.n_results:
+            raise InputError(f"{stand_in.name} does not fit where {name} stands")
+        functions[name] = replace(here, name=name)
+    return reachable(functions, [root.name for root in roots])
+
+
+def reachable(functions: Mapping[str, Function], roots: Iterable[str]) -> dict[str, Function]:
+    """What ``roots`` call, directly or not."""
+    found: dict[str, Function] = {}
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = functions[name]
+            calls = (s for s in walk(functions[name].body) if isinstance(s, Call | CallRcu))
+            waiting += [call.function for call in calls]
+    return found
 
 
 def parameters(scenario: Scenario) -> dict[str, int]:

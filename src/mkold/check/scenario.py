@@ -84,6 +84,8 @@ class Scenario:
     params : build parameters (a small table geometry, say)
     ignore : built-in properties not looked at, by name
     sentence : what the scenario shows, for people
+    stand_ins : kernel functions put in the place of others, by the others' names: what lies
+        outside the scenario (the host's memory, say), kept small
     """
 
     name: str
@@ -91,6 +93,7 @@ class Scenario:
     params: Mapping[str, int] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
     sentence: str = ""
+    stand_ins: Mapping[str, KernelFunction] = field(default_factory=dict)
 
 
 class Setup:

@@ -20,7 +20,7 @@ import numpy as np
 from mkold import lkmm
 from mkold.base.errors import InputError
 from mkold.check.claim import Case
-from mkold.check.program import Built, build, parameters
+from mkold.check.program import Built, build, parameters, sources
 from mkold.check.scenario import HEAP_START
 from mkold.check.torture_code import Torture, torture_begin, torture_end
 from mkold.ir.edit import bind
@@ -42,7 +42,7 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.variant import apply
 from mkold.ir.verify import verify
-from mkold.lang.collect import collect, names_of
+from mkold.lang.collect import names_of
 from mkold.native import link
 from mkold.native.image import Image
 from mkold.native.memory import Memory
@@ -130,10 +130,10 @@ def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     calls = [f for thread in built.setup.threads for f, _ in thread.calls]
     params = parameters(case.scenario)
     # An edit may bring in a primitive that is kernel Python, so look after editing.
-    asked = sorted(link.needed(apply(collect(calls), params, case.edits)))
+    asked = sorted(link.needed(built.program.functions))
     extra = [link.implementation(key) for key in asked]
     closed = link.close([*calls, torture_begin, torture_end, *extra])
-    edited = apply(collect(closed), params, case.edits)
+    edited = apply(sources(case.scenario, closed), params, case.edits)
     loops = _loops(built, edited)
     functions = bind(link.link(edited, names_of(closed)), params)
     functions |= {loop.name: loop for loop in loops}

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 
 from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.flow import expressions
@@ -496,12 +495,22 @@ def unroll(program: Program, max_unroll: int = 16) -> Graph:
     if not any(calls_or_loops):
         return Unroller(program, max_unroll).run()
     knowledge = Knowledge()
-    for n_rounds in count(1):
+    shape: tuple[int, ...] = ()
+    settled = 0  # rounds since the last that reached something new
+    while True:
         oracle = Oracle(knowledge, program)
         graph = Unroller(program, max_unroll, oracle).run()
-        if not knowledge.learn(oracle.round) or n_rounds > n_computed(graph) + 1:
+        news = knowledge.learn(oracle.round)
+        before, shape = shape, _shape(graph, knowledge)
+        settled = settled + 1 if shape == before else 0
+        if not news or settled > n_computed(graph) + 1:
             return graph
-    raise AssertionError
+
+
+def _shape(graph: Graph, knowledge: Knowledge) -> tuple[int, ...]:
+    """What grows when a round gets somewhere that the one before it did not."""
+    touched = sum(map(len, knowledge.touched))
+    return len(graph.nodes), len(graph.decisions), touched, len(knowledge.events)
 
 
 def n_computed(graph: Graph) -> int:

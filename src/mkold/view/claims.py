@@ -69,12 +69,13 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
 
 def finding_text(finding: Finding) -> str:
     """A broken property in words, and its picture."""
-    from mkold.view.text import execution_text
+    from mkold.view.grid import picture
+    from mkold.view.text import draw_text
 
     words = textwrap.fill(f"{finding.property}: {finding.sentence}", WIDTH - 6)
     if finding.execution is None:
         return words + "\n(no execution could be drawn)"
-    return f"{words}\n{execution_text(finding.execution)}"
+    return f"{words}\n{draw_text(picture(finding.execution, finding.program))}"
 
 
 def _diff(case: Case) -> str:
