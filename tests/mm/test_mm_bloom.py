@@ -16,9 +16,7 @@ IS_IN = "test_bloom_filter"
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    return build(
-        [bloom.reset_bloom_filter, bloom.test_bloom_filter, bloom.update_bloom_filter]
-    )
+    return build([bloom.reset_bloom_filter, bloom.test_bloom_filter, bloom.update_bloom_filter])
 
 
 @pytest.fixture
@@ -38,9 +36,7 @@ def test_false_positive_rate(image: Image, memory: Memory, n: int, rate: float) 
     image.call("reset_bloom_filter", memory, 0, BOOT_WORDS, 5)
     for item in known[:n]:
         image.call("update_bloom_filter", memory, 0, BOOT_WORDS, 5, item)
-    false = sum(
-        image.call(IS_IN, memory, 0, BOOT_WORDS, 5, item) == 1 for item in known[n:]
-    )
+    false = sum(image.call(IS_IN, memory, 0, BOOT_WORDS, 5, item) == 1 for item in known[n:])
     assert false / 4_000 == pytest.approx(rate, abs=0.03)
 
 

@@ -3,7 +3,7 @@
 Rules
 -----
 * Only generations older than the two youngest are evicted from; when there is none,
-  aging comes first (by whoever needs the frame, if nobody else is at it).
+  aging comes first, by whoever needs the frame; if somebody else is at it, wait for that.
 * From the tail of the oldest list, under ``lru_lock``: a folio whose number changed is
   sorted to the list it belongs to; others are isolated, up to 64. Then, without
   the lock, each is asked for accesses (a second chance if there were any), unmapped,
@@ -20,8 +20,10 @@ from mkold.lang import (
     Ptr,
     addr,
     cast,
+    cpu_relax,
     kernel,
     smp_processor_id,
+    spin_is_locked,
     spin_lock,
     spin_unlock,
     u64,
@@ -133,6 +135,15 @@ def evict_folios(node: Ptr[Node], mm: Ptr[Mm]) -> u64:
 
 
 @kernel
+def wait_for_aging(node: Ptr[Node], max_seq: u64) -> None:
+    """Until the walk that somebody else is at has opened a generation."""
+    while spin_is_locked(node.lrugen.aging_lock) and not READ_ONCE(node.stop):
+        if READ_ONCE(node.lrugen.max_seq) != max_seq:
+            break
+        cpu_relax()
+
+
+@kernel
 def shrink_node(node: Ptr[Node], mm: Ptr[Mm], nr_to_reclaim: u64) -> u64:
     """Free about ``nr_to_reclaim`` frames; returns how many. Gives up after four agings.
 
@@ -148,7 +159,9 @@ def shrink_node(node: Ptr[Node], mm: Ptr[Mm], nr_to_reclaim: u64) -> u64:
         freed += evict_folios(node, mm)
         max_seq = READ_ONCE(node.lrugen.max_seq)
         if freed < nr_to_reclaim and get_nr_gens(addr(node.lrugen)) <= MIN_NR_GENS:
-            if agings == MAX_NR_GENS or not try_to_inc_max_seq(mm, max_seq, 0):
+            if agings == MAX_NR_GENS:
                 break
+            if not try_to_inc_max_seq(mm, max_seq, 0):
+                wait_for_aging(node, max_seq)
             agings += 1
     return freed

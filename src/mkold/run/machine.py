@@ -51,6 +51,7 @@ class Counters:
     walk_cycles: int
     lock_wait_cycles: int
     swap_wait_cycles: int
+    reclaim_cycles: int
     faults: int
     refaults: int
     recent_refaults: int
@@ -268,7 +269,8 @@ class Machine:
             walk_cycles=node["lrugen.aging.cycles"],
             lock_wait_cycles=sum(vcpu["stat.lock_wait_cycles"] for vcpu in self.vcpus),
             swap_wait_cycles=event("stall_cycles"),
-            faults=sum(vcpu["stat.faults"] for vcpu in self.vcpus),
+            reclaim_cycles=event("direct_cycles"),
+            faults=sum(vcpu["stat.faults"] - vcpu["stat.retries"] for vcpu in self.vcpus),
             refaults=event("workingset_refault"),
             recent_refaults=event("workingset_activate"),
             evicted=event("pgsteal"),

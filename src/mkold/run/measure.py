@@ -245,6 +245,7 @@ def _round(
         walk_s=(last.walk_cycles - first.walk_cycles) / rate,
         lock_wait_s=(last.lock_wait_cycles - first.lock_wait_cycles) / rate,
         swap_wait_s=(last.swap_wait_cycles - first.swap_wait_cycles) / rate,
+        reclaim_s=(last.reclaim_cycles - first.reclaim_cycles) / rate,
         faults=last.faults - first.faults,
         refaults=last.refaults - first.refaults,
         recent_refaults=last.recent_refaults - first.recent_refaults,

@@ -41,6 +41,7 @@ class Round:
     walk_s: float
     lock_wait_s: float
     swap_wait_s: float
+    reclaim_s: float
     faults: int
     refaults: int
     recent_refaults: int
@@ -65,7 +66,10 @@ class PathResult:
     aging_ns_per_pte : time in aging walks over the entries they examined; None without any
     lock_wait_share : share of the vCPUs' time lost waiting for ``mmu_lock``
     swap_wait_share : share of the vCPUs' time lost waiting for swap
-    faults : guest page faults in a round
+    reclaim_share : share of it spent in faults that found no free frame, evicting pages or
+        waiting for the aging pass that must come first
+    faults : guest page faults in a round; one that met an invalidation and was tried again
+        counts once
     refaults : pages that came back after eviction, in a round
     recent_refaults : those of them that came back within a few generations
     young_reported, young_true : pages by pass, summed over a round: reported young to the
@@ -80,6 +84,7 @@ class PathResult:
     aging_ns_per_pte: float | None
     lock_wait_share: float
     swap_wait_share: float
+    reclaim_share: float
     faults: float
     refaults: float
     recent_refaults: float
@@ -171,6 +176,7 @@ def summarise(path: str, rounds: Iterable[Round], vcpus: int) -> PathResult:
         aging_ns_per_pte=median(per_pte) if per_pte else None,
         lock_wait_share=median(r.lock_wait_s / t for r, t in zip(found, time_s, strict=True)),
         swap_wait_share=median(r.swap_wait_s / t for r, t in zip(found, time_s, strict=True)),
+        reclaim_share=median(r.reclaim_s / t for r, t in zip(found, time_s, strict=True)),
         faults=median(r.faults for r in found),
         refaults=median(r.refaults for r in found),
         recent_refaults=median(r.recent_refaults for r in found),

@@ -77,6 +77,7 @@ def _rows() -> list[_Row]:
         ("aging, ns per entry", lambda p: p.aging_ns_per_pte, lambda v: f"{v:.1f}"),
         ("vCPU time waiting for mmu_lock", lambda p: p.lock_wait_share, percent),
         ("vCPU time waiting for swap", lambda p: p.swap_wait_share, percent),
+        ("vCPU time reclaiming by itself", lambda p: p.reclaim_share, percent),
         ("guest faults", lambda p: p.faults, whole),
         ("pages evicted", lambda p: p.evicted, whole),
         ("refaults", lambda p: p.refaults, whole),
