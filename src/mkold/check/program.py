@@ -14,7 +14,7 @@ from mkold.base.errors import InputError
 from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
 from mkold.ir.nodes import Call, CallRcu, Const, Function, Return, walk
 from mkold.ir.program import Mem, Program, Reg, Thread
-from mkold.ir.variant import Edit, apply, diff
+from mkold.ir.variant import Edit, Set, apply, diff
 from mkold.ir.verify import verify
 from mkold.lang import KernelFunction, collect, parameter_defaults
 
@@ -120,8 +120,15 @@ def parameters(scenario: Scenario) -> dict[str, int]:
 
 
 def source_diff(scenario: Scenario, edits: tuple[Edit, ...]) -> str:
-    """What ``edits`` change, as a unified diff of the intermediate form."""
-    return diff(build(scenario).program.functions, build(scenario, edits).program.functions)
+    """What ``edits`` change: build parameters, then a unified diff of functions."""
+    values = parameters(scenario)
+    lines = [
+        f"build parameter {edit.name}: {values[edit.name]} -> {edit.value}"
+        for edit in edits
+        if isinstance(edit, Set)
+    ]
+    changed = diff(build(scenario).program.functions, build(scenario, edits).program.functions)
+    return "\n".join([*lines, *([changed] if changed else [])])
 
 
 def _observed(setup: Setup, results: tuple[tuple[str, int, int], ...]) -> tuple[Mem | Reg, ...]:

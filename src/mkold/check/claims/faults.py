@@ -16,7 +16,17 @@ from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.hw import mmu_walk_hw
 from mkold.kvm.types import KVM_PFN_ERR, RESUME_HOST, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, cast, kernel, poison, u64
+from mkold.lang import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    cast,
+    kernel,
+    poison,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
 from mkold.mm.mm_types import PFN_ERR_RETRY, Mm
 
 KVM_DOC = "Documentation/virt/kvm/locking.rst and virt/kvm/kvm_main.c"
@@ -36,9 +46,11 @@ def host_word(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
 
 
 @kernel
-def set_host_word(mm: Ptr[Mm], pfn: u64) -> None:
-    """The host maps the page to another frame."""
+def set_host_word(mm: Ptr[Mm], ptl: Ptr[u64], pfn: u64) -> None:
+    """The host maps the page to another frame, under its page-table lock, as it must."""
+    spin_lock(ptl.value)
     WRITE_ONCE(cast(Ptr[u64], mm).value, pfn)
+    spin_unlock(ptl.value)
 
 
 def fault_and_invalidate(m: Setup) -> None:
@@ -53,7 +65,7 @@ def fault_and_invalidate(m: Setup) -> None:
     m.thread(
         "host",
         (kvm_mmu_notifier_invalidate_range_start, vm.kvm, HVA, HVA + 1),
-        (set_host_word, host, NEW_PFN),
+        (set_host_word, host, m.words(1, "ptl"), NEW_PFN),
         (kvm_mmu_notifier_invalidate_range_end, vm.kvm, HVA, HVA + 1),
     )
 
@@ -127,6 +139,9 @@ STALE_TLB = Scenario(
     stand_ins={"kvmppc_book3s_radix_page_fault": no_memory},
 )
 
+BY_WRITE_ONCE = Swap("kvm_mmu_invalidate_end:smp_store_release", "WRITE_ONCE")
+NO_PTL = (Drop("set_host_word:spin_lock"), Drop("set_host_word:spin_unlock"))
+
 CLAIMS = [
     Claim(
         "10-retry-counter",
@@ -136,6 +151,18 @@ CLAIMS = [
         (
             Case("as written", FAULT),
             Case("no check of the counter", FAULT, (Set("CHECK_RETRY", 0),), decides=False),
+            Case(
+                "counter raised without release, host change under its page-table lock",
+                FAULT,
+                (BY_WRITE_ONCE,),
+                decides=False,
+            ),
+            Case(
+                "counter raised without release, host change under no lock",
+                FAULT,
+                (BY_WRITE_ONCE, *NO_PTL),
+                decides=False,
+            ),
             Case(
                 "counter read after the frame may be",
                 FAULT,
