@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from small import program
 
@@ -162,5 +164,9 @@ def test_outcome(
         ends = [edge.target for edge in cycle.edges]
         starts = [edge.source for edge in cycle.edges]
         assert ends == starts[1:] + starts[:1]  # a closed path
+        if axiom is not Axiom.PLAIN_COHERENCE:
+            assert cycle.parts
+            for edge, following in pairwise((*cycle.parts, cycle.parts[0])):
+                assert edge.target == following.source
     elif observation is SOMETIMES:
         assert quick.witness is not None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mkold.lkmm.ordering import Section, is_memory
+from mkold.lkmm.paths import Act
 from mkold.lkmm.relations import Rel, Rows, closure, keep, seq, union
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Grace:
         self.model = model
         self.sections = list(sections)
         self._masks = [model.rows] * len(sections)
+        self.threads: dict[int, list[Act]] = {
+            thread: acts
+            for ordering in model.orderings
+            for thread, acts in ordering.threads.items()
+        }
         self._srcu()
         self.reach = closure("hb*;pb*", model.time)
         self.link = self._links()
@@ -42,8 +48,7 @@ class Grace:
             return
         places = {
             act.id: (thread, index)
-            for ordering in model.orderings
-            for thread, acts in ordering.threads.items()
+            for thread, acts in self.threads.items()
             for index, act in enumerate(acts)
         }
         for a, b, mask in srcu_cookies(model).pairs():
@@ -60,12 +65,7 @@ class Grace:
                 self._masks.append(mask)
 
     def _links(self) -> Rel:
-        model = self.model
-        threads = {
-            thread: acts
-            for ordering in model.orderings
-            for thread, acts in ordering.threads.items()
-        }
+        model, threads = self.model, self.threads
         rows: Rows = {}
         for i, start in enumerate(self.sections):
             acts = threads[start.thread]

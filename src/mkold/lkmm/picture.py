@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 from mkold.lkmm.execution import Axiom, Cycle, Edge, Event, Execution
 from mkold.lkmm.grace import Grace
 from mkold.lkmm.locations import INIT
 from mkold.lkmm.model import Model
+from mkold.lkmm.ordering import Section, is_memory
 from mkold.lkmm.question import Answers, word_at
 from mkold.lkmm.relations import Rel, base, cyclic, path, trace, union
 
@@ -219,11 +220,48 @@ def _grace_cycle(grace: Grace, bit: int) -> tuple[list[Edge], list[Edge]]:
                 edge for edge in trace(grace.order, i, j, bit) if edge.source != edge.target
             ]
             chain.append(Edge(j, "rcu-link", i))
-            steps = []
+            steps: list[Edge] = []
+            parts: list[Edge] = []
             for edge in chain:
                 start, end = grace.sections[edge.source], grace.sections[edge.target]
                 steps.append(Edge(start.lock, "rcu-link", end.unlock))
+                parts += _link_steps(grace, start, end, bit)
                 if not end.grace:
-                    steps.append(Edge(end.unlock, "rcu-rscs^-1", end.lock))
-            return steps, []
+                    section = Edge(end.unlock, "rcu-rscs^-1", end.lock)
+                    steps.append(section)
+                    parts.append(section)
+            return steps, parts
     return [], []
+
+
+def _link_steps(grace: Grace, start: Section, end: Section, bit: int) -> list[Edge]:
+    """One rcu-link as base edges: ``po? ; hb* ; pb* ; prop ; po``."""
+    threads = grace.threads
+    if start.thread == end.end_thread and start.start < end.end:
+        return [Edge(start.lock, "po", end.unlock)]
+    before = {act.id for act in threads[end.end_thread][: end.end]}
+    firsts = [act for act in threads[start.thread][start.start :] if is_memory(act)]
+    for first, ahead in product(firsts, _RELAYS):
+        relay = [rel for rel, used in zip((grace.reach, grace.model.prop), ahead, strict=True)
+                 if used]  # fmt: skip
+        for last, edges in _relays(first.id, relay, bit):
+            if last in before:
+                enter = [] if first.id == start.lock else [Edge(start.lock, "po", first.id)]
+                return [*enter, *edges, Edge(last, "po", end.unlock)]
+    return []
+
+
+# Which of "hb* ; pb*" and "prop" a link makes use of, the plainest first.
+_RELAYS = ((False, False), (False, True), (True, False), (True, True))
+
+
+def _relays(first: int, relay: list[Rel], bit: int) -> Iterator[tuple[int, list[Edge]]]:
+    """Where ``relay``'s relations lead one after the other, with the way as base edges."""
+    if not relay:
+        yield first, []
+        return
+    for via, mask in relay[0].rows.get(first, {}).items():
+        if mask & bit:
+            edges = trace(relay[0], first, via, bit)
+            for last, more in _relays(via, relay[1:], bit):
+                yield last, edges + more

@@ -82,11 +82,7 @@ class Plain:
         grace = self.model.grace
         if grace is None:
             return Rel("rcu-fence", {})
-        threads = {
-            thread: acts
-            for ordering in self.model.orderings
-            for thread, acts in ordering.threads.items()
-        }
+        threads = grace.threads
         rows: Rows = {}
         for i, j, mask in grace.order.pairs():
             first, last = grace.sections[i], grace.sections[j]
