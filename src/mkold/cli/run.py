@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mkold.base.errors import Exit, UsageError
 from mkold.cli.options import (
@@ -105,6 +105,9 @@ def run(args: argparse.Namespace) -> int:
     status = StatusLine()
     try:
         result = measure(trace, machine, spec=spec, name=name, progress=status.show)
+    except KeyboardInterrupt:
+        status.clear()
+        _leave()
     finally:
         status.clear()
     deliver(args, result.to_json(), lambda: _text(args, result))
@@ -112,6 +115,16 @@ def run(args: argparse.Namespace) -> int:
         print("mkold: interrupted; the figures are of what was measured", file=sys.stderr)
         return Exit.INTERRUPTED
     return Exit.COUNTEREXAMPLE if result.wrong else Exit.HOLDS
+
+
+def _leave() -> NoReturn:
+    """End the process though the compiler may be at work in a thread.
+
+    It can't be stopped, and an ordinary exit would take its memory from under it.
+    """
+    print("mkold: interrupted", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(Exit.INTERRUPTED)
 
 
 def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,8 +101,8 @@ class _Run:
         self.failures: list[str] = []
 
     def run(self) -> RunResult:
-        self.progress("compiling")
-        image = machine_image(self.machine)
+        self.progress("compiling (some seconds the first time)")
+        image = _interruptible(lambda: machine_image(self.machine))
         rate = cycles_per_second(image, Memory(1 << 16))
         chance = random.Random(self.spec.seed)
         for number in range(self.spec.rounds):
@@ -213,6 +214,26 @@ class _Session:
         if self.first is None or self.last is None:
             return None
         return _round(self.path, self.first, self.last, self.rate, tuple(self.samples))
+
+
+def _interruptible(work: Callable[[], Image]) -> Image:
+    """Run ``work`` in a thread of its own, so that Ctrl-C need not wait for the compiler."""
+    done: list[Image] = []
+    failed: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            done.append(work())
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(SLEEP_S)
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def _wait(seconds: float, machine: Machine) -> None:
