@@ -49,8 +49,9 @@ class Outcome:
 
     ``status`` is ``ok``, ``unsupported``, ``timeout`` or ``error``; ``reason`` says why,
     where it is not ``ok``. ``internal`` marks a bug of mkold's. What to print is ``text``,
-    then the file ``spool`` if there is one, then ``tail``. ``program`` and ``verdict``
-    (without its states) are kept for pictures only.
+    then the file ``spool`` if there is one, then ``tail``. ``flags`` are those that herd7
+    knows, ``notes`` mkold's own. ``program`` and ``verdict`` (without its states) are kept
+    for pictures only.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Outcome:
     counts: tuple[int, int] = (0, 0)
     states: str = ""
     flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     text: str = ""
     spool: str = ""
     tail: str = ""
@@ -120,6 +122,8 @@ def _decide(program: Program, options: Options) -> Verdict:
 
 def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> Outcome:
     """The outcome with the verdict; its states worded, here or in a file."""
+    from mkold.lkmm.execution import OWN_FLAGS
+
     assert verdict.observation is not None
     observation = verdict.observation.value
     outcome = replace(
@@ -127,7 +131,8 @@ def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Option
         observation=observation,
         holds=verdict.holds,
         bounded=verdict.status.value == "bounded",
-        flags=verdict.flags,
+        flags=tuple(flag for flag in verdict.flags if flag not in OWN_FLAGS),
+        notes=tuple(flag for flag in verdict.flags if flag in OWN_FLAGS),
     )
     if options.witness:
         outcome = replace(outcome, program=program, verdict=replace(verdict, states=()))
@@ -163,6 +168,7 @@ def _worded(outcome: Outcome, program: Program) -> Outcome:
         "Witnesses",
         f"Positive: {positive} Negative: {negative}",
         *(f"Flag {flag}" for flag in outcome.flags),
+        *(f"Note {note}" for note in outcome.notes),
         *([_BOUNDED] if outcome.bounded else []),
         condition_line(program),
         f"Observation {name} {outcome.observation} {positive} {negative}",
@@ -185,6 +191,7 @@ def json_line(outcome: Outcome) -> str:
     }
     if outcome.observation is not None:
         body |= {"holds": outcome.holds, "bounded": outcome.bounded}
+        body["notes"] = list(outcome.notes)
     if outcome.n_states is not None and outcome.n_states <= MANY_STATES:
         body["final"] = outcome.states.splitlines()
     if outcome.reason:
