@@ -52,6 +52,10 @@ from mkold.lkmm.relations import (
     closure,
     cyclic,
     keep,
+    keep_across,
+    keep_among,
+    keep_inside,
+    keep_to,
     seq,
     union,
 )
@@ -73,6 +77,8 @@ class Model:
         self.flags: dict[str, int] = {}
         self.races: list[tuple[int, int, int]] = []
         self.has_plain = any(ordering.plain for ordering in orderings)
+        self.thread = {act.id: act.thread for act in self.acts.values()}
+        self.marked = {act.id for act in self.acts.values() if act.marked}
         self._base()
         self._carry()
         self._handover()
@@ -103,19 +109,8 @@ class Model:
             pairs += getattr(ordering, attribute)
         return base(name, pairs, self.rows) if pairs else Rel(name, {})
 
-    def external(self, a: int, b: int) -> bool:
-        return self.acts[a].thread != self.acts[b].thread
-
-    def internal(self, a: int, b: int) -> bool:
-        return self.acts[a].thread == self.acts[b].thread
-
-    def marked(self, a: int) -> bool:
-        return self.acts[a].marked
-
     def both_marked(self, name: str, rel: Rel) -> Rel:
-        if not self.has_plain:
-            return rel
-        return keep(name, rel, lambda a, b: self.acts[a].marked and self.acts[b].marked)
+        return keep_among(name, rel, self.marked) if self.has_plain else rel
 
     def _base(self) -> None:
         acts = self.acts
@@ -132,8 +127,8 @@ class Model:
         fr = Rel("fr", self.candidates.fr())
         self.co, self.fr = co, fr
         overwrite = union("overwrite", co, fr)
-        self.overwrite_ext = keep("overwrite", overwrite, self.external)
-        self.overwrite_int = keep("overwrite", overwrite, self.internal)
+        self.overwrite_ext = keep_across("overwrite", overwrite, self.thread)
+        self.overwrite_int = keep_inside("overwrite", overwrite, self.thread)
         self.addr = self._static("addr", "addr")
         self.data = self._static("data", "data")
         self.ctrl = self._static("ctrl", "ctrl")
@@ -158,14 +153,12 @@ class Model:
         self.handover = self.handover_mb = none
         if not before:
             return
-        locks = keep("rf", union("rf", self.rfe, self.rfi), self._unlock_to_lock)
+        rf = union("rf", self.rfe, self.rfi)
+        locks = keep_to("rf", rf, {a.id for a in self.acts.values() if a.kind == "LKR"})
         step = union("po-or-rf", self._static("po", "unlock_lock"), locks)
         taken = seq("po-unlock-lock", before, step)
         self.handover = seq("po-unlock-lock-po", taken, self._static("po", "lock_po"))
         self.handover_mb = seq("mb", taken, self._static("mb", "lock_fence"))
-
-    def _unlock_to_lock(self, a: int, b: int) -> bool:
-        return self.acts[a].kind == "UL" and self.acts[b].kind == "LKR"
 
     def _fences(self) -> None:
         self.po_rel = self._static("po-rel", "po_rel")
@@ -173,34 +166,40 @@ class Model:
         self.rmb = self._static("rmb", "rmb")
         self.wmb = self._static("wmb", "wmb")
         mb, gp = self._static("mb", "mb"), self._static("gp", "gp")
-        self.strong_fence = union("strong-fence", mb, gp, self.handover_mb)
+        strong = union("strong-fence", mb, gp)
+        rest = (self.po_rel, self.acq_po, self.wmb, self.rmb)
+        self.fence_int = union("fence", strong, *rest)
+        self.strong_fence = strong
+        if self.handover_mb:
+            self.strong_fence = union("strong-fence", mb, gp, self.handover_mb)
+            inside = keep_inside("mb", self.handover_mb, self.thread)
+            self.fence_int = union("fence", strong, *rest, inside)
         self.nonrw_fence = union("nonrw-fence", self.strong_fence, self.po_rel, self.acq_po)
         self.fence = union("fence", self.nonrw_fence, self.wmb, self.rmb)
 
     # -- instruction execution ordering -------------------------------------------
 
     def _ppo(self) -> None:
-        acts = self.acts
         parts = [
-            keep("addr", self.addr, lambda _, b: acts[b].is_read or acts[b].is_write),
+            self.addr,
             self.data,
             self.ctrl,
             self.overwrite_int,
-            keep("fence", self.fence, self.internal),
-            keep("po-unlock-lock-po", self.handover, self.internal),
+            self.fence_int,
+            keep_inside("po-unlock-lock-po", self.handover, self.thread),
         ]
         dep = union("dep", self.addr, self.data)
         if dep:
-            to_marked = keep("dep", dep, lambda _, b: acts[b].marked)
+            to_marked = keep_to("dep", dep, self.marked)
             parts.append(seq("to-r", to_marked, self.rfi))
         if self.has_plain:
-            to_plain = keep("addr", self.addr, lambda _, b: not acts[b].marked)
+            to_plain = keep_to("addr", self.addr, self.acts.keys() - self.marked)
             parts.append(seq("to-w", to_plain, self.wmb))
         self.ppo = union("ppo", *parts)
 
     def _propagation(self) -> None:
         """cumul-fence and prop; the identity in ``prop`` is kept apart."""
-        rfe_marked = keep("rf", self.rfe, lambda _, b: self.marked(b))
+        rfe_marked = keep_to("rf", self.rfe, self.marked) if self.has_plain else self.rfe
         releasing = union("A-cumul", self.strong_fence, self.po_rel)
         fence = union(
             "cumul-fence",
@@ -223,7 +222,7 @@ class Model:
 
     def _time(self) -> None:
         """hb and pb: the axioms happens-before and propagation."""
-        inside = keep("prop", self.prop, lambda a, b: a != b and self.internal(a, b))
+        inside = keep_inside("prop", self.prop, self.thread)
         ordered = self.both_marked("hb", union("hb", self.ppo, self.rfe))
         self.hb = union("hb", ordered, inside)
         strong = self.both_marked("strong-fence", self.strong_fence)

@@ -27,13 +27,15 @@ from itertools import product
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import Mem, Program
 from mkold.lkmm.events import Decision
+from mkold.lkmm.past import NOTHING, Pasts, Site, smallest, through, together
 from mkold.lkmm.symbolic import Guard, Value, contradicts
 
 MAX_DOMAIN = 1_024
 MAX_STEPS = 4_000
 
-# Words stored in a round, by address.
-Stores = dict[int, set[int]]
+# Words with their pasts; stored in a round, by address.
+Words = dict[int, Pasts]
+Stores = dict[int, Words]
 Initial = Callable[[int], int]
 
 
@@ -74,9 +76,11 @@ class Knowledge:
             news |= not new_touched <= touched
             touched |= new_touched
             for address, words in new_stores.items():
-                known = stores.setdefault(address, set())
-                news |= not words <= known
-                known |= words
+                known = stores.setdefault(address, {})
+                for word, pasts in words.items():
+                    merged = smallest((*known.get(word, ()), *pasts))
+                    news |= merged != known.get(word)
+                    known[word] = merged
         return news
 
     def shared(self, program: Program) -> set[int]:
@@ -101,6 +105,7 @@ class Oracle:
         self.knowledge = knowledge
         self.shared = knowledge.shared(program)
         self.domains: dict[int, tuple[int, ...]] = {}
+        self.pasts: dict[int, Words] = {}
         self.decisions: list[Decision] = []
         self.round = Knowledge()
 
@@ -110,21 +115,45 @@ class Oracle:
         if event:
             self.round.events.update(addresses)
 
-    def store(self, thread: int, addresses: Iterable[int], words: set[int]) -> None:
+    def store(self, thread: int, addresses: Iterable[int], words: Words) -> None:
         """``thread`` may store any of ``words`` at any of ``addresses``."""
         stores = self.round.of(thread)[0]
         for address in addresses:
-            stores.setdefault(address, set()).update(words)
+            known = stores.setdefault(address, {})
+            for word, pasts in words.items():
+                known[word] = smallest((*known.get(word, ()), *pasts))
 
-    def others(self, thread: int, addresses: Iterable[int]) -> set[int]:
+    def others(self, thread: int, addresses: Iterable[int]) -> Words:
         """Words that threads other than ``thread`` store at one of ``addresses``."""
-        return {
-            word
-            for address in addresses
-            for other, stores in enumerate(self.knowledge.stores)
-            if other != thread
-            for word in stores.get(address, ())
-        }
+        found: Words = {}
+        for address in addresses:
+            for other, stores in enumerate(self.knowledge.stores):
+                if other != thread:
+                    for word, pasts in stores.get(address, {}).items():
+                        found[word] = smallest((*found.get(word, ()), *pasts))
+        return found
+
+    def derive(self, value: Value, live: Guard, site: Site | None = None) -> Words | None:
+        """The words that ``value`` may be with the pasts of each; None: too many to say.
+
+        With ``site``, as words stored there: none that was stored there before.
+        """
+        if type(value) is int:
+            return {value: NOTHING}
+        search = _Search(self, live, value, set())
+        try:
+            search.run({}, {})
+        except _TooLong:
+            words = self._loosely(value, {})
+            return None if words is None else dict.fromkeys(words, NOTHING)
+        found: Words = {}
+        for word, reads in search.ways:
+            pasts = together([self.pasts[read][seen] for read, seen in reads])
+            if site is not None:
+                pasts = through(site, pasts)
+            if pasts:
+                found[word] = smallest((*found.get(word, ()), *pasts))
+        return found
 
     def words(self, value: Value, live: Guard) -> set[int] | None:
         """Every word that ``value`` may be where ``live`` holds; None: too many to say."""
@@ -188,6 +217,7 @@ class _Search:
     def __init__(self, oracle: Oracle, live: Guard, value: Value, found: set[int]) -> None:
         self.oracle, self.live, self.value, self.found = oracle, live, value, found
         self.steps = 0
+        self.ways: list[tuple[int, tuple[tuple[int, int], ...]]] = []
 
     def run(self, chosen: dict[int, int], memo: Memo) -> None:
         """Add to ``found`` what the value is under every completion of ``chosen``."""
@@ -197,7 +227,9 @@ class _Search:
         try:
             reading = _Reading(self.oracle, chosen, memo)
             if reading.holds(self.live):
-                self.found.add(reading.word(self.value))
+                word = reading.word(self.value)
+                self.found.add(word)
+                self.ways.append((word, tuple(item for item in chosen.items() if item[0] >= 0)))
         except _Unknown as need:
             if need.read < 0:  # a free choice of which way to go
                 options: tuple[int, ...] = (0, 1)

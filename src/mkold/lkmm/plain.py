@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mkold.lkmm.execution import Axiom
-from mkold.lkmm.relations import Rel, Rows, closure, keep, seq, union
+from mkold.lkmm.paths import Act
+from mkold.lkmm.relations import Rel, Rows, closure, keep_inside, seq, union
 
 if TYPE_CHECKING:
     from mkold.lkmm.model import Model
@@ -45,13 +46,17 @@ class Plain:
 
     def _pre_race(self) -> set[tuple[int, int]]:
         """Conflicting accesses of two threads, one plain."""
-        acts = [a for a in self.model.acts.values() if a.is_read or a.is_write]
+        by_address: dict[int, list[Act]] = {}
+        for act in self.model.acts.values():
+            if act.is_read or act.is_write:
+                by_address.setdefault(act.address, []).append(act)
         return {
             (a.id, b.id)
+            for acts in by_address.values()
+            if not all(act.marked for act in acts)
             for a in acts
             for b in acts
-            if a.address == b.address
-            and a.thread != b.thread
+            if a.thread != b.thread
             and (a.is_write or b.is_write)
             and not (a.marked and b.marked)
         }
@@ -68,7 +73,7 @@ class Plain:
             marked = model.both_marked("rcu-fence", rcu_fence)
             steps += [marked, seq("rb", model.prop, marked)]
         self.xb = closure("xbstar", union("xb", *steps))
-        self.xb_int = keep("xbstar", self.xb, model.internal)
+        self.xb_int = keep_inside("xbstar", self.xb, model.thread)
         self.strong_marked = model.both_marked("strong-fence", self.strong)
         static = model._static
         self.r_before = union(

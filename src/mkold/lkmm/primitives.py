@@ -369,7 +369,9 @@ def call_rcu(
     got = unroller.add(inner, "R", "acquire", addr=word, must=1, **common)
     got.value = unroller.found(got, inner)
     unroller.add(inner, "F", "sync-rcu", **common)
+    outer, unroller.where = unroller.where, (*unroller.where, id(stmt))
     unroller.call(function, [(arg[0], {got.id: got.guard})], inner)
+    unroller.where = outer
     unroller.thread = caller
 
 

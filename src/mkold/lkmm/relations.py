@@ -10,7 +10,7 @@ to base edges (``trace``), which is how a cycle is explained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from mkold.lkmm.execution import Edge
 
@@ -114,23 +114,47 @@ def keep(name: str, rel: Rel, test: Callable[[int, int], bool]) -> Rel:
     return Rel(name, rows, "union", (rel,))
 
 
-def inverse(name: str, rel: Rel) -> Rel:
+def keep_to(name: str, rel: Rel, targets: Collection[int]) -> Rel:
+    """The edges that lead to ``targets``."""
     rows: Rows = {}
     for a, row in rel.rows.items():
-        for b, mask in row.items():
-            rows.setdefault(b, {})[a] = mask
-    return Rel(name, rows, "inverse", (rel,))
+        out = {b: mask for b, mask in row.items() if b in targets}
+        if out:
+            rows[a] = out
+    return Rel(name, rows, "union", (rel,))
 
 
-def common(first: Rel, second: Rel) -> int:
-    """Executions in which some edge is in both."""
-    found = 0
-    for a, row in first.rows.items():
-        other = second.rows.get(a)
-        if other:
-            for b, mask in row.items():
-                found |= mask & other.get(b, 0)
-    return found
+def keep_among(name: str, rel: Rel, events: Collection[int]) -> Rel:
+    """The edges with both ends in ``events``."""
+    rows: Rows = {}
+    for a, row in rel.rows.items():
+        if a in events:
+            out = {b: mask for b, mask in row.items() if b in events}
+            if out:
+                rows[a] = out
+    return Rel(name, rows, "union", (rel,))
+
+
+def keep_inside(name: str, rel: Rel, thread: Mapping[int, int]) -> Rel:
+    """The edges between two events of one thread."""
+    rows: Rows = {}
+    for a, row in rel.rows.items():
+        home = thread[a]
+        out = {b: mask for b, mask in row.items() if thread[b] == home and a != b}
+        if out:
+            rows[a] = out
+    return Rel(name, rows, "union", (rel,))
+
+
+def keep_across(name: str, rel: Rel, thread: Mapping[int, int]) -> Rel:
+    """The edges between events of two threads."""
+    rows: Rows = {}
+    for a, row in rel.rows.items():
+        home = thread[a]
+        out = {b: mask for b, mask in row.items() if thread[b] != home}
+        if out:
+            rows[a] = out
+    return Rel(name, rows, "union", (rel,))
 
 
 def cyclic(rel: Rel) -> int:
@@ -167,20 +191,12 @@ def cyclic(rel: Rel) -> int:
 
 
 def trace(rel: Rel, a: int, b: int, bit: int) -> list[Edge]:
-    """The edge ``a -> b`` of the execution ``bit`` as base edges, in order.
-
-    An edge run backwards (by ``inverse``) keeps its direction, with ``^-1`` to its name.
-    """
+    """The edge ``a -> b`` of the execution ``bit`` as base edges, in order."""
     if rel.op == "base":
         return [Edge(a, rel.name, b)]
     if rel.op == "union":
         part = next(part for part in rel.parts if part.get(a, b) & bit)
         return trace(part, a, b, bit)
-    if rel.op == "inverse":
-        return [
-            Edge(edge.target, edge.relation + "^-1", edge.source)
-            for edge in reversed(trace(rel.parts[0], b, a, bit))
-        ]
     if rel.op == "seq":
         first, second = rel.parts
         for via, mask in first.rows[a].items():

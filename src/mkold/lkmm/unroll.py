@@ -45,7 +45,8 @@ from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, Program
 from mkold.lkmm import primitives
 from mkold.lkmm.events import Decision, Graph, Node
-from mkold.lkmm.oracle import Knowledge, Oracle
+from mkold.lkmm.oracle import Knowledge, Oracle, Words
+from mkold.lkmm.past import Site, smallest
 from mkold.lkmm.symbolic import (
     NO_TAINT,
     Guard,
@@ -105,6 +106,8 @@ class Unroller:
     def __init__(self, program: Program, max_unroll: int, oracle: Oracle | None = None) -> None:
         self.program = program
         self.max_unroll = max_unroll
+        # The calls and loop rounds that lead to here: tells one place from itself later.
+        self.where: tuple[object, ...] = ()
         self.oracle = oracle
         self._decided: dict[Value, list[tuple[Guard, Guard]]] = {}
         self.graph = Graph(program)
@@ -125,6 +128,7 @@ class Unroller:
             function = self.program.functions[thread.function]
             args: list[tuple[Value, Taint]] = [(arg, NO_TAINT) for arg in thread.args]
             state = State({}, 1, NO_TAINT)
+            self.where = (unit,)
             env = self.call(function, args, state)[1]
             self.graph.finals.append({name: value for name, (value, _) in env.items()})
         return self.graph
@@ -208,15 +212,17 @@ class Unroller:
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
         last: Value = node.must
-        domain: set[int] = set()
+        pasts: Words = {}
         if node.must is None:
             last = self._last(node.addr, addresses, state)
-            domain = self.oracle.others(self.thread, addresses)
-        alone = not domain
-        domain |= self._words(last, state)
-        self.oracle.domains[node.id] = tuple(sorted(domain))
-        if len(domain) == 1:
-            return next(iter(domain))
+            pasts = self.oracle.others(self.thread, addresses)
+        alone = not pasts
+        for word, ways in self._derived(last, state).items():
+            pasts[word] = smallest((*pasts.get(word, ()), *ways))
+        self.oracle.domains[node.id] = tuple(sorted(pasts))
+        self.oracle.pasts[node.id] = pasts
+        if len(pasts) == 1:
+            return next(iter(pasts))
         return last if alone else ("r", node.id)
 
     def _last(self, at: Value, addresses: set[int], state: State) -> Value:
@@ -236,7 +242,8 @@ class Unroller:
             return
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        self.oracle.store(self.thread, addresses, self._words(node.value, state))
+        site = hash((self.where, node.prim, node.at, node.kind))
+        self.oracle.store(self.thread, addresses, self._derived(node.value, state, site))
         for address in addresses:
             here = binary("eq", node.addr, address)
             before = state.mem.get(address, (self.initial(address), NO_TAINT))
@@ -264,9 +271,16 @@ class Unroller:
         if self.oracle is None or type(at) is not int or at in self.oracle.shared:
             return False
         self.oracle.touch(self.thread, [at], event=False)
-        self.oracle.store(self.thread, [at], self._words(value[0], state))
+        self.oracle.store(self.thread, [at], self._derived(value[0], state))
         state.mem[at] = value[0], merge_taints(taint, value[1])
         return True
+
+    def _derived(self, value: Value, state: State, site: Site | None = None) -> Words:
+        assert self.oracle is not None
+        words = self.oracle.derive(value, state.live, site)
+        if words is None:
+            raise LimitError(f"{self.program.name}: a value has too many possible words")
+        return words
 
     def _words(self, value: Value, state: State) -> set[int]:
         assert self.oracle is not None
@@ -314,7 +328,9 @@ class Unroller:
             case Call(function, dsts, args):
                 callee = self.program.functions[function]
                 values = [self.expr(arg, state) for arg in args]
+                outer, self.where = self.where, (*self.where, id(stmt))
                 results, _ = self.call(callee, values, state)
+                self.where = outer
                 state.env.update(zip(dsts, results, strict=False))
             case CallRcu(function, argument):
                 primitives.call_rcu(self, stmt, self.program.functions[function],
@@ -381,8 +397,10 @@ class Unroller:
     ) -> None:
         live, ctrl, n_returns = state.live, state.ctrl, len(frame.returns)
         left: list[State] = []
+        outer = self.where
         n_open = 0  # rounds after which it is open whether there is another
-        for _ in range(self.max_unroll if self.oracle is None else MAX_FORCED):
+        for turn in range(self.max_unroll if self.oracle is None else MAX_FORCED):
+            self.where = (*outer, id(body), turn)
             start, n_nodes = state.under(1, state.ctrl), len(self.graph.nodes)
             frame.breaks.append([])
             frame.continues.append([])
@@ -402,6 +420,7 @@ class Unroller:
                 break
         else:
             self._cut(state)
+        self.where = outer
         self.join(state, left)
         if state.live != 0 and len(frame.returns) == n_returns:
             state.live, state.ctrl = live, ctrl
