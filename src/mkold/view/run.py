@@ -10,6 +10,8 @@ from mkold.view.table import percent, si, text_table
 
 CHART_HEIGHT = 5
 CHART_WIDTH = 60
+# The ratio of two shares says nothing where the base is below this.
+SMALL_SHARE = 0.001
 
 # Bottom to top; the oldest generation lies on the ground, what was evicted on top.
 _LAYERS = (
@@ -97,7 +99,9 @@ def _table(result: RunResult, colour: bool) -> list[str]:
     for title, value, show in _rows():
         cells = [_cell(value(path), show) for path in result.paths]
         if ratio:
-            cells.append(_ratio(value(result.path(ratio[0])), value(result.path(ratio[1]))))
+            floor = SMALL_SHARE if show is percent else 0.0
+            pair = (value(result.path(ratio[0])), value(result.path(ratio[1])))
+            cells.append(_ratio(*pair, floor))
         rows.append([title, *cells])
     return text_table(header, rows, bold=colour)
 
@@ -114,8 +118,8 @@ def _cell(value: float | None, show: Callable[[float], str]) -> str:
     return "-" if value is None else show(value)
 
 
-def _ratio(base: float | None, value: float | None) -> str:
-    if not base or value is None:
+def _ratio(base: float | None, value: float | None, floor: float) -> str:
+    if base is None or value is None or base <= floor:
         return "-"
     return f"{value / base:.2f}"
 
