@@ -12,8 +12,9 @@ from mkold.run.machine import frames_for
 SHORT = RunSpec(rounds=1, duration_s=0.4, warmup_s=0.1)
 
 
-@pytest.mark.parametrize("page_size", ["4k", "64k"])
-@pytest.mark.parametrize("clear", ["pte_xchg", "radix_update_pte"])
+@pytest.mark.parametrize(
+    ("page_size", "clear"), [("4k", "pte_xchg"), ("64k", "radix_update_pte")]
+)
 def test_all_paths_replay_correctly_under_pressure(page_size: str, clear: str) -> None:
     n_pages = 1000 if page_size == "4k" else 4000
     machine = MachineSpec(
