@@ -48,6 +48,11 @@ ROWS = [
     ("srcu cookie used twice", ("r1 = srcu_read_lock(s); srcu_read_unlock(s, r1);"
                                 "srcu_read_unlock(s, r1)",), {"multiple-srcu-matches"}),
     ("srcu balanced", ("r1 = srcu_read_lock(s); srcu_read_unlock(s, r1)",), set()),
+    ("srcu cookie changed", ("r1 = srcu_read_lock(s); srcu_read_unlock(s, r1 + 1)",),
+     {"srcu-bad-value-match"}),
+    ("unlock of nothing", ("spin_unlock(l)",), {"unmatched-unlock"}),
+    ("a lock is read", ("spin_lock(l); spin_unlock(l)", "r1 = READ_ONCE(l)"),
+     {"mixed-lock-accesses"}),
     ("BUG_ON fires", ("WRITE_ONCE(x, 1)", "r1 = READ_ONCE(x); BUG_ON(r1)"), {"bug-on"}),
     ("BUG_ON does not", ("WRITE_ONCE(x, 1)", "r1 = READ_ONCE(y); BUG_ON(r1)"), set()),
     ("WARN_ON_ONCE fires", ("r1 = READ_ONCE(x); r2 = WARN_ON_ONCE(r1 == 0)",), {"warn-on"}),
@@ -80,6 +85,11 @@ def test_flags(threads: tuple[str, ...], flags: set[str]) -> None:
         first, second = (verdict.flagged["data-race"].events[number] for number in race)
         assert first.address == second.address
         assert first.thread != second.thread
+
+
+def test_a_lock_is_not_to_be_observed() -> None:
+    made = program("spin_lock(l); spin_unlock(l)", observed="l")
+    assert decide(made).flags == ("lock-final",)
 
 
 def test_reading_what_was_freed() -> None:

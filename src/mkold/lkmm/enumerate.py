@@ -199,7 +199,7 @@ class Enumerator:
         if self._only_wanted:
             candidates.rows &= wanted
         if candidates.rows:
-            self._collect(Model(orderings, candidates), answers, wanted)
+            self._collect(Model(orderings, candidates, self._asked), answers, wanted)
 
     def _collect(self, model: Model, answers: Answers, wanted: int) -> None:
         rows, program = model.rows, self.program

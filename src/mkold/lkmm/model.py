@@ -38,13 +38,15 @@ tags") and following); J. Alglave, L. Maranget, P. E. McKenney, A. Parri, A. Ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mkold.lkmm.candidates import Candidates
+from mkold.lkmm.events import LOCK_KINDS
 from mkold.lkmm.execution import Axiom
 from mkold.lkmm.grace import Grace
 from mkold.lkmm.locations import INIT
 from mkold.lkmm.ordering import Ordering
+from mkold.lkmm.paths import Act
 from mkold.lkmm.plain import Plain
 from mkold.lkmm.relations import (
     Rel,
@@ -62,13 +64,19 @@ from mkold.lkmm.relations import (
 
 
 class Model:
-    """The axioms over all candidates at once.
+    """The axioms over all candidates at once; ``asked``: words whose end is observed.
 
     ``rows`` are the candidates that the model allows. ``broken`` lists, for pictures, the
     axiom, the candidates that it alone took away, and the relation with the cycle.
     """
 
-    def __init__(self, orderings: Sequence[Ordering], candidates: Candidates) -> None:
+    def __init__(
+        self,
+        orderings: Sequence[Ordering],
+        candidates: Candidates,
+        asked: Collection[int] = (),
+    ) -> None:
+        self.asked = asked
         self.candidates = candidates
         self.acts = candidates.acts
         self.orderings = orderings
@@ -240,7 +248,12 @@ class Model:
     def _path_flags(self) -> None:
         for ordering in self.orderings:
             for flag in ordering.flags:
-                self.flags[flag] = self.flags.get(flag, 0) | self.rows
+                self._flag(flag, self.rows)
+        locks = {act.address for act in self.acts.values() if act.kind in LOCK_KINDS}
+        if any(act.kind in ("R", "W") and act.address in locks for act in self.acts.values()):
+            self._flag("mixed-lock-accesses", self.rows)
+        if locks & set(self.asked):
+            self._flag("lock-final", self.rows)
         self._srcu_flags()
 
     def _srcu_flags(self) -> None:
@@ -253,7 +266,9 @@ class Model:
             matched = dict.fromkeys((u.id for u in unlocks), 0)
             for unlock in unlocks:
                 if unlock.address == lock.address:
-                    matched[unlock.id] = pass_cookie.get(lock.id, unlock.id)
+                    mask = pass_cookie.get(lock.id, unlock.id)
+                    matched[unlock.id] = mask
+                    self._flag("srcu-bad-value-match", mask & self._differ(lock, unlock))
             self._once_each(list(matched.values()), "unmatched-srcu-lock")
         for unlock in unlocks:
             into = [
@@ -265,6 +280,14 @@ class Model:
             for mask in into:
                 some |= mask
             self._flag("unmatched-srcu-unlock", ~some)
+
+    def _differ(self, first: Act, second: Act) -> int:
+        """Candidates in which two accesses are of different words."""
+        words = self.candidates.words(second.value)
+        same = 0
+        for word, mask in self.candidates.words(("r", first.id)).items():
+            same |= mask & words.get(word, 0)
+        return ~same
 
     def _once_each(self, masks: list[int], none: str) -> None:
         some = twice = 0

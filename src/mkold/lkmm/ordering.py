@@ -189,7 +189,15 @@ def _is_rmw(act: Act) -> bool:
 
 
 def _locks(acts: list[Act], out: Ordering) -> None:
-    """The halves of ``po-unlock-lock-po``."""
+    """The halves of ``po-unlock-lock-po``; unlocks that unlock nothing."""
+    held: set[int] = set()
+    for act in acts:
+        if act.kind == "LKW":
+            held.add(act.address)
+        elif act.kind == "UL":
+            if act.address not in held:
+                out.flags.add("unmatched-unlock")
+            held.discard(act.address)
     for index, act in enumerate(acts):
         if act.kind == "UL":
             out.unlock_po += _cross(filter(is_memory, acts[:index]), [act])
