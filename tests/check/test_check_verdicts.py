@@ -1,0 +1,185 @@
+"""The verdict of every claim that ships, and what each of its cases breaks.
+
+Expectations live here alone: nothing under ``src`` knows them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from mkold.check import Claim, load
+from mkold.check.decide import ClaimResult, decide_claim
+
+# What breaks in each case; an empty text: the case holds.
+BROKEN = {
+    "1-no-use-after-free": {
+        "as written": "",
+        "as written, two walkers": "",
+        "without synchronize_rcu()": "data-race use-after-free",
+    },
+    "2-no-use-before-init": {
+        "as written": "",
+        "without smp_wmb()": "data-race use-before-init",
+        "without smp_rmb()": "data-race use-before-init",
+        "with neither": "data-race use-before-init",
+    },
+    "3a-grace-period-for-barriers": {
+        "synchronize_rcu() for smp_wmb(), no smp_rmb()": "",
+    },
+    "3b-barrier-regardless": {
+        "synchronize_rcu() for smp_wmb(), no smp_rmb()": "",
+    },
+    "4-ways-to-clear": {
+        "pte_xchg, against hardware and unmap": "",
+        "pte_xchg, against unmap and fault": "",
+        "pte_xchg, against hardware": "",
+        "kvmppc_radix_update_pte, against hardware and unmap": "",
+        "kvmppc_radix_update_pte, against unmap and fault": "",
+        "kvmppc_radix_update_pte, against hardware": "",
+        "a true exchange, against hardware and unmap": "brought-back dirty-lost",
+        "a true exchange, against unmap and fault": "stale-frame",
+        "a true exchange, against hardware": "dirty-lost",
+        "WRITE_ONCE, against hardware and unmap": "brought-back dirty-lost",
+        "WRITE_ONCE, against unmap and fault": "stale-frame",
+        "WRITE_ONCE, against hardware": "dirty-lost",
+        "a plain store, against hardware and unmap": "data-race brought-back dirty-lost",
+        "a plain store, against unmap and fault": "data-race stale-frame",
+        "a plain store, against hardware": "data-race dirty-lost",
+        "read, then write, against hardware and unmap": "brought-back dirty-lost",
+        "read, then write, against unmap and fault": "stale-frame",
+        "read, then write, against hardware": "dirty-lost",
+    },
+    "5a-cmpxchg-can-fail": {
+        "pte_xchg": "left-set",
+        "kvmppc_radix_update_pte": "",
+    },
+    "5b-nothing-is-lost": {
+        "young page, pte_xchg": "",
+        "access between two passes, pte_xchg": "",
+        "access between two passes, kvmppc_radix_update_pte": "",
+    },
+    "6-plain-mode-flag": {
+        "flag read and written plainly": "data-race",
+        "as written": "",
+    },
+    "7a-recycled-table-harmless": {
+        "pte_xchg": "",
+        "kvmppc_radix_update_pte": "",
+        "a true exchange": "other-page-changed",
+        "WRITE_ONCE": "other-page-changed",
+        "read, then write": "other-page-changed",
+    },
+    "7b-recycled-table-touched": {
+        "typesafe slab, kvmppc_radix_update_pte": "other-page-touched",
+        "typesafe slab, pte_xchg": "other-page-touched",
+        "freed by RCU": "",
+    },
+    "8-step-skips-a-page": {
+        "stepping as posted": "page-skipped",
+        "as written here": "",
+    },
+    "10-retry-counter": {
+        "as written": "",
+        "no check of the counter": "stale-mapping",
+        "counter raised without release, host change under its page-table lock": "",
+        "counter raised without release, host change under no lock": "stale-mapping",
+        "counter read after the frame may be": "stale-mapping",
+        "counter read by a plain load": "data-race stale-mapping",
+    },
+    "11-stale-tlb": {
+        "as written": "",
+        "no flush": "data-race use-after-free",
+        "no barrier on the way into the guest": "data-race use-after-free",
+        "out of the guest without release": "data-race use-after-free",
+    },
+    "12-gates-agree": {
+        "POWER8, bare metal, hash": "",
+        "POWER8, guest of PowerVM or KVM, hash": "",
+        "POWER9 or later, bare metal, radix": "",
+        "POWER9 or later, bare metal, hash": "",
+        "POWER9 or later, guest (kvmhv_on_pseries), radix": "",
+        "POWER9 or later, guest, hash": "",
+    },
+    "13-nested-guest-missed": {
+        "as posted: no test for L2 guests": "l2-access-missed",
+        "as written here: refused, so the slow path decides": "",
+    },
+    "14-passes-side-by-side": {
+        "two lockless passes": "",
+        "two lockless passes, kvmppc_radix_update_pte": "",
+        "a locked and a lockless pass": "",
+    },
+}
+
+VERDICTS = {
+    "1-no-use-after-free": "holds",
+    "2-no-use-before-init": "holds",
+    "3a-grace-period-for-barriers": "holds",
+    "3b-barrier-regardless": "refuted",
+    "4-ways-to-clear": "holds",
+    "5a-cmpxchg-can-fail": "holds",
+    "5b-nothing-is-lost": "holds",
+    "6-plain-mode-flag": "refuted",
+    "7a-recycled-table-harmless": "holds",
+    "7b-recycled-table-touched": "holds",
+    "8-step-skips-a-page": "holds",
+    "10-retry-counter": "holds",
+    "11-stale-tlb": "holds",
+    "12-gates-agree": "holds",
+    "13-nested-guest-missed": "holds",
+    "14-passes-side-by-side": "holds",
+}
+
+# Seconds of processor time that no case may take; the slowest takes about a tenth.
+LIMIT_S = 10.0
+
+CLAIMS = {claim.name: claim for claim in load.shipped()}
+OWN_LOCKS = sorted(name for name in CLAIMS if name.startswith("15"))
+
+
+@pytest.fixture(scope="module")
+def decided() -> dict[str, ClaimResult]:
+    """Each claim is decided once."""
+    return {}
+
+
+def result_of(claim: Claim, decided: dict[str, ClaimResult]) -> ClaimResult:
+    if claim.name not in decided:
+        decided[claim.name] = decide_claim(claim)
+    return decided[claim.name]
+
+
+def test_every_claim_has_an_expectation() -> None:
+    assert sorted(CLAIMS) == sorted([*VERDICTS, *OWN_LOCKS])
+    for name, cases in BROKEN.items():
+        assert [case.label for case in CLAIMS[name].cases] == list(cases)
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_the_verdict(name: str, decided: dict[str, ClaimResult]) -> None:
+    assert result_of(CLAIMS[name], decided).verdict == VERDICTS[name]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_each_case_breaks(name: str, decided: dict[str, ClaimResult]) -> None:
+    for case in result_of(CLAIMS[name], decided).cases:
+        broken = BROKEN[name][case.label]
+        assert " ".join(case.broken) == broken, case.label
+        assert case.status == ("counterexample" if broken else "holds"), case.label
+        assert case.cpu_s < LIMIT_S, case.label
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_counterexample_can_be_shown(name: str, decided: dict[str, ClaimResult]) -> None:
+    for case in result_of(CLAIMS[name], decided).cases:
+        for finding in case.findings:
+            assert finding.execution is not None, (case.label, finding.property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN_LOCKS)
+def test_locks_and_rcu_of_our_own(name: str) -> None:
+    result = decide_claim(CLAIMS[name])
+    assert result.verdict == "holds"
+    for case in result.cases:
+        assert case.status == ("holds" if case.decides else "counterexample"), case.label
