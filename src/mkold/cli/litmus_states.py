@@ -105,9 +105,10 @@ def _ordered(states: PackedStates, names: Names) -> PackedStates:
     if all(list(a) == b for a, b in zip(words, wanted, strict=True)):
         return states
     codes = np.zeros(len(states), np.uint64)
+    ranks = [{word: i for i, word in enumerate(column)} for column in wanted]
     tables = [
-        np.array([new.index(word) for word in old], np.uint64)
-        for old, new in zip(words, wanted, strict=True)
+        np.array([rank[word] for word in column], np.uint64)
+        for column, rank in zip(words, ranks, strict=True)
     ]
     for start in range(0, len(states), BLOCK):
         part = codes[start : start + BLOCK]
