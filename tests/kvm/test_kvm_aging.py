@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kvm_machine import LEVEL_PAGES, N_GFNS, C, Leaf, Machine, R, Tree, W, built, filled
 
+from mkold.ir.program import POISON
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANGE_YOUNG
 from mkold.native import Image
 
@@ -26,7 +27,9 @@ def leaf(draw: st.DrawFn) -> Leaf:
 
 LAYOUTS = st.lists(leaf(), max_size=24)
 RANGES = st.tuples(st.integers(0, N_GFNS), st.integers(0, N_GFNS)).map(sorted)
-BITMAPS = st.none() | st.integers(0, (1 << N_GFNS) - 1)
+# A checked build takes a word that equals POISON for a read of freed memory.
+WORDS = st.integers(0, (1 << 64) - 1).filter(lambda word: word != POISON)
+BITMAPS = st.none() | st.tuples(WORDS, WORDS).map(lambda two: two[0] | two[1] << 64)
 Layout = list[Leaf]
 Range = list[int]
 

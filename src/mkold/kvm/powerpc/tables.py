@@ -3,9 +3,10 @@
 ``TABLE_FREE`` says how a table goes that was unlinked while others may walk it:
 
 * ``FREE_BY_RCU``: after a grace period (``call_rcu``). The default.
-* ``FREE_TYPESAFE``: at once, to a typesafe-by-RCU slab, as posted: the memory stays a
-  table, but may be another table's, or another VM's, before the walker is done. Such a
-  table is zeroed before it is freed, so the slab hands out zeroed tables.
+* ``FREE_TYPESAFE``: at once, PTE and PMD tables to a typesafe-by-RCU slab, as posted: the
+  memory stays a table, but may be another table's, or another VM's, before the walker is
+  done. Such a table is zeroed before it is freed, so the slab hands out zeroed tables.
+  PUD and PGD tables go at once to an ordinary slab; the switch's grace period covers them.
 * ``FREE_AT_ONCE``: at once, to an ordinary slab. A seeded fault.
 
 The four caches, one a level, belong to the VM. A word in front of each table names its
@@ -50,10 +51,16 @@ HEADER = parameter("TABLE_HEADER", 8)
 
 
 @kernel
+def is_typesafe(level: u64) -> u64:
+    """Whether tables of ``level`` are recycled under their readers."""
+    return TABLE_FREE == FREE_TYPESAFE and level < 2
+
+
+@kernel
 def kvmppc_radix_init(kvm: Ptr[Kvm]) -> None:
     """Set up the caches for tables."""
     for level in range(4):
-        flags = SLAB_TYPESAFE_BY_RCU if TABLE_FREE == FREE_TYPESAFE else 0
+        flags = SLAB_TYPESAFE_BY_RCU if is_typesafe(level) else 0
         kmem_cache_init(addr(kvm.caches[level]), HEADER + ptrs_per_table(level), flags)
 
 
@@ -106,7 +113,7 @@ def free_table(kvm: Ptr[Kvm], table: Ptr[u64], level: u64) -> None:
 @kernel
 def free_unlinked_table(table: Ptr[u64], level: u64) -> None:
     """Free a table that nobody can be in any more."""
-    if TABLE_FREE == FREE_TYPESAFE:
+    if is_typesafe(level):
         zero_table(table, ptrs_per_table(level))
     free_table_now(table)
 
