@@ -7,7 +7,8 @@ Rules
 * The entry left behind holds the shadow: ``min_seq`` at eviction. A fault that brings the
   page back is a *refault*; it is *recent* if the shadow is less than MAX_NR_GENS
   generations old, which means that the page was worth keeping.
-* Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held.
+* Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held; it
+  does not give the CPU away, so that the wait is as long as stated on a busy machine too.
   Writing back costs the host's reclaim only the copy (it is asynchronous in a real
   host, so the device's write bandwidth is not modelled).
 
@@ -16,7 +17,7 @@ Source: mm/swapfile.c, mm/workingset.c (lru_gen_refault), mm/page_io.c.
 
 from __future__ import annotations
 
-from mkold.lang import READ_ONCE, Ptr, cast, cpu_relax, get_cycles, kernel, u64
+from mkold.lang import READ_ONCE, Ptr, cast, get_cycles, kernel, u64
 from mkold.mm.mm_types import MAX_NR_GENS, PAGE_SHIFT, PTE_SWAP, Mm, Node
 
 SHADOW_MASK = (1 << 60) - 1
@@ -78,4 +79,3 @@ def wait_for_swap(node: Ptr[Node]) -> u64:
         waited = get_cycles() - began
         if waited >= node.swap_cycles or READ_ONCE(node.stop):
             return waited
-        cpu_relax()
