@@ -157,6 +157,7 @@ class Run:
     cpu_s: float
     each_s: dict[str, float]
     status: dict[str, str]
+    states: dict[str, int | None]
 
 
 def run_mkold(folder: Path, rows: Sequence[Row], *, verdict_only: bool) -> Run:
@@ -181,6 +182,7 @@ def run_mkold(folder: Path, rows: Sequence[Row], *, verdict_only: bool) -> Run:
         cpu_s,
         {name: record["cpu_s"] for name, record in zip(names, records, strict=True)},
         {name: record["status"] for name, record in zip(names, records, strict=True)},
+        {name: record["states"] for name, record in zip(names, records, strict=True)},
     )
 
 
@@ -298,26 +300,32 @@ def family(path: str) -> tuple[str, int]:
 
 
 def families(args: argparse.Namespace) -> int:
-    """Cost by size, for families with at least four members."""
-    groups: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    """Cost by size, for families of few kinds of parts and enough sizes; one test a size."""
+    groups: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in chosen(args):
         name, size = family(row.path)
-        groups[name].append((size, row))
-    print(f"{'family':<44}{'parts':>6}{'herd7 full':>12}{'mkold full':>12}"
-          f"{'herd7 fast':>12}{'mkold fast':>12}")  # fmt: skip
-    for name, members in sorted(groups.items()):
-        if len(members) < args.at_least:
-            continue
-        rows = [row for _, row in sorted(members, key=lambda member: member[0])]
-        full = run_mkold(args.folder, rows, verdict_only=False)
-        fast = run_mkold(args.folder, rows, verdict_only=True)
-        for size, row in sorted(members, key=lambda member: member[0]):
-            print(f"{name[:43]:<44}{size:>6}"
-                  f"{shown(row.full_s - args.startup_ms / 1e3, row.full_ok):>12}"
-                  f"{shown(full.each_s[row.path], full.status[row.path] == 'ok'):>12}"
-                  f"{shown(row.fast_s - args.startup_ms / 1e3, row.fast_ok):>12}"
-                  f"{shown(fast.each_s[row.path], fast.status[row.path] == 'ok'):>12}",
-                  flush=True)  # fmt: skip
+        groups[name].setdefault(size, row)
+    table = [
+        (name, size, row)
+        for name, members in sorted(groups.items())
+        if len(members) >= args.at_least and name.count("+") < args.kinds
+        for size, row in sorted(members.items())
+    ]
+    rows = [row for _, _, row in table]
+    full = run_mkold(args.folder, rows, verdict_only=False)
+    fast = run_mkold(args.folder, rows, verdict_only=True)
+    startup_s = args.startup_ms / 1e3
+    heads = ("herd7 full", "mkold full", "herd7 fast", "mkold fast")
+    print(f"{'family':<36}{'parts':>6}{'states':>9}" + "".join(f"{h:>12}" for h in heads))
+    for name, size, row in table:
+        costs = (
+            shown(row.full_s - startup_s, row.full_ok),
+            shown(full.each_s[row.path], full.status[row.path] == "ok"),
+            shown(row.fast_s - startup_s, row.fast_ok),
+            shown(fast.each_s[row.path], fast.status[row.path] == "ok"),
+        )
+        states = full.states.get(row.path) or "?"
+        print(f"{name[-35:]:<36}{size:>6}{states:>9}" + "".join(f"{c:>12}" for c in costs))
     return 0
 
 
@@ -341,7 +349,8 @@ def main(argv: Iterable[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--mode", choices=("full", "verdict", "both"), default="both")
     parser.add_argument("--startup-ms", type=float, default=12.0)
-    parser.add_argument("--at-least", type=int, default=4, help="members of a family")
+    parser.add_argument("--at-least", type=int, default=4, help="sizes of a family")
+    parser.add_argument("--kinds", type=int, default=2, help="kinds of parts of a family")
     args = parser.parse_args(None if argv is None else list(argv))
     if args.folder is None:
         parser.error("name a folder, or set MKOLD_LITMUS_CORPUS")
