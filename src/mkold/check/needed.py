@@ -1,168 +1,176 @@
 """What is needed: weaken each ordering primitive, decide again.
 
-For every fence, acquire or release, ONCE mark, read-modify-write, RCU section, grace
-period and lock in the functions that a set of cases runs, each weaker form is tried, the
-weakest first, until every case holds that held before:
+For every fence, acquire or release, ONCE mark, read-modify-write, read section, grace
+period and lock that the cases exercise, each weaker form (``weaker``) is tried, the
+weakest first, in every case that held before:
 
-* ``not needed``: the weakest form (dropped, or plain) will do in every case here;
-* ``weaker would do``: some weaker form will do, the weakest such is named;
-* ``needed``: every weaker form breaks some case, which is named.
+* ``not needed``: the weakest form will do in every case here;
+* ``weaker would do``: some weaker form will do, and the weakest such is named;
+* ``needed``: every weaker form breaks some case, which is named;
+* ``undecided``: nothing broke, but some case could not be decided in time.
+
+Cases whose edits change code are left out, so the answers speak of the source as it is;
+build parameters (``Set``) may differ. A place counts as exercised where a case has an
+event for it: accesses to words that only one thread touches are no events.
 
 Known limits: one place at a time (two that back each other up are each "not needed");
-"not needed" speaks of the given cases only; a case that can't be decided in time counts
-as broken by the weakening, and is named as such.
+"not needed" speaks of the given cases only; ``call_rcu`` is not weakened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from mkold.check.claim import Case
-from mkold.check.decide import CaseResult, decide_case
+from mkold.base.errors import Pos
+from mkold.check.claim import Case, Claim
+from mkold.check.decide import DEFAULT_UNROLL, CaseResult, decide_case
 from mkold.check.program import build
-from mkold.ir.prims import PRIMS, Order, Prim, Shape
-from mkold.ir.variant import Drop, Edit, Site, Swap, sites
-
-_STRENGTH = {
-    Order.PLAIN: 0,
-    Order.NORETURN: 1,
-    Order.ONCE: 1,
-    Order.ACQUIRE: 2,
-    Order.RELEASE: 2,
-    Order.MB: 3,
-}
-_PAIRS = {
-    "rcu_read_lock": "rcu_read_unlock",
-    "spin_lock": "spin_unlock",
-    "read_lock": "read_unlock",
-    "write_lock": "write_unlock",
-}
-_WEAKER_FENCE = {"smp_mb": ("smp_rmb", "smp_wmb")}
+from mkold.check.weaker import Weaker, weaker_forms
+from mkold.ir.nodes import Function
+from mkold.ir.variant import Drop, Set, Site, Split, Swap, sites
+from mkold.lkmm.unroll import unroll
 
 
 @dataclass(frozen=True, slots=True)
-class Weaker:
-    """One weaker form of a place: ``label`` it; ``edits`` make it."""
+class Break:
+    """A weaker form and what it breaks: ``broken`` properties of ``case`` of ``claim``."""
 
-    label: str
-    edits: tuple[Edit, ...]
+    form: str
+    claim: str
+    case: str
+    broken: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """The answer for one place.
 
-    ``verdict`` is ``needed``, ``weaker would do`` or ``not needed``; ``form`` the weakest
-    form that does; ``broken_by`` the result of the first case that the next weaker form
-    breaks, ``case`` that case's scenario name.
+    ``verdict`` is ``needed``, ``weaker would do``, ``not needed`` or ``undecided``;
+    ``form`` the weakest form that does (``needed``: the primitive itself); ``breaks`` what
+    each weaker form that was tried and does not do breaks first; ``n_cases`` cases
+    exercise the place.
     """
 
     site: Site
     verdict: str
     form: str
-    case: str
-    broken_by: CaseResult | None
+    breaks: tuple[Break, ...]
     n_cases: int
     cpu_s: float
 
 
-def weaker_forms(site: Site, function_sites: list[Site]) -> tuple[Weaker, ...]:
-    """Weaker forms of the primitive at ``site``, the weakest first."""
-    row = PRIMS[site.prim]
-    match row.shape:
-        case Shape.FENCE:
-            less = [Weaker(p, (Swap(site.name, p),)) for p in _WEAKER_FENCE.get(row.name, ())]
-            return (Weaker("dropped", (Drop(site.name),)), *less)
-        case Shape.SYNC_RCU:
-            return (
-                Weaker("dropped", (Drop(site.name),)),
-                Weaker("smp_mb", (Swap(site.name, "smp_mb"),)),
-            )
-        case Shape.RCU_LOCK | Shape.LOCK | Shape.READ_LOCK | Shape.WRITE_LOCK:
-            pair = [s for s in function_sites if s.prim == _PAIRS.get(row.name)]
-            ends = [s for s in pair if s.what == site.what]
-            return (
-                (Weaker("dropped", (Drop(site.name), *(Drop(end.name) for end in ends))),)
-                if ends
-                else ()
-            )
-        case _:
-            return tuple(Weaker(name, (Swap(site.name, name),)) for name in weaker_prims(row))
+@dataclass(slots=True)
+class _Held:
+    """A case that holds as it is, and what of the source its events come from."""
+
+    claim: str
+    case: Case
+    functions: dict[str, Function]
+    exercised: set[Pos | None]
+    cpu_s: float
 
 
-def weaker_prims(row: Prim) -> list[str]:
-    """Rows that do the same with a weaker order, the weakest first."""
-    if row.order not in _STRENGTH:
-        return []
-    found: dict[Order, Prim] = {}
-    for other in PRIMS.values():
-        if _same_action(row, other) and _STRENGTH[other.order] < _STRENGTH[row.order]:
-            found.setdefault(other.order, other)
-    return [p.name for p in sorted(found.values(), key=lambda p: _STRENGTH[p.order])]
-
-
-def _same_action(a: Prim, b: Prim) -> bool:
-    def key(p: Prim) -> tuple[object, ...]:
-        return (p.shape, p.op, p.result, p.operand, p.n_args, p.n_dsts)
-
-    same_family = a.name.startswith("atomic_") == b.name.startswith("atomic_")
-    marked = a.shape in (Shape.LOAD, Shape.STORE)
-    return key(a) == key(b) and b.order in _STRENGTH and (same_family or marked)
+@dataclass(slots=True)
+class _Place:
+    site: Site
+    forms: tuple[Weaker, ...]
+    held: list[_Held] = field(default_factory=list)
 
 
 def needed(
-    cases: Iterable[Case],
+    claims: Iterable[Claim],
     *,
     timeout_s: float,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Need]:
-    """Answers for every place in the functions that ``cases`` run, one at a time."""
-    held = _cases_that_hold(cases, timeout_s, progress)
-    by_site: dict[str, tuple[Site, list[Case], list[Site]]] = {}
-    for case in held:
-        functions = build(case.scenario, case.edits).program.functions
-        for function in functions.values():
-            found = list(sites({function.name: function}))
-            for site in found:
-                entry = by_site.setdefault(site.name, (site, [], found))
-                entry[1].append(case)
-    for site, its_cases, found in by_site.values():
-        forms = weaker_forms(site, found)
-        if forms:
-            progress(site.name)
-            yield _need(site, forms, its_cases, timeout_s)
+    """Answers for every place that the claims' cases exercise, one at a time.
+
+    Raises
+    ------
+    InputError, UnsupportedError : as ``decide_case``
+    """
+    places: dict[str, _Place] = {}
+    for held in _cases_that_hold(claims, timeout_s, progress):
+        found = list(sites(held.functions))
+        for site in found:
+            forms = weaker_forms(site, found)
+            if forms and site.at in held.exercised:
+                place = places.setdefault(site.name, _Place(site, forms))
+                place.held.append(held)
+    for n, place in enumerate(places.values(), 1):
+        progress(f"{n}/{len(places)} {place.site.name}")
+        yield _need(place, timeout_s)
 
 
 def _cases_that_hold(
-    cases: Iterable[Case], timeout_s: float, progress: Callable[[str], None]
-) -> list[Case]:
+    claims: Iterable[Claim], timeout_s: float, progress: Callable[[str], None]
+) -> list[_Held]:
+    """Cases of the source as it is that hold, the quickest first."""
     held = []
-    seen = set()
-    for case in cases:
-        key = (case.scenario.name, case.edits)
-        if key in seen:
-            continue
-        seen.add(key)
-        progress(f"{case.scenario.name} as it is")
-        if decide_case(case, timeout_s=timeout_s, show=False).status == "holds":
-            held.append(case)
-    return held
+    for claim, case in _distinct(claims):
+        progress(f"{claim.name}: {case.label}, as it is")
+        result = decide_case(case, timeout_s=timeout_s, show=False)
+        if result.status == "holds":
+            program = build(case.scenario, case.edits).program
+            events = unroll(program, DEFAULT_UNROLL).nodes
+            functions = dict(program.functions)
+            exercised = {node.at for node in events}
+            held.append(_Held(claim.name, case, functions, exercised, result.cpu_s))
+    return sorted(held, key=lambda one: one.cpu_s)
 
 
-def _need(site: Site, forms: tuple[Weaker, ...], cases: list[Case], timeout_s: float) -> Need:
-    cpu_s, blame_case, blame = 0.0, "", None
-    for index, form in enumerate(forms):
-        broken = None
-        for case in cases:
-            tried = replace(case, edits=(*case.edits, *form.edits), label=form.label)
-            result = decide_case(tried, timeout_s=timeout_s, show=False)
-            cpu_s += result.cpu_s
-            if result.status != "holds":
-                broken, blame_case = result, case.scenario.name
-                break
-        if broken is None:
+def _distinct(claims: Iterable[Claim]) -> list[tuple[Claim, Case]]:
+    """Each question once; one about some properties gives way to one about all."""
+    found: dict[tuple[object, ...], tuple[Claim, Case]] = {}
+    for claim in claims:
+        for case in claim.cases:
+            if all(isinstance(edit, Set) for edit in case.edits):
+                found.setdefault((id(case.scenario), case.edits, case.only), (claim, case))
+    return [
+        one for key, one in found.items() if not key[2] or (*key[:2], frozenset()) not in found
+    ]
+
+
+def _need(place: _Place, timeout_s: float) -> Need:
+    """Try the forms of one place, the weakest first."""
+    breaks: list[Break] = []
+    cpu_s, unsure = 0.0, False
+    site, n_cases = place.site, len(place.held)
+    for index, form in enumerate(place.forms):
+        broken, late, cpu = _try(place, form, timeout_s)
+        cpu_s += cpu
+        if broken is not None:
+            breaks.append(broken)
+        elif late:
+            unsure = True
+        else:
             verdict = "not needed" if index == 0 else "weaker would do"
-            return Need(site, verdict, form.label, blame_case, blame, len(cases), cpu_s)
-        blame = broken
-    return Need(site, "needed", site.prim, blame_case, blame, len(cases), cpu_s)
+            return Need(site, verdict, form.label, tuple(breaks), n_cases, cpu_s)
+    verdict = "undecided" if unsure else "needed"
+    return Need(site, verdict, site.prim, tuple(breaks), n_cases, cpu_s)
+
+
+def _try(place: _Place, form: Weaker, timeout_s: float) -> tuple[Break | None, bool, float]:
+    """What ``form`` breaks first; whether a case was not decided; the time it took."""
+    cpu_s, late = 0.0, False
+    for held in place.held:
+        result = _decide(held, form, timeout_s)
+        cpu_s += result.cpu_s
+        if result.status == "counterexample":
+            blame = Break(form.label, held.claim, held.case.label, result.broken)
+            return blame, late, cpu_s
+        late |= result.status != "holds"
+    return None, late, cpu_s
+
+
+def _decide(held: _Held, form: Weaker, timeout_s: float) -> CaseResult:
+    """Decide a case with the weaker form; parts of it in functions elsewhere don't matter."""
+    edits = tuple(
+        edit
+        for edit in form.edits
+        if isinstance(edit, Drop | Swap | Split)
+        and edit.place.rpartition(":")[0] in held.functions
+    )
+    tried = replace(held.case, edits=(*held.case.edits, *edits), label=form.label)
+    return decide_case(tried, timeout_s=timeout_s, show=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mkold.base.errors import Exit, UsageError
 from mkold.check import load
-from mkold.check.claim import Case, Claim
+from mkold.check.claim import Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, ClaimResult, decide_claim
 from mkold.cli.options import StatusLine, add_force, check_output, positive_float, positive_int
 from mkold.view import claims as view
@@ -177,17 +177,14 @@ def _emit(args: argparse.Namespace, text: str, body: dict[str, Any] | None) -> i
     return Exit.HOLDS
 
 
-def _cases(claims: list[Claim]) -> list[Case]:
-    return [case for claim in claims for case in claim.cases if case.decides]
-
-
 def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.check.needed import needed
+    from mkold.view.needed import needed_json, needed_text
 
     status = StatusLine()
-    needs = list(needed(_cases(claims), timeout_s=args.timeout, progress=status.show))
+    needs = list(needed(claims, timeout_s=args.timeout, progress=status.show))
     status.clear()
-    return _emit(args, view.needed_text(needs), view.needed_json(needs))
+    return _emit(args, needed_text(needs), needed_json(needs))
 
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:

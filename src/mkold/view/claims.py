@@ -10,7 +10,6 @@ from mkold.check.claim import Case, Claim
 from mkold.check.decide import CaseResult, ClaimResult, Finding
 
 if TYPE_CHECKING:
-    from mkold.check.needed import Need
     from mkold.check.torture import TortureResult
 
 WIDTH = 96
@@ -131,46 +130,6 @@ def _result_json(result: ClaimResult) -> dict[str, Any]:
         for case in result.cases
     ]
     return {**_claim_json(result.claim), "verdict": result.verdict, "cases": cases}
-
-
-def needed_text(needs: list[Need]) -> str:
-    """One line a place: needed or not, and by what."""
-    lines = []
-    for verdict in ("needed", "weaker would do", "not needed"):
-        chosen = [need for need in needs if need.verdict == verdict]
-        if chosen:
-            lines.append(f"{verdict} ({len(chosen)})")
-            lines += [f"  {_need_line(need)}" for need in chosen]
-    return "\n".join(lines or ["no ordering primitive in these cases"])
-
-
-def _need_line(need: Need) -> str:
-    site = f"{need.site.name:<58}"
-    if need.verdict == "not needed":
-        return f"{site} by any of {need.n_cases} scenarios here"
-    why = ", ".join(need.broken_by.broken) or need.broken_by.reason if need.broken_by else ""
-    form = f"-> {need.form}; less: " if need.verdict == "weaker would do" else ""
-    return f"{site} {form}{why} in {need.case}"
-
-
-def needed_json(needs: list[Need]) -> dict[str, Any]:
-    """The same as values."""
-    return {
-        "schema": "mkold.needed/1",
-        "places": [
-            {
-                "site": need.site.name,
-                "at": str(need.site.at or ""),
-                "verdict": need.verdict,
-                "form": need.form,
-                "case": need.case,
-                "broken": list(need.broken_by.broken) if need.broken_by else [],
-                "scenarios": need.n_cases,
-                "cpu_s": round(need.cpu_s, 3),
-            }
-            for need in needs
-        ],
-    }
 
 
 def torture_text(results: list[TortureResult]) -> str:
