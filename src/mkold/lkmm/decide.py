@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mkold.ir.program import Program
 from mkold.lkmm.enumerate import enumerate_program
-from mkold.lkmm.execution import Verdict
+from mkold.lkmm.execution import Status, Verdict
 from mkold.lkmm.unroll import unroll
 
 DEFAULT_UNROLL = 16
@@ -78,9 +78,19 @@ def decide(
         assert (1, 0) in verdict.states
     """
     began = time.process_time()
-    deadline = None if timeout_s is None else began + timeout_s
-    graph = unroll(program, max_unroll)
-    verdict = enumerate_program(graph, states=states, witness=witness, deadline=deadline)
+
+    def expired() -> bool:
+        return timeout_s is not None and time.process_time() - began > timeout_s
+
+    def check() -> None:
+        if expired():
+            raise TimeoutError
+
+    try:
+        graph = unroll(program, max_unroll, check if timeout_s is not None else lambda: None)
+        verdict = enumerate_program(graph, states=states, witness=witness, expired=expired)
+    except TimeoutError:
+        verdict = Verdict(program.name, Status.TIMEOUT)
     return replace(
         verdict,
         flags=verdict.flags if states and flags else (),

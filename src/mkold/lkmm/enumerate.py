@@ -5,7 +5,6 @@ Meant for litmus tests and small scenarios; ``search`` is for what is too large.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -52,7 +51,8 @@ class Enumerator:
         self.keep_states, self.keep_witness, self.expired = states, witness, expired
         self.may = MayValues(graph)
         self.units = [
-            unit_paths(graph, unit, self.may) for unit in range(len(self.program.threads))
+            unit_paths(graph, unit, self.may, self.check)
+            for unit in range(len(self.program.threads))
         ]
         self._asked = set(question.addresses(self.program))
         self.states = StateSet()
@@ -263,24 +263,18 @@ def _ordering(path: Path) -> Ordering:
 
 
 def enumerate_program(
-    graph: Graph, *, states: bool, witness: bool, deadline: float | None
+    graph: Graph, *, states: bool, witness: bool, expired: Callable[[], bool]
 ) -> Verdict:
     """Decide by enumeration.
 
     Raises
     ------
     LimitError : too many candidates, paths or values for this engine
+    TimeoutError : ``expired`` said so
     """
-
-    def expired() -> bool:
-        return deadline is not None and time.process_time() > deadline
-
     program: Program = graph.program
     engine = Enumerator(graph, states=states, witness=witness, expired=expired)
-    try:
-        engine.run()
-    except TimeoutError:
-        return Verdict(program.name, Status.TIMEOUT, engine="enumerate")
+    engine.run()
     observation = holds = None
     if program.condition is not None:
         observation = engine.observation()

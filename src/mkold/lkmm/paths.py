@@ -8,7 +8,7 @@ turns into masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError
@@ -58,12 +58,17 @@ class Path:
     checks: list[tuple[str, Value]] = field(default_factory=list)
 
 
-def unit_paths(graph: Graph, unit: int, may: MayValues) -> list[Path]:
-    """Every path of a unit that its own constants do not rule out."""
+def unit_paths(
+    graph: Graph, unit: int, may: MayValues, check: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Every path of a unit that its own constants do not rule out.
+
+    ``check`` is called now and then, and raises when time is up.
+    """
     feasible = Feasibility(graph.domains) if graph.domains else None
     paths = []
     nodes = [node for node in graph.nodes if graph.unit_of_thread[node.thread] == unit]
-    for decided, constraints in _decisions(graph, unit, feasible):
+    for decided, constraints in _decisions(graph, unit, feasible, check):
         if any(u == unit and holds(guard, decided) for guard, u in graph.waits):
             continue
         cut = any(u == unit and holds(guard, decided) for guard, u in graph.cuts)
@@ -82,7 +87,7 @@ def unit_paths(graph: Graph, unit: int, may: MayValues) -> list[Path]:
 
 
 def _decisions(
-    graph: Graph, unit: int, feasible: Feasibility | None
+    graph: Graph, unit: int, feasible: Feasibility | None, check: Callable[[], None]
 ) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
     """Assignments of the unit's decisions, with what each asks of values."""
     mine = [k for k, decision in enumerate(graph.decisions) if decision.unit == unit]
@@ -90,6 +95,7 @@ def _decisions(
     def extend(
         index: int, decided: dict[int, bool], asked: list[tuple[Value, int | None]]
     ) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
+        check()
         if index == len(mine):
             yield decided, asked
             return

@@ -14,7 +14,7 @@ Known limit: control dependencies from a loop's condition end with the loop, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError, UnsupportedError
@@ -103,8 +103,15 @@ class Frame:
 class Unroller:
     """Builds one program's graph; ``thread`` and ``unit`` say where events now go."""
 
-    def __init__(self, program: Program, max_unroll: int, oracle: Oracle | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        max_unroll: int,
+        check: Callable[[], None],
+        oracle: Oracle | None = None,
+    ) -> None:
         self.program = program
+        self.check = check
         self.max_unroll = max_unroll
         # The calls and loop rounds that lead to here: tells one place from itself later.
         self.where: tuple[object, ...] = ()
@@ -137,6 +144,7 @@ class Unroller:
 
     def add(self, state: State, kind: str, order: str, **fields: object) -> Node:
         """A new event of the running thread under the state's guard."""
+        self.check()
         nodes = self.graph.nodes
         if len(nodes) >= MAX_NODES:
             raise LimitError(f"{self.program.name}: more than {MAX_NODES} events")
@@ -158,6 +166,7 @@ class Unroller:
 
     def decide(self, state: State, cond: Value | None) -> Guard:
         """The guard "``cond`` is not zero": a constant, or a new decision."""
+        self.check()
         if type(cond) is int:
             return int(cond != 0)
         if self.oracle is None or cond is None:
@@ -498,8 +507,12 @@ class Unroller:
                 raise UnsupportedError(f"build parameter {name} has no value")
 
 
-def unroll(program: Program, max_unroll: int = 16) -> Graph:
+def unroll(
+    program: Program, max_unroll: int = 16, check: Callable[[], None] = lambda: None
+) -> Graph:
     """All events of ``program``; with loops or calls, by rounds (see ``oracle``).
+
+    ``check`` is called now and then, and raises when time is up.
 
     Raises
     ------
@@ -512,13 +525,13 @@ def unroll(program: Program, max_unroll: int = 16) -> Graph:
         for stmt in walk(function.body)
     )
     if not any(calls_or_loops):
-        return Unroller(program, max_unroll).run()
+        return Unroller(program, max_unroll, check).run()
     knowledge = Knowledge()
     shape: tuple[int, ...] = ()
     settled = 0  # rounds since the last that reached something new
     while True:
         oracle = Oracle(knowledge, program)
-        graph = Unroller(program, max_unroll, oracle).run()
+        graph = Unroller(program, max_unroll, check, oracle).run()
         news = knowledge.learn(oracle.round)
         before, shape = shape, _shape(graph, knowledge)
         settled = settled + 1 if shape == before else 0
