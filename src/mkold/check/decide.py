@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mkold import lkmm
+from mkold.base.errors import LimitError, UnsupportedError
 from mkold.check.claim import Case, Claim
 from mkold.check.program import Built, build
 from mkold.check.scenario import End, Never
@@ -43,13 +44,18 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A broken property and an execution that shows it (if one could be shown)."""
+    """A broken property and an execution that shows it (if one could be shown).
+
+    ``about`` are the words of memory that the test of a bad final state looked at; None for
+    a property of the execution itself.
+    """
 
     property: str
     sentence: str
     state: tuple[int, ...]
     execution: Execution | None
     program: Program
+    about: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +110,24 @@ def decide_case(
 ) -> CaseResult:
     """Decide one case; ``show`` asks for an execution of each broken property.
 
+    What the engine can't read, and a bound that it reached, make the case ``undecided``.
+
     Raises
     ------
     InputError : the scenario can't be built, or an edit finds no place
-    UnsupportedError : the engine can't read a construct
     """
     built = build(case.scenario, case.edits)
+    try:
+        return _decided(case, built, timeout_s=timeout_s, unroll=unroll, show=show)
+    except (LimitError, UnsupportedError) as error:
+        n_threads = len(built.program.threads)
+        reason = " ".join(str(error).split())
+        return CaseResult(case.label, case.decides, "undecided", (), reason, 0, n_threads, 0.0)
+
+
+def _decided(
+    case: Case, built: Built, *, timeout_s: float, unroll: int, show: bool
+) -> CaseResult:
     verdict = lkmm.decide(
         built.program,
         states=True,
@@ -164,18 +182,23 @@ def _final(
     for never in built.setup.nevers:
         if not _wanted(case, never.name):
             continue
-        state = _first_bad(never, built, verdict)
-        if state is not None:
+        bad = _first_bad(never, built, verdict)
+        if bad is not None:
+            state, about = bad
             shown = None
             if show:
                 shown = show_state(built, state, timeout_s=timeout_s, unroll=unroll)
-            yield Finding(never.name, never.sentence, state, shown, built.program)
+            yield Finding(never.name, never.sentence, state, shown, built.program, about)
 
 
-def _first_bad(never: Never, built: Built, verdict: Verdict) -> tuple[int, ...] | None:
+def _first_bad(
+    never: Never, built: Built, verdict: Verdict
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """A bad final state, and the words of memory that its test looked at."""
     for state in verdict.states:
-        if never.test(end_of(built, state)):
-            return state
+        end = end_of(built, state)
+        if never.test(end):
+            return state, tuple(sorted(built.setup.watched[name] for name in end.seen))
     return None
 
 

@@ -18,7 +18,7 @@ BUG_ON, WARN_ON, deadlock) are always checked unless ``Scenario.ignore`` names t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter
 from mkold.ir.program import POISON
 from mkold.lang import collect, parameter_defaults
+from mkold.lang.types import Record, Repeat, Type, n_words
 
 if TYPE_CHECKING:
     from mkold.lang import KernelFunction, Struct
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # The setup's own objects lie above the boot area and apart from each other.
 HEAP_START = 0x10000
 OBJECT_GAP = 8
+# The elements of a longer array go without names.
+NAMED_ELEMENTS = 8
 
 
 class End:
@@ -40,13 +43,15 @@ class End:
 
     ``end["pte0"]`` is the final word watched under that name; ``end.result("walker")``
     the first result of that thread's last call (``end.result("walker", i, k)``: result
-    ``k`` of its call ``i``).
+    ``k`` of its call ``i``). ``seen`` are the names of words that were asked for.
     """
 
     def __init__(self, words: Mapping[str, int], results: Mapping[tuple[str, int, int], int]):
         self._words, self._results = words, results
+        self.seen: set[str] = set()
 
     def __getitem__(self, name: str) -> int:
+        self.seen.add(name)
         return self._words[name]
 
     def result(self, thread: str, call: int = -1, index: int = 0) -> int:
@@ -112,8 +117,8 @@ class Setup:
         """A zeroed object (or ``count`` in a row); returns its word address."""
         address = self.words(struct.size * count)
         if name:
-            for item in struct.layout.fields:
-                self.names[f"{name}.{item.name}"] = address + item.offset
+            for text, offset in _words_of(struct):
+                self.names[f"{name}.{text}"] = address + offset
         return address
 
     def words(self, n: int, name: str = "", *, value: int = 0, align: int = 1) -> int:
@@ -161,3 +166,22 @@ class Setup:
     def never(self, name: str, test: Callable[[End], bool], sentence: str) -> None:
         """State a final state that must not be."""
         self.nevers.append(Never(name, test, sentence))
+
+
+def _words_of(struct: type[Struct]) -> Iterator[tuple[str, int]]:
+    """Each field of ``struct`` down to its words, as ``arch.radix``, with its offset."""
+    for item in struct.layout.fields:
+        type_, offset = struct.field(item.name)
+        yield from _parts(item.name, type_, offset)
+
+
+def _parts(name: str, type_: Type, offset: int) -> Iterator[tuple[str, int]]:
+    match type_:
+        case Record(inner):
+            for text, at in _words_of(inner):
+                yield f"{name}.{text}", offset + at
+        case Repeat(element, n) if n <= NAMED_ELEMENTS:
+            for i in range(n):
+                yield from _parts(f"{name}[{i}]", element, offset + i * n_words(element))
+        case _:
+            yield name, offset

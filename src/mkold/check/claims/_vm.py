@@ -13,12 +13,19 @@ from mkold.check import Setup
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.create import kvmppc_create_pte
 from mkold.kvm.powerpc.fault import leaf_bits
-from mkold.kvm.powerpc.pte import RADIX_SMALL, pfn_pte
+from mkold.kvm.powerpc.pte import (
+    RADIX_SMALL,
+    entry_table,
+    pfn_pte,
+    pte_leaf,
+    pte_present,
+    ptrs_per_table,
+)
 from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
 from mkold.kvm.powerpc.tables import kvmppc_radix_init
 from mkold.kvm.powerpc.walk import find_kvm_secondary_pte_unlocked
-from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.kvm.types import Kvm, KvmArch, TlbEntry, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.lang.boot import MEMBLOCK
 from mkold.mm.page_alloc import memblock_init
@@ -37,6 +44,7 @@ HVA = 100  # host page of guest page 0
 N_PAGES = 16
 HEAP_WORDS = 4096
 FIRST_PFN = 0x50
+LEVELS = ("pte", "pmd", "pud", "pgd")
 
 PRESENT = 1 << 63
 ACCESSED = 0x100
@@ -79,6 +87,25 @@ class Vm:
             kvmppc_create_pte, self.kvm, gfn, pte, level, seq, HVA + gfn, waits
         )
         assert not failed
+        self.name_tables()
+
+    def name_tables(self) -> None:
+        """Name the words of every table for pictures: ``pgd[0]``, ``pud[0]``, ``pte[1]``.
+
+        A second table of a level is told from the first by its index in the level above:
+        ``pte.1[0]``.
+        """
+        root = self.m.peek(self.kvm + Kvm.offset("arch") + KvmArch.offset("pgtable"))
+        if root:
+            self._name_table(root, 3, "")
+
+    def _name_table(self, table: int, level: int, path: str) -> None:
+        for i in range(self.m.call(ptrs_per_table, level)):
+            self.m.name(f"{self.name}{LEVELS[level]}{path}[{i}]", table + i)
+            entry = self.m.peek(table + i)
+            if level and self.m.call(pte_present, entry) and not self.m.call(pte_leaf, entry):
+                below = f"{path}.{i}" if i or path else ""
+                self._name_table(self.m.call(entry_table, entry), level - 1, below)
 
     def entry(self, gfn: int) -> int:
         """Address of the leaf entry of ``gfn``."""
@@ -118,9 +145,10 @@ def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
         heap = m.words(HEAP_WORDS, align=8)
         m.call(memblock_init, heap, heap + HEAP_WORDS)
     kvm = m.new(Kvm, f"{name}kvm")
-    m.name(f"{name}kvm.arch.radix", kvm + Kvm.offset("arch"))
     m.call(kvmppc_radix_init, kvm)
     m.call(kvm_add_memslot, kvm, 0, N_PAGES, HVA)
     if radix:
         m.call(kvmppc_switch_mmu_to_radix, kvm)
-    return Vm(m, kvm, name)
+    vm = Vm(m, kvm, name)
+    vm.name_tables()
+    return vm
