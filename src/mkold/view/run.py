@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
-from mkold.run.results import GenerationSample, PathResult, RunResult
+from mkold.run.results import GenerationSample, PathResult, RunResult, summarise
 from mkold.view.chart import Layer, draw_stacked, legend
 from mkold.view.table import percent, si, text_table
 
@@ -34,14 +35,14 @@ def run_text(result: RunResult, *, colour: bool = False, unicode: bool = True) -
 
 def _heading(result: RunResult, unicode: bool) -> list[str]:
     trace, machine = result.trace, result.machine
-    held = "" if result.frames < result.pages else ", nothing is evicted"
+    held = "" if result.frames < result.pages else ": no eviction"
     plural = "" if machine.vcpus == 1 else "s"
     micro = "µs" if unicode else "us"
     lines = [
         f"{trace.name}: {trace.command}"[:96],
         f"{si(trace.accesses)} accesses to {trace.pages:,} pages of 4 KiB; "
-        f"{machine.vcpus} vCPU{plural}, {machine.page_size} pages, "
-        f"{result.frames:,} frames for {result.pages:,} pages{held}",
+        f"{machine.vcpus} vCPU{plural}, "
+        f"{result.frames:,} frames for {result.pages:,} pages of {machine.page_size}{held}",
         f"aging every {machine.interval_s * 1e3:g} ms, swap {machine.swap_latency_us:g} "
         f"{micro}, clear by {machine.clear}, {_rounds(result)}",
     ]
@@ -100,8 +101,7 @@ def _table(result: RunResult, colour: bool) -> list[str]:
         cells = [_cell(value(path), show) for path in result.paths]
         if ratio:
             floor = SMALL_SHARE if show is percent else 0.0
-            pair = (value(result.path(ratio[0])), value(result.path(ratio[1])))
-            cells.append(_ratio(*pair, floor))
+            cells.append(_ratio(result, ratio, value, floor))
         rows.append([title, *cells])
     return text_table(header, rows, bold=colour)
 
@@ -118,10 +118,21 @@ def _cell(value: float | None, show: Callable[[float], str]) -> str:
     return "-" if value is None else show(value)
 
 
-def _ratio(base: float | None, value: float | None, floor: float) -> str:
-    if base is None or value is None or base <= floor:
-        return "-"
-    return f"{value / base:.2f}"
+def _ratio(
+    result: RunResult,
+    pair: tuple[str, str],
+    value: Callable[[PathResult], float | None],
+    floor: float,
+) -> str:
+    """Median of the ratios of rounds that were taken in the same turn."""
+    vcpus = result.machine.vcpus
+    turns = zip(*(result.path(name).rounds for name in pair), strict=False)
+    found = []
+    for turn in turns:
+        base, other = (value(summarise(r.path, [r], vcpus)) for r in turn)
+        if base is not None and other is not None and base > floor:
+            found.append(other / base)
+    return f"{median(found):.2f}" if found else "-"
 
 
 def _generations(
