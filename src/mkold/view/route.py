@@ -98,7 +98,12 @@ def plan(picture: Picture, top: float) -> Plan:
     starts = [0.0, *(left + width for left, width in zip(lefts, widths, strict=True))]
     paths = _paths(runs, starts, gutters, lanes, lefts, widths, tops)
     heads = tuple(left + width / 2 for left, width in zip(lefts, widths, strict=True))
-    right = starts[-1] + gutters[-1]
+    right = max(
+        [
+            starts[-1] + gutters[-1],
+            *(p.label[0] + len(p.link.relation) * CHAR / 2 for p in paths),
+        ]
+    )
     bottom = tops[-1]
     return Plan(right, bottom, boxes, paths, heads)
 
@@ -279,7 +284,9 @@ def _paths(
         width = len(run.link.relation) * CHAR
         middle = starts[run.first] + gutters[run.first] / 2
         limit = max(0.0, (gutters[run.first] - width) / 2 - 1)
-        center = min(max(x, middle - limit), middle + limit)
+        center = max(x, middle - limit)
+        if run.first < len(gutters) - 1:  # right of the last column there is room
+            center = min(center, middle + limit)
         wanted = (low + high) / 2 if high - low > LABEL else low - LABEL / 2
         y = _free_height(taken, center, width, wanted)
         taken.append((center, width, y))
