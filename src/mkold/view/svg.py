@@ -55,14 +55,14 @@ def draw_svg(shown: Picture) -> str:
 
 def _style() -> str:
     def rules(*, dark: bool) -> str:
-        ground, ink, fill, line = (
-            ("#15181c", "#e6e6e6", "#20252b", "#6b7480")
+        ground, ink, fill, line, soft = (
+            ("#15181c", "#e6e6e6", "#20252b", "#6b7480", "#a3adb8")
             if dark
-            else ("#ffffff", "#1b1f24", "#f6f8fa", "#8a929b")
+            else ("#ffffff", "#1b1f24", "#f6f8fa", "#8a929b", "#616a74")
         )
         freed, bad = ("#3a3f46", "#5a2526") if dark else ("#d9dde2", "#ffd9d6")
         base = (
-            f".ground{{fill:{ground}}}text{{fill:{ink}}}.soft{{fill:{line}}}"
+            f".ground{{fill:{ground}}}text{{fill:{ink}}}.soft{{fill:{soft}}}"
             f".box{{fill:{fill};stroke:{line}}}.freed{{fill:{freed}}}"
             f".poison,.race{{fill:{bad}}}.init{{fill:{ground}}}.spine{{stroke:{line}}}"
             f".label{{stroke:{ground}}}"
