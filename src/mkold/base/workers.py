@@ -117,7 +117,7 @@ def _work(
         other.close()
     # What was there before the fork is no garbage; short jobs make little of their own.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     with contextlib.suppress(EOFError, OSError):
