@@ -131,7 +131,8 @@ def apply(
 
     Raises
     ------
-    InputError : an edit names a place, a primitive or a parameter that is not there
+    InputError : an edit names a place, a primitive or a parameter that is not there, or
+        what is left makes no sense (a local read before it is assigned)
     """
     settings = dict(params)
     for edit in edits:
@@ -147,8 +148,15 @@ def apply(
         elif not isinstance(edit, Set):
             name, ops = _find_either(original, changed, edit)
             changed[name] = _edited(changed[name], edit, ops)
-    verify(changed)
+    _must_make_sense(changed)
     return changed
+
+
+def _must_make_sense(functions: Mapping[str, Function]) -> None:
+    try:
+        verify(functions)
+    except AssertionError as error:
+        raise InputError(f"after the edits, {error}") from error
 
 
 def diff(before: Mapping[str, Function], after: Mapping[str, Function]) -> str:
