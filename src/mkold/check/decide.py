@@ -43,11 +43,19 @@ SENTENCES = {
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a test of a final state looked at: addresses of words, results of threads."""
+
+    words: frozenset[int]
+    threads: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A broken property and an execution that shows it (if one could be shown).
 
-    ``about`` are the words of memory that the test of a bad final state looked at; None for
-    a property of the execution itself.
+    ``about`` is what the test of a bad final state looked at; None for a property of the
+    execution itself.
     """
 
     property: str
@@ -55,7 +63,7 @@ class Finding:
     state: tuple[int, ...]
     execution: Execution | None
     program: Program
-    about: tuple[int, ...] | None = None
+    about: About | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +201,21 @@ def _final(
 
 def _first_bad(
     never: Never, built: Built, verdict: Verdict
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """A bad final state, and the words of memory that its test looked at."""
+) -> tuple[tuple[int, ...], About] | None:
+    """A bad final state, and what its test looked at."""
     for state in verdict.states:
         end = end_of(built, state)
         if never.test(end):
-            return state, tuple(sorted(built.setup.watched[name] for name in end.seen))
+            return state, _about(built, end)
     return None
+
+
+def _about(built: Built, end: End) -> About:
+    threads = [thread.name for thread in built.program.threads]
+    return About(
+        frozenset(built.setup.watched[name] for name in end.seen),
+        frozenset(threads.index(name) for name in end.heard),
+    )
 
 
 def end_of(built: Built, state: tuple[int, ...]) -> End:

@@ -43,12 +43,14 @@ class End:
 
     ``end["pte0"]`` is the final word watched under that name; ``end.result("walker")``
     the first result of that thread's last call (``end.result("walker", i, k)``: result
-    ``k`` of its call ``i``). ``seen`` are the names of words that were asked for.
+    ``k`` of its call ``i``). ``seen`` are the names of words that were asked for,
+    ``heard`` those of threads.
     """
 
     def __init__(self, words: Mapping[str, int], results: Mapping[tuple[str, int, int], int]):
         self._words, self._results = words, results
         self.seen: set[str] = set()
+        self.heard: set[str] = set()
 
     def __getitem__(self, name: str) -> int:
         self.seen.add(name)
@@ -56,6 +58,7 @@ class End:
 
     def result(self, thread: str, call: int = -1, index: int = 0) -> int:
         """One result word of one call of a thread, calls in program order."""
+        self.heard.add(thread)
         if call < 0:
             call += 1 + max(i for name, i, _ in self._results if name == thread)
         return self._results[thread, call, index]

@@ -4,7 +4,8 @@ Rules
 -----
 1. Anchors carry the property: the two racing events; the read of POISON and the write that
    it reads from; the last write of each word that a bad final state is about. A final
-   state puts every thread in question up to its end.
+   state puts every thread in question: up to its last write, or to its end if the state is
+   about its results.
 2. The past is what lies at or before an anchor in program order, or has an rf, co or fr edge
    into the past.
 3. Of the rf, co and fr edges between threads, those within the past are kept which nothing
@@ -12,7 +13,7 @@ Rules
    other edges with program order.
 4. Kept are the anchors, the ends of those edges, the reads of other words that a reading
    anchor has its address from or a writing one its value, and the fences between kept events
-   that order them; an RCU section only if it is open at an anchor.
+   that order them; an RCU section only if it is open at an anchor and memory is freed.
 5. Dependencies are shown between kept events, also where they run through others (``addr+``),
    unless a chain of shown ones says the same.
 
@@ -26,6 +27,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from mkold.check.decide import About
 from mkold.ir.program import POISON
 from mkold.lkmm.execution import INIT_THREAD, Edge, Event, Execution
 
@@ -33,6 +35,7 @@ COM = ("rf", "co", "fr")
 DEPENDENCIES = ("addr", "data", "ctrl")
 _LOCK_KINDS = frozenset({"LKR", "LKW", "UL", "LF", "RL", "RU"})
 _SECTION = {"rcu-lock": "rcu-unlock"}
+_WRITES = frozenset({"W", "LKW", "UL"})
 _MEMORY = frozenset({"R", "W", "IW"})
 
 Graph = Mapping[int, Collection[int]]
@@ -40,26 +43,27 @@ Graph = Mapping[int, Collection[int]]
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """``events`` carry the property; of ``threads`` everything is in question."""
+    """``events`` carry the property; of ``threads`` everything is in question, of
+    ``writers`` everything up to its last write to a word that others touch too."""
 
     events: tuple[int, ...] = ()
     threads: tuple[int, ...] = ()
+    writers: tuple[int, ...] = ()
 
 
-def anchors(
-    execution: Execution, flag: str = "", about: Collection[int] | None = None
-) -> Anchors:
+def anchors(execution: Execution, flag: str = "", about: About | None = None) -> Anchors:
     """What carries a broken property.
 
     Parameters
     ----------
     flag : the property's name, if it is one of the execution itself
-    about : the words that the test of a bad final state looked at; None: it is none
+    about : what the test of a bad final state looked at; None: the property is none
     """
     everything = tuple(range(len(execution.threads)))
     if about is not None:
-        last = (e.id for e in execution.events if e.address in about and _last(execution, e))
-        return Anchors(tuple(last), everything)
+        last = [e for e in execution.events if e.address in about.words]
+        writes = tuple(event.id for event in last if _last(execution, event))
+        return Anchors(writes, tuple(sorted(about.threads)), everything)
     if execution.race is not None:
         return Anchors(execution.race)
     bad = _first_poison(execution, initial=flag == "use-before-init")
@@ -72,7 +76,7 @@ def anchors(
 
 def _last(execution: Execution, event: Event) -> bool:
     """Whether ``event`` is the last write to its word."""
-    if event.kind not in ("W", "LKW", "UL"):
+    if event.kind not in _WRITES:
         return False
     return not any(e.relation == "co" and e.source == event.id for e in execution.edges)
 
@@ -128,7 +132,7 @@ def kept(execution: Execution, anchor: Anchors) -> frozenset[int]:
     keep = set(anchor.events)
     keep.update(end for edge in story for end in (edge.source, edge.target))
     keep.update(_sources(execution, anchor))
-    for thread in anchor.threads:
+    for thread in anchor.threads if keep else range(len(execution.threads)):
         if not any(execution.events[i].thread == thread for i in keep):
             keep.update(e.id for e in execution.events
                         if e.thread == thread and e.kind in _MEMORY)  # fmt: skip
@@ -144,6 +148,10 @@ def _sources(execution: Execution, anchor: Anchors) -> Iterator[int]:
             wanted = "addr" if target.kind == "R" else "data"
             if edge.relation == wanted and source.address != target.address:
                 yield edge.source
+
+
+def _frees(event: Event) -> bool:
+    return event.kind == "W" and event.value == POISON
 
 
 # -- rules 2 and 3: edges between threads ---------------------------------------------------
@@ -207,8 +215,10 @@ def _past(execution: Execution, anchor: Anchors) -> frozenset[int]:
     """Rule 2."""
     last: dict[int, int] = {}
     waiting = list(anchor.events)
+    shared = _shared(execution)
     for event in execution.events:
-        if event.thread in anchor.threads:
+        writes = event.thread in anchor.writers and event.kind in _WRITES
+        if event.thread in anchor.threads or (writes and event.address in shared):
             waiting.append(event.id)
     into: dict[int, list[int]] = {}
     for edge in execution.edges:
@@ -225,6 +235,18 @@ def _past(execution: Execution, anchor: Anchors) -> frozenset[int]:
             if seen < earlier.po <= event.po:
                 waiting += into.get(earlier.id, [])
     return frozenset(e.id for e in execution.events if e.po <= last.get(e.thread, -1))
+
+
+def _shared(execution: Execution) -> set[int | None]:
+    """Words that more than one thread touches."""
+    owner: dict[int | None, int] = {}
+    shared: set[int | None] = set()
+    for event in execution.events:
+        if event.thread != INIT_THREAD and owner.setdefault(event.address, event.thread) != (
+            event.thread
+        ):
+            shared.add(event.address)
+    return shared
 
 
 def _threads(execution: Execution) -> dict[int, list[Event]]:
@@ -272,8 +294,14 @@ def _reaches(pairs: Iterable[tuple[int, int]], start: int, end: int) -> bool:
     return end in _reached(_after(pairs), start)
 
 
+def rings(execution: Execution) -> set[int]:
+    """Events on a cycle of program order and rf, co, fr: no order in time has them."""
+    inside = {event.id for event in execution.events}
+    com = [edge for edge in execution.edges if edge.relation in COM]
+    return _cyclic([*_program_order(execution, inside), *_pairs(com)])
+
+
 def _cyclic(pairs: Iterable[tuple[int, int]]) -> set[int]:
-    """Events on a cycle of program order and communication: no order in time has them."""
     graph = _after(pairs)
     return {node for node in graph if node in _reached(graph, node)}
 
@@ -282,7 +310,9 @@ def _cyclic(pairs: Iterable[tuple[int, int]]) -> set[int]:
 
 
 def _sections(execution: Execution, anchor: Anchors) -> Iterator[int]:
-    """The opening of each RCU section that is open at an anchor."""
+    """The opening of each RCU section that is open at an anchor, if memory is freed."""
+    if not any(_frees(execution.events[i]) for i in anchor.events):
+        return
     for events in _threads(execution).values():
         open_at: list[int] = []
         for event in events:

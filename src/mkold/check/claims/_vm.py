@@ -134,6 +134,9 @@ class Vm:
             cache = self.kvm + Kvm.offset("caches") + level * CACHE_WORDS
             table = self.m.call(kmem_cache_alloc, cache, cpu=cpu)
             self.m.call(kmem_cache_free, cache, table, cpu=cpu)
+            for i in range(self.m.call(ptrs_per_table, level)):
+                entry = table + SMALL["TABLE_HEADER"] + i
+                self.m.name(f"{self.name}new_{LEVELS[level]}[{i}]", entry)
 
 
 CACHE_WORDS = next(f.n_words for f in Kvm.layout.fields if f.name == "caches") // 4

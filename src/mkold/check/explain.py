@@ -1,0 +1,330 @@
+"""A counterexample in a few sentences, built from its execution alone.
+
+Where program order and rf, co, fr fit an order in time, the sentences tell the events in
+such an order, thread by thread. Where they do not, they say who saw what of whom before or
+after, and which steps of a thread nothing orders.
+
+Words of memory go by their names; addresses and large numbers are hexadecimal, never
+negative. Letters are those of the picture.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise, zip_longest
+from pathlib import PurePath
+
+from mkold.base.errors import Pos
+from mkold.check import slice as cutting
+from mkold.check.decide import Finding
+from mkold.ir.program import POISON
+from mkold.lkmm.execution import Edge, Event, Execution
+
+_DECIMAL_BELOW = 100
+_NEAR = 64  # words behind a name that still go by it
+_ACQUIRES = frozenset({"acquire", "mb"})
+_RELEASES = frozenset({"release", "mb"})
+_GRACE = frozenset({"sync-rcu", "sync-srcu"})
+
+
+class Wording:
+    """Names for addresses, words for values."""
+
+    def __init__(self, symbols: Mapping[str, int]) -> None:
+        self._names = {address: name for name, address in symbols.items()}
+        self._known = sorted(self._names)
+
+    def place(self, address: int | None) -> str:
+        """An address by its name, or by the nearest name before it."""
+        if address is None:
+            return ""
+        if address in self._names:
+            return self._names[address]
+        index = bisect_right(self._known, address) - 1
+        if index >= 0 and address - self._known[index] < _NEAR:
+            return f"{self._names[self._known[index]]} + {address - self._known[index]}"
+        return hex(address)
+
+    def value(self, word: int | None) -> str:
+        """A word of memory: POISON, the address of something named, or a number."""
+        if word is None:
+            return "?"
+        if word == POISON:
+            return "POISON"
+        if word in self._names:
+            return f"&{self._names[word]}"
+        return str(word) if word < _DECIMAL_BELOW else hex(word)
+
+
+def at(pos: Pos | None) -> str:
+    """``powerpc/age.py:189``: short, and enough to find the line."""
+    if pos is None:
+        return ""
+    path = PurePath(pos.file)
+    parts = path.parts[-2:] if "mkold" in path.parts else path.parts[-1:]
+    return f"{'/'.join(parts)}:{pos.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A counterexample cut down for a reader.
+
+    Parameters
+    ----------
+    execution : the events that are left
+    order : their numbers in the order to read them in; an order in time if ``timed``
+    bad : the events that carry the property
+    words : the sentences
+    """
+
+    execution: Execution
+    order: tuple[int, ...]
+    timed: bool
+    bad: frozenset[int]
+    wording: Wording
+    words: tuple[str, ...]
+
+    def letter(self, event: int) -> str:
+        """The event's letter in the picture and the sentences."""
+        return letter(self.order.index(event))
+
+
+def letter(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    text = ""
+    index += 1
+    while index:
+        index, digit = divmod(index - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text
+
+
+def explain(finding: Finding) -> Story | None:
+    """What a finding's execution shows; None if there is no execution to show."""
+    execution = finding.execution
+    if execution is None:
+        return None
+    anchor = cutting.anchors(execution, finding.property, finding.about)
+    numbers = sorted(cutting.kept(execution, anchor))
+    short = cutting.cut(execution, anchor)
+    bad = frozenset(numbers.index(event) for event in anchor.events)
+    ring = cutting.rings(short)
+    order = _by_thread(short) if ring else _in_time(short)
+    teller = _Teller(short, order, bad, Wording(finding.program.symbols))
+    words = teller.untimed(ring) if ring else teller.timed()
+    return Story(short, order, not ring, bad, teller.wording, tuple(words))
+
+
+# -- an order to read in --------------------------------------------------------------------
+
+
+def _by_thread(execution: Execution) -> tuple[int, ...]:
+    events = sorted(execution.events, key=lambda event: (event.thread, event.po, event.id))
+    return tuple(event.id for event in events)
+
+
+def _in_time(execution: Execution) -> tuple[int, ...]:
+    """An order in time with few changes between threads."""
+    threads = sorted({event.thread for event in execution.events})
+    orders = [_from(execution, first) for first in threads]
+    return min(orders, key=lambda order: _changes(execution, order), default=())
+
+
+def _changes(execution: Execution, order: Sequence[int]) -> int:
+    threads = [execution.events[i].thread for i in order]
+    return sum(a != b for a, b in pairwise(threads))
+
+
+def _from(execution: Execution, current: int) -> tuple[int, ...]:
+    """An order in time that starts with a thread, if it can, and stays with each."""
+    waiting = {
+        thread: list(events)
+        for thread, events in groupby(
+            (execution.events[i] for i in _by_thread(execution)), lambda event: event.thread
+        )
+    }
+    before: dict[int, set[int]] = {}
+    for edge in execution.edges:
+        if edge.relation in cutting.COM:
+            before.setdefault(edge.target, set()).add(edge.source)
+    order: list[int] = []
+    while any(waiting.values()):
+        ready = [t for t, events in waiting.items()
+                 if events and before.get(events[0].id, set()) <= set(order)]  # fmt: skip
+        current = current if current in ready else ready[0]
+        order.append(waiting[current].pop(0).id)
+    return tuple(order)
+
+
+# -- sentences ------------------------------------------------------------------------------
+
+
+class _Teller:
+    """Puts one execution into words."""
+
+    def __init__(
+        self, execution: Execution, order: Sequence[int], bad: frozenset[int], wording: Wording
+    ) -> None:
+        self.execution, self.order, self.bad, self.wording = execution, order, bad, wording
+        self.events = execution.events
+
+    def timed(self) -> Iterator[str]:
+        """The events in time, a sentence for each stretch of one thread."""
+        told = [self.events[i] for i in self.order if self._is_told(self.events[i])]
+        stretches = [list(part) for _, part in groupby(told, lambda event: event.thread)]
+        for i, stretch in enumerate(stretches):
+            start = "Then " if i else ""
+            yield f"{start}{self._thread(stretch[0])} {_list(self._deeds(stretch))}."
+        yield from self._missing_grace_period()
+        yield from self._race()
+
+    def untimed(self, ring: set[int]) -> Iterator[str]:
+        """Who saw what before or after whom, and what nothing orders."""
+        com = [edge for edge in self.execution.edges if edge.relation in cutting.COM]
+        around = [edge for edge in com if {edge.source, edge.target} <= ring]
+        yield "; ".join(self._seen(edge) for edge in around) + "."
+        gaps = [self._gap(a, b) for a, b in self._gaps(ring)]
+        reason = f": {_list(gaps)}" if gaps else ""
+        yield f"No order in time fits this with program order{reason}."
+        rest = [self._seen(edge) for edge in com if edge not in around]
+        if rest:
+            yield "; ".join(rest) + "."
+        yield from self._race()
+
+    # -- parts of sentences --
+
+    def _thread(self, event: Event) -> str:
+        return self.execution.threads[event.thread]
+
+    def _where(self, event: Event) -> str:
+        name = letter(self.order.index(event.id))
+        return f"({name}, {at(event.at)})" if event.at else f"({name})"
+
+    def _is_told(self, event: Event) -> bool:
+        """All but fences."""
+        return event.kind != "F" or event.order in _GRACE or event.order == "rcu-lock"
+
+    def _deeds(self, stretch: Sequence[Event]) -> list[str]:
+        deeds, last, skip = [], "", -1
+        halves = {e.source: e.target for e in self.execution.edges if e.relation == "rmw"}
+        for event, after in zip_longest(stretch, stretch[1:]):
+            if event.id == skip:
+                continue
+            verb, rest = self._deed(event)
+            if after is not None and halves.get(event.id) == after.id:
+                verb, rest, skip = "changes", self._change(event, after), after.id
+            deeds.append(rest if verb == last else f"{verb} {rest}")
+            last = verb
+        return deeds
+
+    def _change(self, read: Event, write: Event) -> str:
+        """A read-modify-write as one deed."""
+        values = (self.wording.value(event.value) for event in (read, write))
+        letters = ", ".join(letter(self.order.index(event.id)) for event in (read, write))
+        where = f"({letters}, {at(write.at)})" if write.at else f"({letters})"
+        return f"{self.wording.place(read.address)} from {' to '.join(values)} {where}"
+
+    def _deed(self, event: Event) -> tuple[str, str]:
+        """Verb and object of what an event does."""
+        place, value = self.wording.place(event.address), self.wording.value(event.value)
+        where = self._where(event)
+        match event.kind, event.order:
+            case "F", "rcu-lock":
+                return "enters", f"an RCU section {where}"
+            case (("F" | "SRCU"), _):
+                return "waits", f"for a grace period {where}"
+            case (("LKR" | "RL"), _):
+                return "takes", f"{place} {where}"
+            case (("UL" | "RU"), _):
+                return "releases", f"{place} {where}"
+            case "LF", _:
+                return "finds", f"{place} taken {where}"
+            case "R", _ if event.value == POISON:
+                state = "which is freed" if self._freed(event) else "which nobody initialised"
+                return "reads", f"{place}, {state} {where}"
+            case "R", _:
+                return "reads", f"{place} = {value} {where}"
+            case _ if event.value == POISON:
+                return "frees", f"{place} {where}"
+            case _:
+                return "writes", f"{place} = {value} {where}"
+
+    def _freed(self, read: Event) -> bool:
+        return any(e.relation == "rf" and e.target == read.id for e in self.execution.edges)
+
+    def _seen(self, edge: Edge) -> str:
+        """One edge: who did what before or after whom."""
+        source, target = self.events[edge.source], self.events[edge.target]
+        one, other = " ".join(self._deed(source)), " ".join(self._deed(target))
+        if edge.relation == "rf":
+            return f"{self._thread(target)} {other} after {self._thread(source)} {one}"
+        return f"{self._thread(source)} {one} before {self._thread(target)} {other}"
+
+    def _gaps(self, ring: set[int]) -> Iterator[tuple[Event, Event]]:
+        """Neighbours on the ring in one thread that nothing orders."""
+        inside = [self.events[i] for i in _by_thread(self.execution) if i in ring]
+        for a, b in pairwise(event for event in inside if event.kind != "F"):
+            if a.thread == b.thread and not self._ordered(a, b):
+                yield a, b
+
+    def _ordered(self, a: Event, b: Event) -> bool:
+        if a.address == b.address:
+            return True
+        for edge in self.execution.edges:
+            if (edge.source, edge.target) == (a.id, b.id) and edge.relation != "ctrl":
+                return True
+            if edge.relation == "ctrl" and edge.target == b.id and b.kind == "W":
+                return edge.source == a.id
+        if "plain" in (a.order, b.order):
+            return False
+        if a.order in _ACQUIRES or b.order in _RELEASES:
+            return True
+        between = (e for e in self.events if e.thread == a.thread and a.po < e.po < b.po)
+        return any(
+            e.kind in ("F", "SRCU") and cutting.orders(e.order, a.kind[-1:], b.kind[-1:])
+            for e in between
+        )
+
+    def _gap(self, a: Event, b: Event) -> str:
+        return f"nothing in {self._thread(a)} orders {self._access(a)} with {self._access(b)}"
+
+    def _access(self, event: Event) -> str:
+        noun = "read" if event.kind in ("R", "LKR", "RL") else "write"
+        plain = "plain " if event.order == "plain" else ""
+        place = self.wording.place(event.address)
+        return f"the {plain}{noun} of {place} ({letter(self.order.index(event.id))})"
+
+    def _missing_grace_period(self) -> Iterator[str]:
+        """A section that reads what was freed with no grace period awaited."""
+        readers = [e for e in self.events if e.order == "rcu-lock"]
+        frees = [e for e in self.events if e.id in self.bad and e.value == POISON
+                 and e.kind == "W"]  # fmt: skip
+        for reader in readers[:1]:
+            for free in frees[:1]:
+                waits = any(e.order in _GRACE and e.thread == free.thread and e.po < free.po
+                            for e in self.events)  # fmt: skip
+                if free.thread != reader.thread and not waits:
+                    yield (
+                        f"{self._thread(free)} awaits no grace period before it frees "
+                        f"{self.wording.place(free.address)}, so it does not wait for "
+                        f"{self._thread(reader)}'s RCU section."
+                    )
+
+    def _race(self) -> Iterator[str]:
+        if self.execution.race is None:
+            return
+        pair = sorted(self.execution.race, key=self.order.index)
+        first, second = (self.events[i] for i in pair)
+        yield (
+            f"Nothing orders {self._access(first)} in {self._thread(first)} and "
+            f"{self._access(second)} in {self._thread(second)}."
+        )
+
+
+def _list(parts: Sequence[str]) -> str:
+    """``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
