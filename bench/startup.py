@@ -18,8 +18,16 @@ COMMANDS = {
     "mkold doctor": ["-m", "mkold", "doctor"],
     # With a warm cache, this is the time until the guest replays, and 0.06 s of replay.
     "mkold run, one short": [
-        "-m", "mkold", "run", "lookup", "--paths", "none", "--rounds", "1",
-        "--duration", "0.06",
+        "-m",
+        "mkold",
+        "run",
+        "lookup",
+        "--paths",
+        "none",
+        "--rounds",
+        "1",
+        "--duration",
+        "0.06",
     ],
 }
 
