@@ -158,7 +158,27 @@ def _frees(event: Event) -> bool:
 
 
 def _story(execution: Execution, anchor: Anchors) -> tuple[Edge, ...]:
+    """The edges between threads to show, without threads that only look on."""
     past = _past(execution, anchor)
+    while True:
+        edges = _between_threads(execution, anchor, past)
+        idle = _onlookers(execution, anchor, edges)
+        if not idle:
+            return edges
+        past = frozenset(i for i in past if execution.events[i].thread not in idle)
+
+
+def _onlookers(execution: Execution, anchor: Anchors, edges: Iterable[Edge]) -> set[int]:
+    """Threads that only read, and carry nothing of the property."""
+    ends = {end for edge in edges for end in (edge.source, edge.target)}
+    events = [execution.events[i] for i in {*ends, *anchor.events}]
+    active = {e.thread for e in events if e.kind != "R" or e.id in anchor.events}
+    return {event.thread for event in events} - active - {*anchor.threads}
+
+
+def _between_threads(
+    execution: Execution, anchor: Anchors, past: Collection[int]
+) -> tuple[Edge, ...]:
     com = [
         edge for edge in execution.edges
         if edge.relation in COM and edge.source in past and edge.target in past

@@ -68,13 +68,17 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
 
 def finding_text(finding: Finding) -> str:
     """A broken property in words, and its picture."""
-    from mkold.view.grid import picture
+    from mkold.check.explain import explain
+    from mkold.view.story import picture_of
     from mkold.view.text import draw_text
 
-    words = textwrap.fill(f"{finding.property}: {finding.sentence}", WIDTH - 6)
-    if finding.execution is None:
-        return words + "\n(no execution could be drawn)"
-    return f"{words}\n{draw_text(picture(finding.execution, finding.program))}"
+    words = [textwrap.fill(f"{finding.property}: {finding.sentence}", WIDTH - 6)]
+    story = explain(finding)
+    if story is None:
+        return "\n".join([*words, "(no execution could be drawn)"])
+    words += [textwrap.fill(f"- {text}", WIDTH - 6, subsequent_indent="  ")
+              for text in story.words]  # fmt: skip
+    return "\n".join([*words, "", draw_text(picture_of(story, words=False)), ""])
 
 
 def _diff(case: Case) -> str:

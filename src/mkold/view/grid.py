@@ -91,7 +91,7 @@ def picture(execution: Execution, program: Program | None = None, title: str = "
     boxes = tuple(
         Box(
             event.id, _letter(i), event.thread + shift, rows[event.id], label(event, names),
-            _source(event.at), _mark(event, execution),
+            source_text(event.at), _mark(event, execution),
         )
         for i, event in enumerate(ordered)
     )  # fmt: skip
@@ -140,7 +140,7 @@ def word(value: int | None, names: Mapping[int, str]) -> str:
     return str(signed) if abs(signed) < 1 << 16 else hex(value)
 
 
-def _source(at: Pos | None) -> str:
+def source_text(at: Pos | None) -> str:
     """The source text of an event, where it can still be read."""
     if at is None:
         return ""

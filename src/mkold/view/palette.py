@@ -21,7 +21,7 @@ KINDS = tuple(_LIGHT)
 
 def kind(relation: str) -> str:
     """The colour class of a relation."""
-    return _KINDS.get(relation, "other")
+    return _KINDS.get(relation.rstrip("+"), "other")
 
 
 def colour(relation: str, *, dark: bool = False) -> str:

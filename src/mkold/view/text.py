@@ -31,9 +31,10 @@ def draw_text(shown: Picture) -> str:
 
 
 def _columns(shown: Picture) -> Iterator[str]:
-    stacks: list[list[list[str]]] = [[] for _ in shown.columns]
-    for box in sorted(shown.boxes, key=lambda box: (box.column, box.row)):
-        stacks[box.column].append(_cell(box))
+    n_rows = 1 + max((box.row for box in shown.boxes), default=-1)
+    stacks: list[list[list[str]]] = [[[] for _ in range(n_rows)] for _ in shown.columns]
+    for box in shown.boxes:
+        stacks[box.column][box.row] = _cell(box)
     heads = list(shown.columns)
     widths = [
         max([len(head), *(len(line) for cell in stack for line in cell)])

@@ -1,0 +1,68 @@
+"""Pictures of counterexamples: cut down, with the lines of kernel Python they come from.
+
+Where the events fit an order in time, each stands on a row of its own, time running down;
+where they do not, each thread is a column in program order, as in every other picture.
+"""
+
+from __future__ import annotations
+
+from mkold.check.decide import Finding
+from mkold.check.explain import Story, at, explain
+from mkold.ir.program import POISON
+from mkold.lkmm.execution import Event
+from mkold.view.grid import Box, Link, Picture, source_text
+
+
+def story_picture(finding: Finding, title: str = "", *, words: bool = True) -> Picture | None:
+    """A finding's picture, the sentences as its notes; None if it has no execution."""
+    story = explain(finding)
+    return None if story is None else picture_of(story, title, words=words)
+
+
+def picture_of(story: Story, title: str = "", *, words: bool = True) -> Picture:
+    """Lay a story out; columns without events are left out."""
+    execution = story.execution
+    used = sorted({event.thread for event in execution.events})
+    column = {thread: i for i, thread in enumerate(used)}
+    rows = _rows(story)
+    boxes = tuple(
+        Box(i, story.letter(i), column[execution.events[i].thread], rows[i],
+            _label(story, execution.events[i]), _source(execution.events[i]),
+            _mark(story, execution.events[i]))
+        for i in story.order
+    )  # fmt: skip
+    links = tuple(Link(edge.source, edge.target, edge.relation) for edge in execution.edges)
+    names = tuple(execution.threads[thread] for thread in used)
+    return Picture(title, names, boxes, links, story.words if words else ())
+
+
+def _rows(story: Story) -> dict[int, int]:
+    if story.timed:
+        return {event: row for row, event in enumerate(story.order)}
+    rows: dict[int, int] = {}
+    filled: dict[int, int] = {}
+    for i in story.order:
+        thread = story.execution.events[i].thread
+        rows[i] = filled.get(thread, 0)
+        filled[thread] = rows[i] + 1
+    return rows
+
+
+def _label(story: Story, event: Event) -> str:
+    head = f"{event.kind}[{event.order}]" if event.order else event.kind
+    if event.address is None:
+        return head
+    wording = story.wording
+    return f"{head} {wording.place(event.address)} = {wording.value(event.value)}"
+
+
+def _source(event: Event) -> str:
+    return f"{at(event.at)}  {source_text(event.at)}".rstrip()
+
+
+def _mark(story: Story, event: Event) -> str:
+    if story.execution.race is not None:
+        return "race" if event.id in story.execution.race else ""
+    if event.id in story.bad and event.value == POISON:
+        return "freed" if event.kind == "W" else "poison"
+    return ""
