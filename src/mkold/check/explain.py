@@ -11,7 +11,7 @@ negative. Letters are those of the picture.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, zip_longest
 from pathlib import PurePath
@@ -99,6 +99,21 @@ def letter(index: int) -> str:
         index, digit = divmod(index - 1, 26)
         text = chr(ord("a") + digit) + text
     return text
+
+
+def stories(findings: Iterable[Finding]) -> list[tuple[Finding, Story | None, int | None]]:
+    """Each finding with its story; the number is that of an earlier one that shows it too.
+
+    Data races come last: what they lead to tells more.
+    """
+    told: list[tuple[Finding, Story | None, int | None]] = []
+    keys: dict[object, int] = {}
+    for finding in sorted(findings, key=lambda finding: finding.property == "data-race"):
+        story = explain(finding)
+        key = story and tuple((e.thread, e.kind, e.value, e.at) for e in story.execution.events)
+        told.append((finding, story, keys.get(key) if key else None))
+        keys.setdefault(key, len(told) - 1)
+    return told
 
 
 def explain(finding: Finding) -> Story | None:
@@ -257,7 +272,12 @@ class _Teller:
     def _seen(self, edge: Edge) -> str:
         """One edge: who did what before or after whom."""
         source, target = self.events[edge.source], self.events[edge.target]
-        one, other = " ".join(self._deed(source)), " ".join(self._deed(target))
+        other = " ".join(self._deed(target))
+        if edge.relation == "rf" and target.kind == "R" and target.value != POISON:
+            return f"{self._thread(target)} {other}, which {self._thread(source)} writes " + (
+                self._where(source)
+            )
+        one = " ".join(self._deed(source))
         if edge.relation == "rf":
             return f"{self._thread(target)} {other} after {self._thread(source)} {one}"
         return f"{self._thread(source)} {one} before {self._thread(target)} {other}"

@@ -10,6 +10,7 @@ from mkold.check.claim import Case, Claim
 from mkold.check.decide import CaseResult, ClaimResult, Finding
 
 if TYPE_CHECKING:
+    from mkold.check.explain import Story
     from mkold.check.torture import TortureResult
 
 WIDTH = 96
@@ -43,9 +44,8 @@ def claim_text(result: ClaimResult, *, explain: bool = False, diff: bool = False
         lines.append(_case_line(result.claim, found))
         if diff:
             lines += _indented(_diff(case))
-        if explain:
-            for finding in found.findings:
-                lines += _indented(finding_text(finding))
+        if explain and found.findings:
+            lines += _indented(findings_text(found.findings))
     lines.append(f"   => {result.verdict}\n")
     return "\n".join(lines)
 
@@ -66,19 +66,33 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
     return f"  {mark} {found.label:<52} {what}{beside}  [{found.cpu_s:.2f} s]"
 
 
-def finding_text(finding: Finding) -> str:
-    """A broken property in words, and its picture."""
-    from mkold.check.explain import explain
+def findings_text(findings: Iterable[Finding]) -> str:
+    """Each broken property in words, and its picture."""
+    from mkold.check.explain import stories
+
+    told = stories(findings)
+    parts = []
+    for finding, story, same in told:
+        head = f"{finding.property}: {finding.sentence}"
+        if same is not None:
+            head += f" The execution of {told[same][0].property} shows it too."
+            story = None
+        elif story is None:
+            head += " (No execution could be drawn.)"
+        parts.append("\n".join([textwrap.fill(head, WIDTH - 6), *_story_lines(story)]))
+    return "\n".join(parts)
+
+
+def _story_lines(story: Story | None) -> list[str]:
+    if story is None:
+        return []
     from mkold.view.story import picture_of
     from mkold.view.text import draw_text
 
-    words = [textwrap.fill(f"{finding.property}: {finding.sentence}", WIDTH - 6)]
-    story = explain(finding)
-    if story is None:
-        return "\n".join([*words, "(no execution could be drawn)"])
-    words += [textwrap.fill(f"- {text}", WIDTH - 6, subsequent_indent="  ")
-              for text in story.words]  # fmt: skip
-    return "\n".join([*words, "", draw_text(picture_of(story, words=False)), ""])
+    said = [
+        textwrap.fill(f"- {text}", WIDTH - 6, subsequent_indent="  ") for text in story.words
+    ]
+    return [*said, "", draw_text(picture_of(story, words=False)), ""]
 
 
 def _diff(case: Case) -> str:

@@ -5,24 +5,42 @@ The page holds its own style and its pictures; it reads well in light and in dar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from mkold.base.errors import InputError
 from mkold.check.claim import Case
-from mkold.check.decide import CaseResult, ClaimResult, Finding
-from mkold.view.svg import execution_svg
+from mkold.check.decide import CaseResult, ClaimResult
+from mkold.check.explain import stories
+from mkold.check.program import source_diff
+from mkold.view.story import picture_of
+from mkold.view.svg import draw_svg
 
 _STYLE = """
-:root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
-pre{overflow-x:auto;padding:.6rem;border:1px solid #8886;border-radius:4px}
-svg{max-width:100%;height:auto}
+:root{color-scheme:light dark;--line:#8a929b;--soft:#f6f8fa;--ink:#1b1f24;--ground:#fff;
+--ok:#11705a;--bad:#b3261e;--open:#a15c00}
+@media(prefers-color-scheme:dark){:root{--line:#6b7480;--soft:#20252b;--ink:#e6e6e6;
+--ground:#15181c;--ok:#6fd8bd;--bad:#ff8a80;--open:#ffb74d}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);
+max-width:76rem;margin:2rem auto;padding:0 1rem}
+code,pre,td:first-child{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,monospace}
+table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;
+vertical-align:top}th{border-bottom:1px solid var(--line)}
+section{border-top:2px solid var(--line);margin-top:2.5rem}
+article{border-left:4px solid var(--line);padding-left:1rem;margin:1.5rem 0}
+article.holds{border-color:var(--ok)}article.counterexample{border-color:var(--bad)}
+article.undecided{border-color:var(--open)}
+.holds b{color:var(--ok)}.refuted b,.counterexample b{color:var(--bad)}
+.undecided b{color:var(--open)}
+.source{color:var(--line)}blockquote{margin:.5rem 0;font-style:italic}
+pre{overflow-x:auto;padding:.6rem;background:var(--soft);font-size:13px;line-height:1.35}
+figure{margin:1rem 0;overflow-x:auto}figure svg{border:1px solid var(--line)}
+.add{color:var(--ok)}.cut{color:var(--bad)}
 """
 
 
-def counterexamples_html(results: Iterable[ClaimResult]) -> str:
-    """Every claim with its cases, and a picture of each counterexample."""
+def counterexamples_html(results: Sequence[ClaimResult]) -> str:
+    """Every claim with its cases: verdict, changes to the source, words and picture."""
     return "\n".join(_page(results)) + "\n"
 
 
@@ -35,31 +53,74 @@ def first_svg(results: Iterable[ClaimResult]) -> str:
     """
     for result in results:
         for case in result.cases:
-            for finding in case.findings:
-                if finding.execution is not None:
-                    return _svg(finding)
+            for finding, story, _ in stories(case.findings):
+                if story is not None:
+                    title = f"{result.claim.name}, {case.label}: {finding.property}"
+                    return draw_svg(picture_of(story, title))
     raise InputError("no counterexample to draw: every case holds or is undecided")
 
 
-def _page(results: Iterable[ClaimResult]) -> Iterator[str]:
-    yield '<!doctype html><html lang="en"><meta charset="utf-8">'
-    yield f"<title>mkold check</title><style>{_STYLE}</style>"
+def _page(results: Sequence[ClaimResult]) -> Iterator[str]:
+    yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width">'
+    yield f"<title>mkold check</title>\n<style>{_STYLE}</style></head><body>"
+    yield "<h1>mkold check</h1>"
+    yield "<table><tr><th>claim</th><th>verdict</th><th></th></tr>"
     for result in results:
-        yield f"<h2>{escape(result.claim.name)}: {result.verdict}</h2>"
-        yield f"<p>{escape(result.claim.sentence)}</p>"
-        for case, found in zip(result.claim.cases, result.cases, strict=True):
-            yield from _case(case, found)
-    yield "</html>"
+        yield _row(result)
+    yield "</table>"
+    for result in results:
+        yield from _claim(result)
+    yield "</body></html>"
+
+
+def _row(result: ClaimResult) -> str:
+    name = escape(result.claim.name)
+    return (
+        f'<tr class="{result.verdict}"><td><a href="#{name}">{name}</a></td>'
+        f"<td><b>{result.verdict}</b></td><td>{escape(result.claim.sentence)}</td></tr>"
+    )
+
+
+def _claim(result: ClaimResult) -> Iterator[str]:
+    claim = result.claim
+    yield f'<section id="{escape(claim.name)}" class="{result.verdict}">'
+    yield f"<h2>{escape(claim.name)}: <b>{result.verdict}</b></h2>"
+    yield f"<blockquote>{escape(claim.sentence)}</blockquote>"
+    yield f'<p class="source">{escape(claim.source)}</p>'
+    for case, found in zip(claim.cases, result.cases, strict=True):
+        yield from _case(case, found)
+    yield "</section>"
 
 
 def _case(case: Case, found: CaseResult) -> Iterator[str]:
-    yield f"<h3>{escape(case.label)}: {found.status}</h3>"
-    for finding in found.findings:
-        yield f"<p>{escape(finding.property)}: {escape(finding.sentence)}</p>"
-        if finding.execution is not None:
-            yield _svg(finding)
+    beside = "" if case.decides else " (for contrast)"
+    yield f'<article class="{found.status}">'
+    yield f"<h3>{escape(case.label)}{beside}: <b>{found.status}</b></h3>"
+    if found.reason:
+        yield f"<p>{escape(found.reason)}</p>"
+    if case.edits:
+        yield from _diff(source_diff(case.scenario, case.edits))
+    told = stories(found.findings)
+    for finding, story, same in told:
+        yield f"<p><b>{escape(finding.property)}</b>: {escape(finding.sentence)}"
+        if same is not None:
+            yield f" The execution of {escape(told[same][0].property)} shows it too.</p>"
+        elif story is None:
+            yield " No execution could be drawn.</p>"
+        else:
+            yield "</p><ul>"
+            yield from (f"<li>{escape(text)}</li>" for text in story.words)
+            yield f"</ul><figure>{draw_svg(picture_of(story, words=False))}</figure>"
+    yield "</article>"
 
 
-def _svg(finding: Finding) -> str:
-    assert finding.execution is not None
-    return execution_svg(finding.execution, finding.program, finding.property)
+def _diff(text: str) -> Iterator[str]:
+    css = {"+": "add", "-": "cut"}
+    lines = (
+        f'<span class="{css[line[0]]}">{escape(line)}</span>'
+        if line[:1] in css else escape(line) for line in text.splitlines()
+    )  # fmt: skip
+    yield "<details open><summary>changes to the source</summary><pre>"
+    yield "\n".join(lines)
+    yield "</pre></details>"

@@ -6,17 +6,10 @@ where they do not, each thread is a column in program order, as in every other p
 
 from __future__ import annotations
 
-from mkold.check.decide import Finding
-from mkold.check.explain import Story, at, explain
+from mkold.check.explain import Story, at
 from mkold.ir.program import POISON
 from mkold.lkmm.execution import Event
 from mkold.view.grid import Box, Link, Picture, source_text
-
-
-def story_picture(finding: Finding, title: str = "", *, words: bool = True) -> Picture | None:
-    """A finding's picture, the sentences as its notes; None if it has no execution."""
-    story = explain(finding)
-    return None if story is None else picture_of(story, title, words=words)
 
 
 def picture_of(story: Story, title: str = "", *, words: bool = True) -> Picture:
