@@ -81,7 +81,7 @@ def decide_file(path: str, options: Options) -> Outcome:
     outcome = Outcome(path, "ok", 0.0)
     program: Program | None = None
     try:
-        program = read(Path(path))
+        program = read(Path(path), placed=options.witness)
         outcome = replace(outcome, test=program.name)
         verdict = _decide(program, options)
         if verdict.observation is None:

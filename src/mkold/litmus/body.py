@@ -48,8 +48,8 @@ class Body(Expressions):
 
     __slots__ = ("declared", "in_loop")
 
-    def __init__(self, tokens: Tokens, addresses: dict[str, Const]) -> None:
-        super().__init__(tokens, addresses)
+    def __init__(self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool) -> None:
+        super().__init__(tokens, addresses, placed=placed)
         self.in_loop = False
         self.declared: set[str] = set()  # or assigned somewhere
 
@@ -379,18 +379,21 @@ def lower(
     addresses: dict[str, Const],
     registers: dict[str, int],
     variables: Container[str],
+    *,
+    placed: bool = True,
 ) -> Function:
     """Read a thread's body, the opening brace being stepped over.
 
     ``addresses``: the parameters. ``registers``: initial values. ``variables``: the names
     of all shared variables, of which a thread sees only its parameters. A parameter that is
-    assigned to becomes a register that holds the address at first.
+    assigned to becomes a register that holds the address at first. ``placed``: statements
+    get their place in the source.
     """
     start = tokens.at
     kept = {name: value for name, value in addresses.items() if name not in registers}
     moved: dict[str, Const] = {}
     while True:
-        body = Body(tokens, kept)
+        body = Body(tokens, kept, placed=placed)
         body.assigned.update(registers, moved)
         try:
             body.block()

@@ -56,18 +56,15 @@ class Expressions:
     """Reads expressions of one thread; statements they need go to ``out``."""
 
     __slots__ = (
-        "addresses",
-        "assigned",
-        "depth",
-        "locals",
-        "n_temps",
-        "out",
-        "tokens",
+        "addresses", "assigned", "depth", "locals", "n_temps", "out", "placed", "tokens",
         "unset",
-    )
+    )  # fmt: skip
 
-    def __init__(self, tokens: Tokens, addresses: dict[str, Const]) -> None:
+    def __init__(
+        self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool = True
+    ) -> None:
         self.tokens = tokens
+        self.placed = placed  # whether statements know where they stand
         self.addresses = addresses  # of the parameters
         self.out: list[Stmt] = []
         self.locals: dict[str, Local] = {}
@@ -271,8 +268,10 @@ class Expressions:
         )
         return self.local(name)
 
-    def pos(self, start: int) -> Pos:
+    def pos(self, start: int) -> Pos | None:
         """From token ``start`` to the last one read."""
+        if not self.placed:
+            return None
         tokens = self.tokens
         last = tokens.at - 1
         return tokens.source.pos(
@@ -281,6 +280,8 @@ class Expressions:
 
     def text(self, start: int) -> str:
         """The source from token ``start`` to the last one read."""
+        if not self.placed:
+            return ""
         tokens = self.tokens
         last = tokens.at - 1
         end = tokens.starts[last] + len(tokens.texts[last])

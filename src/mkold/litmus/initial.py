@@ -13,7 +13,6 @@ from mkold.ir.nodes import WORD_MASK
 from mkold.litmus.globals import SPACING, Globals
 from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, blank_comments, shown
 
-_NAME = re.compile(r"[A-Za-z_]\w*\Z")
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
 _NULLS = frozenset({"NULL"})
 
@@ -35,16 +34,21 @@ def read_initial(source: Source, start: int, end: int) -> Globals:
 
 def number(token: str) -> int | None:
     """The value of an integer token as a word; ``None`` if it is no integer."""
-    match = _NUMBER.match(token)
-    if match is None:
+    if not token[:1].isdigit():
         return None
-    value = int(match.group(1), 16 if token[:2] in ("0x", "0X") else 10)
+    if token.isdecimal():
+        value = int(token)
+    else:
+        match = _NUMBER.match(token)
+        if match is None:
+            return None
+        value = int(match.group(1), 16 if token[:2] in ("0x", "0X") else 10)
     return value if value <= WORD_MASK else None
 
 
 def is_name(token: str) -> bool:
     """Whether the token is an identifier."""
-    return _NAME.match(token) is not None
+    return token.isidentifier() and token.isascii()
 
 
 def read_value(tokens: Tokens, known: Globals) -> int:
@@ -163,7 +167,7 @@ def _place(tokens: Tokens, known: Globals) -> str | tuple[int, str]:
 def thread_number(token: str) -> int | None:
     """The thread that ``0`` or ``P0`` names, as in ``0:r1``."""
     digits = token[1:] if token[:1] == "P" else token
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else None
+    return int(digits) if digits.isdecimal() and digits.isascii() and len(digits) < 6 else None
 
 
 def _initialiser(tokens: Tokens, known: Globals) -> int:

@@ -21,8 +21,8 @@ MAX_THREADS = 64
 _RESULT = re.compile(r"^[ \t*(]*result:[ \t]*(\w+)", re.I | re.M)
 
 
-def read(path: Path) -> Program:
-    """Read the test in file ``path``.
+def read(path: Path, *, placed: bool = True) -> Program:
+    """Read the test in file ``path``; ``placed`` as for ``parse``.
 
     Raises
     ------
@@ -32,11 +32,14 @@ def read(path: Path) -> Program:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error
-    return parse(text, str(path))
+    return parse(text, str(path), placed=placed)
 
 
-def parse(text: str, file: str = "<litmus>") -> Program:
+def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
     """Read the litmus test ``text``; ``file`` names it in errors.
+
+    ``placed``: statements know their place in the source, which only pictures need; reading
+    without is a little quicker. Errors name their place in any case.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def parse(text: str, file: str = "<litmus>") -> Program:
     functions = {}
     for index, (tokens, parameters, at) in enumerate(heads):
         tokens.at = at
-        function = _thread(tokens, index, parameters, known, shown_registers)
+        function = _thread(tokens, index, parameters, known, shown_registers, placed)
         functions[function.name] = function
     return Program(
         name=sections.name,
@@ -156,11 +159,11 @@ def _skip_body(tokens: Tokens) -> None:
 
 def _thread(
     tokens: Tokens, index: int, parameters: list[str], known: Globals,
-    shown_registers: set[tuple[int, str]],
+    shown_registers: set[tuple[int, str]], placed: bool,
 ) -> Function:  # fmt: skip
     addresses = {name: Const(known.addresses[name], name) for name in parameters}
     registers = {name: value for (i, name), value in known.registers.items() if i == index}
     for name in parameters:
         if (index, name) in shown_registers and name not in registers:
             registers[name] = known.addresses[name]
-    return lower(tokens, f"P{index}", addresses, registers, known.addresses)
+    return lower(tokens, f"P{index}", addresses, registers, known.addresses, placed=placed)

@@ -63,21 +63,31 @@ class Source:
 class Tokens:
     """The tokens of a part of a source; the empty string marks the end.
 
-    ``at`` is the index of the next token. Kept bare for speed: parsers index ``texts``.
+    ``at`` is the index of the next token. Kept bare for speed: parsers index ``texts``, and
+    ``starts``, the offsets, are found when they are first asked for.
     """
 
-    __slots__ = ("at", "ends", "source", "starts", "texts")
+    __slots__ = ("_part", "_starts", "at", "source", "texts")
 
     def __init__(self, source: Source, text: str, start: int, end: int) -> None:
         """Tokens of ``text[start:end]``; ``text`` may be the source with blanks put in."""
-        matches = list(_TOKEN.finditer(text, start, end))
         self.source = source
-        self.texts = [m.group(1) for m in matches]
-        self.starts = [m.start(1) for m in matches]
+        self.texts: list[str] = _TOKEN.findall(text, start, end)
         self.at = 0
-        if not matches or self.texts[-1]:
+        self._part = (text, start, end)
+        self._starts: list[int] | None = None
+        if not self.texts or self.texts[-1]:
             self.texts.append("")
-            self.starts.append(end)
+
+    @property
+    def starts(self) -> list[int]:
+        """The offset of each token."""
+        if self._starts is None:
+            text, start, end = self._part
+            self._starts = [m.start(1) for m in _TOKEN.finditer(text, start, end)]
+            if len(self._starts) < len(self.texts):
+                self._starts.append(end)
+        return self._starts
 
     def error(
         self, reason: str, *, hint: str = "", index: int | None = None,
