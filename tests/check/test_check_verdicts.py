@@ -109,6 +109,25 @@ BROKEN = {
         "two lockless passes, kvmppc_radix_update_pte": "",
         "a locked and a lockless pass": "",
     },
+    "16-tables-and-frames-published": {
+        "walk while tables are linked in": "",
+        "hardware while tables are linked in": "",
+        "guest while a new frame is mapped": "",
+        "two faults at one missing table": "",
+    },
+    "17-tables-and-frames-taken": {
+        "walk while a table is collapsed": "",
+        "guest writes while its page is swapped out": "",
+    },
+    "18-dirty-log": {
+        "guest writes while the log is fetched": "",
+        "unmap while the log is fetched": "",
+    },
+    "19-notifier-life": {
+        "aging while a VM subscribes": "",
+        "aging while a VM unsubscribes": "",
+    },
+    "20-vcpus-stopped": {"guest while the mode is switched": ""},
 }
 
 VERDICTS = {
@@ -128,6 +147,11 @@ VERDICTS = {
     "12-gates-agree": "holds",
     "13-nested-guest-missed": "holds",
     "14-passes-side-by-side": "holds",
+    "16-tables-and-frames-published": "holds",
+    "17-tables-and-frames-taken": "holds",
+    "18-dirty-log": "holds",
+    "19-notifier-life": "holds",
+    "20-vcpus-stopped": "holds",
 }
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.

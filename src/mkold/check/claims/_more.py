@@ -7,18 +7,19 @@ under the hardware, the dirty log, unsubscribing a notifier, and stopping the vC
 from __future__ import annotations
 
 from mkold.check import End, Scenario, Setup
-from mkold.check.claims._vm import ACCESSED, DIRTY, HVA, SMALL, Vm, make_vm
-from mkold.check.claims.faults import MMU_READY, no_memory
+from mkold.check.claims._vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, make_vm
+from mkold.check.claims.faults import MMU_READY, guest_reads, no_memory
 from mkold.check.claims.switch import NULL
+from mkold.kvm.main import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
 from mkold.kvm.powerpc.create import kvmppc_create_pte
 from mkold.kvm.powerpc.dirty import kvmppc_hv_get_dirty_log_radix
 from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import pfn_pte
+from mkold.kvm.powerpc.pte import TABLE_MASK, TABLE_SHIFT, pfn_pte
 from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
-from mkold.kvm.types import Kvm, MemorySlot, Vcpu
+from mkold.kvm.types import KVM_PFN_ERR, Kvm, KvmArch, MemorySlot, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, cast, kernel, poison, u64
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, poison, u64
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import (
     MmuNotifier,
@@ -28,11 +29,13 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_test_clear_young,
     mmu_notifier_unregister,
 )
+from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 
 HUGE_PFN = 0x60
 FRAME_SHIFT = 3
 LEAF_BITS = 0x107
 SLOT = Kvm.offset("slots")
+PGTABLE = Kvm.offset("arch") + KvmArch.offset("pgtable")
 
 
 def _leaf(m: Setup, pfn: int) -> int:
@@ -89,14 +92,60 @@ def guest_walks(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
     return ok
 
 
+def _table_of(entry: int) -> int:
+    return (entry & TABLE_MASK) >> TABLE_SHIFT
+
+
+def _next_table(vm: Vm, cpu: int) -> int:
+    """The PTE table that ``cpu`` will get when it next asks for one."""
+    vm.stock(cpu, levels=range(1))
+    cache = vm.kvm + Kvm.offset("caches")
+    head = vm.m.call(kmem_cache_alloc, cache, cpu=cpu)
+    vm.m.call(kmem_cache_free, cache, head, cpu=cpu)
+    return head + SMALL["TABLE_HEADER"]
+
+
 def two_faults(m: Setup) -> None:
     """Two pages of one missing table are mapped at once."""
     vm = make_vm(m)
     vm.map(2)
-    for cpu in (0, 1):
-        vm.stock(cpu, levels=range(1))
+    tables = [_next_table(vm, cpu) for cpu in (0, 1)]
+    for table in tables:
+        for i in (0, 1):
+            m.watch(f"{table}.{i}", table + i)
+    pud = _table_of(m.peek(m.peek(vm.kvm + PGTABLE)))
+    m.watch("pmd", _table_of(m.peek(pud)))
     m.thread("first", _create(vm, 0, _leaf(m, 0x51), 0))  # type: ignore[arg-type]
     m.thread("second", _create(vm, 1, _leaf(m, 0x52), 0))  # type: ignore[arg-type]
+
+    def lost(end: End) -> bool:
+        table = _table_of(end["pmd"])
+        return not all(end[f"{table}.{i}"] & PRESENT for i in (0, 1))
+
+    m.never("mapping-lost", lost, "A page was mapped, and the tree does not have it.")
+
+
+@kernel
+def fill_and_map(
+    frame: Ptr[u64], kvm: Ptr[Kvm], gfn: u64, pte: u64, hva: u64, waits: Ptr[u64]
+) -> u64:
+    """The host fills a new frame; the fault maps it."""
+    frame.value = 7
+    return kvmppc_create_pte(kvm, gfn, pte, 0, 0, hva, waits)
+
+
+def new_frame(m: Setup) -> None:
+    """A page is mapped while another vCPU of the guest looks at it."""
+    vm = make_vm(m)
+    vm.map(1)
+    frame = m.raw(1 << FRAME_SHIFT, align=1 << FRAME_SHIFT)
+    m.name("frame", frame)
+    vcpu = vm.vcpu("vcpu")
+    m.poke(vm.kvm + MMU_READY, 1)
+    waits = vm.kvm + Kvm.offset("stat")
+    pte = _leaf(m, frame >> FRAME_SHIFT)
+    m.thread("guest", (guest_reads, vm.kvm, vcpu, 0))
+    m.thread("fault", (fill_and_map, frame, vm.kvm, 0, pte, HVA, waits))
 
 
 # -- the dirty log -----------------------------------------------------------------------
@@ -135,8 +184,15 @@ def write_and_harvest(m: Setup) -> None:
     vm.watch(0)
     m.watch("frame0", frame)
     m.watch("dirty", bitmap)
+    log = m.words(1, "log")
+    m.watch("log", log)
     m.thread("guest", (guest_writes, vm.kvm, vcpu, 0))
-    m.thread("migration", (harvest_and_copy, vm.kvm, slot, m.words(1, "log"), frame))
+    m.thread("migration", (harvest_and_copy, vm.kvm, slot, log, frame))
+    m.never(
+        "dirty-not-reported",
+        lambda end: not end["log"] & 1,
+        "The page was dirty, and the log that was fetched does not say so.",
+    )
 
     def lost(end: End) -> bool:
         old_copy = end["frame0"] == 1 and end.result("migration") == 0
@@ -151,6 +207,66 @@ def write_and_harvest(m: Setup) -> None:
         "accessed-lost",
         lambda end: not end["pte0"] & ACCESSED,
         "Harvesting the dirty bit cleared the accessed bit.",
+    )
+
+
+def unmap_and_harvest(m: Setup) -> None:
+    """The log is fetched while a dirty page is unmapped, which logs it."""
+    vm = make_vm(m)
+    vm.map(0, write=False)
+    vm.map(1)
+    slot, bitmap, log = vm.kvm + SLOT, m.words(1, "dirty_bitmap"), m.words(1, "log")
+    m.poke(bitmap, 1)  # page 0 was logged earlier
+    m.poke(slot + MemorySlot.offset("npages"), 2)
+    m.poke(slot + MemorySlot.offset("dirty_bitmap"), bitmap)
+    m.watch("dirty", bitmap)
+    m.watch("log", log)
+    m.thread("unmap", (kvm_mmu_notifier_invalidate_range_start, vm.kvm, HVA + 1, HVA + 2))
+    m.thread("migration", (kvmppc_hv_get_dirty_log_radix, vm.kvm, slot, log))
+    m.never(
+        "dirty-lost",
+        lambda end: (end["log"] | end["dirty"]) & 3 != 3,
+        "A page was dirty, and neither what was fetched nor the log says so.",
+    )
+
+
+# -- the guest's last write -------------------------------------------------------------
+
+
+@kernel
+def guest_writes_and_stays(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
+    """Enter the guest, write to a page, touch it once more."""
+    if kvm_vcpu_load(kvm, vcpu):
+        return 0
+    pfn = kvm_vcpu_access(kvm, vcpu, gfn, 1)
+    if pfn >= KVM_PFN_ERR:
+        return 0
+    WRITE_ONCE(cast(Ptr[u64], pfn << FRAME_SHIFT).value, 1)
+    kvm_vcpu_access(kvm, vcpu, gfn, 1)
+    return 1
+
+
+@kernel
+def swap_out(kvm: Ptr[Kvm], hva: u64, frame: Ptr[u64]) -> u64:
+    """The host takes the page away and saves it."""
+    kvm_mmu_notifier_invalidate_range_start(addr(kvm.notifier), hva, hva + 1)
+    return READ_ONCE(frame.value)
+
+
+def write_and_swap_out(m: Setup) -> None:
+    vm = make_vm(m)
+    frame = m.words(1 << FRAME_SHIFT, "frame", align=1 << FRAME_SHIFT)
+    vm.map(0, pfn=frame >> FRAME_SHIFT)
+    vcpu = vm.vcpu("vcpu")
+    m.call(mmu_walk_hw, vm.kvm, vcpu, 0, 1)
+    m.poke(vm.kvm + MMU_READY, 1)
+    m.watch("frame0", frame)
+    m.thread("guest", (guest_writes_and_stays, vm.kvm, vcpu, 0))
+    m.thread("host", (swap_out, vm.kvm, HVA, frame))
+    m.never(
+        "write-not-saved",
+        lambda end: end["frame0"] == 1 and end.result("host") == 0,
+        "The guest wrote to the page, and what was saved is from before.",
     )
 
 
@@ -230,7 +346,6 @@ UNSUBSCRIBE = Scenario("aging-vs-unsubscribe", walk_and_unsubscribe, SMALL, stan
 SUBSCRIBE = Scenario("aging-vs-subscribe", walk_and_subscribe, SMALL, stand_ins=CALLBACK)
 STOP = Scenario("guest-vs-configure-mmu", guest_and_leave_radix, SMALL)
 
-SCENARIOS = (
-    CREATE, HW_CREATE, COLLAPSE, GUEST_COLLAPSE, TWO_FAULTS, DIRTY_LOG, UNSUBSCRIBE,
-    SUBSCRIBE, STOP,
-)  # fmt: skip
+NEW_FRAME = Scenario("guest-vs-new-frame", new_frame, SMALL, stand_ins=GIVES_UP)
+HARVEST = Scenario("unmap-vs-dirty-log", unmap_and_harvest, SMALL)
+SWAP_OUT = Scenario("guest-vs-swap-out", write_and_swap_out, SMALL, stand_ins=GIVES_UP)

@@ -11,7 +11,7 @@ from mkold.check import Case, Drop, Exchange, Scenario, Set, Skip, Split, Swap
 from mkold.check.claims import _more as more
 from mkold.check.claims.clearing import BY_UPDATE, HARDWARE, REMAP, TWO_LOCKLESS, UNMAP
 from mkold.check.claims.faults import FAULT, STALE_TLB
-from mkold.check.claims.locks import RCU_1, SPIN_2
+from mkold.check.claims.locks import RCU_1
 from mkold.check.claims.switch import TO_HPT, TO_RADIX
 from mkold.check.claims.walking import RECYCLE, STEP
 from mkold.ir.variant import Edit
@@ -88,8 +88,10 @@ MUTANTS = [
     Mutant("table published before it is zeroed", more.CREATE, (Skip("zero_table"),)),
     Mutant("table published without release, to the hardware", more.HW_CREATE,
            _swap("map_leaf:smp_store_release", "WRITE_ONCE")),
-    Mutant("leaf published without release", more.CREATE,
+    Mutant("leaf published without release", more.NEW_FRAME,
            _swap("set_leaf:smp_store_release", "WRITE_ONCE")),
+    Mutant("leaf read plainly by the hardware", more.NEW_FRAME,
+           _swap("radix_walk:READ_ONCE", "load")),
     Mutant("leaf published by a plain store", more.CREATE,
            _swap("set_leaf:smp_store_release", "store")),
     *(Mutant(f"walk: entry {i} read plainly", more.CREATE,
@@ -142,15 +144,18 @@ MUTANTS = [
            _swap("kvm_vcpu_put:smp_store_release", "WRITE_ONCE")),
     Mutant("request posted without a barrier", STALE_TLB,
            _swap("kvm_make_request:try_cmpxchg[0]", "try_cmpxchg_relaxed")),
-    Mutant("answer looked for without acquire", STALE_TLB, _swap(f"{FLUSH_WAIT}[0]", "READ_ONCE")),
+    Mutant("answer looked for without acquire", more.SWAP_OUT,
+           _swap(f"{FLUSH_WAIT}[0]", "READ_ONCE")),
     Mutant("mode looked at without acquire", STALE_TLB, _swap(f"{FLUSH_WAIT}[1]", "READ_ONCE")),
     Mutant("request taken without a barrier", STALE_TLB,
            _swap("kvm_vcpu_take_request:xchg", "xchg_relaxed")),
     # the dirty log
     Mutant("C cleared without a flush", more.DIRTY_LOG, (Skip("kvm_flush_tlb_range"),)),
-    Mutant("page not logged", more.DIRTY_LOG, (Skip("kvm_radix_test_clear_dirty"),)),
-    Mutant("log fetched by a read and a write", more.DIRTY_LOG,
+    Mutant("page not logged", more.DIRTY_LOG, _drop("kvmppc_update_dirty_map:atomic_or")),
+    Mutant("log fetched by a read and a write", more.HARVEST,
            (Split("kvmppc_hv_get_dirty_log_radix:xchg"),)),
+    Mutant("page logged by a read and a write", more.HARVEST,
+           (Split("kvmppc_update_dirty_map:atomic_or"),)),
     # notifiers
     Mutant("no synchronize_srcu", more.UNSUBSCRIBE, _drop(f"{UNREGISTER}:synchronize_srcu")),
     Mutant("callbacks outside SRCU", more.UNSUBSCRIBE, NO_SRCU),
@@ -164,9 +169,6 @@ MUTANTS = [
            (Exchange("mmu_notifier_register:WRITE_ONCE",
                      "mmu_notifier_register:rcu_assign_pointer"),)),
     # mkold's own locks
-    Mutant("spinlock: release lost", SPIN_2,
-           _swap("queued_spin_unlock:atomic_fetch_andnot_release",
-                 "atomic_fetch_andnot_relaxed")),
     Mutant("RCU: no barrier on entry", RCU_1, _drop("__rcu_read_lock:smp_mb")),
     Mutant("RCU: no barrier on exit", RCU_1, _drop("__rcu_read_unlock:smp_mb")),
 ]  # fmt: skip
