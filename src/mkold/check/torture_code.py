@@ -20,13 +20,17 @@ from mkold.lang import (
 
 
 class Torture(Struct):
-    """``heap`` is reset from ``shadow``; outcomes are rows of ``log``, one a round."""
+    """``heap`` is reset from ``shadow``, the allocators' words from theirs; outcomes are
+    rows of ``log``, one a round."""
 
     arrived: u64
     n_threads: u64
     heap: Ptr[u64]
     shadow: Ptr[u64]
     n_words: u64
+    boot: Ptr[u64]
+    boot_shadow: Ptr[u64]
+    n_boot: u64
     log: Ptr[u64]
     n_watched: u64
     watched: Ptr[u64]  # addresses
@@ -53,6 +57,8 @@ def torture_begin(t: Ptr[Torture], me: u64) -> None:
     if me == 0:
         for i in range(t.n_words):
             t.heap[i] = t.shadow[i]
+        for i in range(t.n_boot):
+            t.boot[i] = t.boot_shadow[i]
         for i in range(t.n_results):
             t.results[i] = 0
     torture_barrier(t)
