@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from mkold import lkmm
 from mkold.base.errors import LimitError, UnsupportedError
+from mkold.check.blame import users_code
 from mkold.check.claim import Case, Claim
 from mkold.check.program import Built, build
 from mkold.check.scenario import End, Never
@@ -205,7 +206,9 @@ def _first_bad(
     """A bad final state, and what its test looked at."""
     for state in verdict.states:
         end = end_of(built, state)
-        if never.test(end):
+        with users_code(f"test of {never.name}"):
+            bad = never.test(end)
+        if bad:
             return state, _about(built, end)
     return None
 

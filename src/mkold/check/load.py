@@ -7,11 +7,11 @@ import importlib.util
 import pkgutil
 import re
 import sys
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from mkold.base.errors import InputError, MkoldError
+from mkold.base.errors import InputError
+from mkold.check.blame import users_code
 from mkold.check.claim import Claim
 
 
@@ -48,14 +48,8 @@ def from_file(path: Path) -> list[Claim]:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+    with users_code("it does not run"):
         spec.loader.exec_module(module)
-    except MkoldError:
-        raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{last.filename}:{last.lineno}"
-        raise InputError(f"{where}: {type(error).__name__}: {error}") from error
     claims = getattr(module, "CLAIMS", None)
     if not isinstance(claims, list) or not all(isinstance(c, Claim) for c in claims):
         raise InputError(f"{path} defines no list CLAIMS of mkold.check.Claim")

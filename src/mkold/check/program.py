@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mkold.base.errors import InputError
+from mkold.check.blame import users_code
 from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
 from mkold.ir.nodes import Call, CallRcu, Const, Function, Return, walk
 from mkold.ir.program import Mem, Program, Reg, Thread
@@ -73,7 +74,8 @@ def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
     known = _SET_UP.get(id(scenario))
     if known is None:
         setup = Setup(scenario.params)
-        scenario.setup(setup)
+        with users_code(f"setup of scenario {scenario.name}"):
+            scenario.setup(setup)
         if not setup.threads:
             raise InputError(f"scenario {scenario.name} states no thread")
         roots = [function for thread in setup.threads for function, _ in thread.calls]
@@ -82,9 +84,7 @@ def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
     return known[1], known[2]
 
 
-def sources(
-    scenario: Scenario, roots: Iterable[KernelFunction]
-) -> dict[str, Function]:
+def sources(scenario: Scenario, roots: Iterable[KernelFunction]) -> dict[str, Function]:
     """``roots`` and all they call, with the scenario's stand-ins in place.
 
     Raises

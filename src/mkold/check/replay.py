@@ -1,14 +1,14 @@
-"""A counterexample as a file, and back.
+"""Counterexamples as a file, and back.
 
-The file names the claim, the case and the property, and holds the final state that was
-found; to replay it, the case is built anew from the source and the engine is asked
-whether that property still breaks. So a replay after a fix says that it is fixed.
+The file names the claims, cases and properties, and holds the final states that were found;
+to replay it, each case is built anew from the source and the engine is asked whether those
+properties still break. So a replay after a fix says that it is fixed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,16 @@ from mkold.check.decide import ClaimResult, decide_claim
 SCHEMA = "mkold.replay/1"
 
 
-def saved(results: Iterable[ClaimResult], file: Path | None = None) -> str:
-    """All findings of ``results`` as the text of a replay file."""
+def saved(results: Iterable[ClaimResult], files: Mapping[str, Path] | None = None) -> str:
+    """All findings of ``results`` as the text of a replay file.
+
+    Parameters
+    ----------
+    files : for claims that do not ship with mkold: the file, by the claim's name
+    """
     findings = [
         {
+            "file": _file(files or {}, result.claim),
             "claim": result.claim.name,
             "case": case.label,
             "property": finding.property,
@@ -34,32 +40,38 @@ def saved(results: Iterable[ClaimResult], file: Path | None = None) -> str:
         for case in result.cases
         for finding in case.findings
     ]
-    body = {"schema": SCHEMA, "file": str(file) if file else "", "findings": findings}
-    return json.dumps(body, indent=2)
+    return json.dumps({"schema": SCHEMA, "findings": findings}, indent=2)
 
 
-def replay(path: Path, *, timeout_s: float) -> ClaimResult:
-    """Decide the first finding of a replay file again.
+def _file(files: Mapping[str, Path], claim: Claim) -> str:
+    return str(files[claim.name].resolve()) if claim.name in files else ""
+
+
+def replay(path: Path, *, timeout_s: float) -> Iterator[ClaimResult]:
+    """Decide the findings of a replay file again, case by case.
+
+    A case is ``refuted`` if any of its findings is found again.
 
     Raises
     ------
     InputError : the file is no replay file, or names what is not there
     """
-    finding, file = _read(path)
-    pool = load.from_file(Path(file)) if file else load.shipped()
-    (claim,) = load.select(pool, [finding["claim"]])
-    cases = [case for case in claim.cases if case.label == finding["case"]]
-    if not cases:
-        raise InputError(f"{path}: claim {claim.name} has no case {finding['case']!r}")
-    case = replace(cases[0], only=frozenset({finding["property"]}), decides=True)
-    return decide_claim(_only(claim, case), timeout_s=timeout_s)
+    pools: dict[str, list[Claim]] = {}
+    for (file, name, label), properties in _read(path).items():
+        if file not in pools:
+            pools[file] = load.from_file(Path(file)) if file else load.shipped()
+        claim = next((claim for claim in pools[file] if claim.name == name), None)
+        if claim is None:
+            raise InputError(f"{path}: there is no claim {name} any more")
+        case = next((case for case in claim.cases if case.label == label), None)
+        if case is None:
+            raise InputError(f"{path}: claim {name} has no case {label!r} any more")
+        asked = replace(case, only=frozenset(properties), decides=True)
+        yield decide_claim(replace(claim, cases=(asked,), asks="always"), timeout_s=timeout_s)
 
 
-def _only(claim: Claim, case: Any) -> Claim:
-    return replace(claim, cases=(case,))
-
-
-def _read(path: Path) -> tuple[dict[str, str], str]:
+def _read(path: Path) -> dict[tuple[str, str, str], list[str]]:
+    """Properties by file, claim and case."""
     try:
         body = json.loads(path.read_text())
     except OSError as error:
@@ -71,7 +83,16 @@ def _read(path: Path) -> tuple[dict[str, str], str]:
     findings = body.get("findings")
     if not isinstance(findings, list) or not findings:
         raise InputError(f"{path} holds no counterexample")
-    first = findings[0]
-    if not isinstance(first, dict) or not {"claim", "case", "property"} <= first.keys():
-        raise InputError(f"{path}: a finding needs claim, case and property")
-    return first, str(body.get("file", ""))
+    asked: dict[tuple[str, str, str], list[str]] = {}
+    for finding in findings:
+        claim, case, broken = _fields(path, finding)
+        file = str(finding.get("file", ""))
+        asked.setdefault((file, claim, case), []).append(broken)
+    return asked
+
+
+def _fields(path: Path, finding: Any) -> tuple[str, str, str]:
+    match finding:
+        case {"claim": str(claim), "case": str(case), "property": str(broken)}:
+            return claim, case, broken
+    raise InputError(f"{path}: a finding needs claim, case and property")

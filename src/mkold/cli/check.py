@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mkold.base.errors import Exit, UsageError
-from mkold.check import load
-from mkold.check.claim import Claim
-from mkold.check.decide import DEFAULT_TIMEOUT_S, ClaimResult, decide_claim
 from mkold.cli.options import StatusLine, add_force, check_output, positive_float, positive_int
-from mkold.view import claims as view
+
+if TYPE_CHECKING:  # the engine is imported when a claim is decided, not for --help
+    from mkold.check.claim import Claim
+    from mkold.check.decide import ClaimResult
+
+TIMEOUT_S = 60.0
+_DRAWN = (".html", ".svg")
+_REPLAY = ".replay.json"
 
 HELP = """\
 Decide claims about kernel Python under the Linux-kernel memory model.
@@ -27,11 +31,13 @@ examples:
   mkold check 1 3 --explain        two of them, with a picture of each counterexample
   mkold check my_claims.py         claims of your own
   mkold check 2 --needed           which fences, marks and locks claim 2 rests on
-  mkold check 1 -o picture.html    pictures in one self-contained file (or .svg, .json)
-  mkold check --replay FILE        show a saved counterexample again
+  mkold check 1 -o picture.html    verdicts and pictures in one self-contained file
+  mkold check 1 -o picture.svg     the first counterexample alone
+  mkold check 1 -o bad.replay.json the counterexamples, to be looked for again:
+  mkold check --replay bad.replay.json
 
-exit codes: 0 every claim holds, 1 some claim is refuted, 3 bad input, 4 some claim is
-undecided and none refuted."""
+exit codes: 0 every claim holds (or nothing of a replay is found again), 1 some claim is
+refuted, 3 bad input, 4 some claim is undecided and none refuted."""
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +73,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=positive_float,
-        default=DEFAULT_TIMEOUT_S,
+        default=TIMEOUT_S,
         metavar="S",
         help="seconds for one case (default %(default)s)",
     )
@@ -91,10 +97,12 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; the exit code says how it ended."""
-    check_output(args)
+    from mkold.view import claims as view
+
+    _check_options(args)
     if args.replay:
         return _replay(args)
-    claims = _claims(args.claims)
+    claims, files = _claims(args.claims)
     if args.list:
         return _emit(args, view.list_text(claims), view.list_json(claims))
     if args.needed:
@@ -103,65 +111,103 @@ def run(args: argparse.Namespace) -> int:
         return _torture(args, claims)
     if args.export:
         return _export(args, claims)
-    return _decide(args, claims)
+    return _decide(args, claims, files)
 
 
-def _claims(words: list[str]) -> list[Claim]:
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse what can't be done before the work rather than after it."""
+    check_output(args)
+    name = args.output.name if args.output else ""
+    fixed = name.endswith((*_DRAWN, _REPLAY))
+    if fixed and args.json:
+        raise UsageError(f"--json does not go with {name}; name another file")
+    if fixed and (args.list or args.needed or args.torture or args.export):
+        raise UsageError(f"{name} is for counterexamples; name another file")
+    if args.replay and args.claims:
+        raise UsageError("--replay FILE says which claims; name none")
+    args.json = args.json or name.endswith(".json")
+
+
+def _claims(words: list[str]) -> tuple[list[Claim], dict[str, Path]]:
     """The claims meant: those of the files named, else shipped ones, narrowed by name."""
-    files = [word for word in words if word.endswith(".py")]
+    from mkold.check import load
+
     names = [word for word in words if not word.endswith(".py")]
-    pool = [claim for file in files for claim in load.from_file(Path(file))]
-    return load.select(pool if files else load.shipped(), names)
+    pool: list[Claim] = []
+    files: dict[str, Path] = {}
+    for word in words:
+        if word.endswith(".py"):
+            found = load.from_file(Path(word))
+            pool += found
+            files |= {claim.name: Path(word) for claim in found}
+    return load.select(pool if files else load.shipped(), names), files
 
 
-def _decide(args: argparse.Namespace, claims: list[Claim]) -> int:
+def _decide(args: argparse.Namespace, claims: list[Claim], files: dict[str, Path]) -> int:
+    from mkold.check.decide import decide_claim
+
+    def each() -> Iterator[ClaimResult]:
+        status = StatusLine()
+        for n, claim in enumerate(claims, 1):
+            status.show(f"{n}/{len(claims)} {claim.name}")
+            result = decide_claim(claim, timeout_s=args.timeout)
+            status.clear()
+            yield result
+
+    return _deliver(args, each(), files)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from mkold.check.replay import replay
+
+    args.explain = args.diff = True
+    return _deliver(args, replay(args.replay, timeout_s=args.timeout), {})
+
+
+def _deliver(
+    args: argparse.Namespace, found: Iterable[ClaimResult], files: dict[str, Path]
+) -> int:
+    """Results as they come, or all in one file in the form that its ending asks for."""
+    from mkold.view import claims as view
+
     results = []
-    status = StatusLine()
-    streaming = not args.json and args.output is None
-    for n, claim in enumerate(claims, 1):
-        status.show(f"{n}/{len(claims)} {claim.name}")
-        result = decide_claim(claim, timeout_s=args.timeout)
+    for result in found:
         results.append(result)
-        status.clear()
-        if streaming:
+        if not args.json and not args.output:
             print(view.claim_text(result, explain=args.explain, diff=args.diff), flush=True)
-    if streaming:
-        print(view.summary_text(results))
+    if args.output:
+        print(view.summary_text(results), file=sys.stderr)
+        _write(args, results, files)
+    elif args.json:
+        _emit(args, "", view.results_json(results))
     else:
-        _deliver(args, results)
-    return _exit(results)
-
-
-def _exit(results: Iterable[ClaimResult]) -> int:
+        print(view.summary_text(results))
     verdicts = {result.verdict for result in results}
     if "refuted" in verdicts:
         return Exit.COUNTEREXAMPLE
     return Exit.UNDECIDED if "undecided" in verdicts else Exit.HOLDS
 
 
-def _deliver(args: argparse.Namespace, results: list[ClaimResult]) -> None:
-    """The results in the form that the options or the file's ending ask for."""
-    suffix = args.output.suffix if args.output else ""
-    if suffix == ".html":
-        from mkold.view.html import counterexamples_html
+def _write(
+    args: argparse.Namespace, results: list[ClaimResult], files: dict[str, Path]
+) -> None:
+    """The file that ``-o`` names, by its ending."""
+    from mkold.check.replay import saved
+    from mkold.view import claims as view
+    from mkold.view.html import counterexamples_html, first_svg
 
-        _emit(args, counterexamples_html(results), None)
-    elif suffix == ".svg":
-        from mkold.view.html import first_svg
-
-        _emit(args, first_svg(results), None)
-    elif args.output and args.output.name.endswith(".replay.json"):
-        from mkold.check.replay import saved
-
-        _emit(args, saved(results), None)
+    name, body = args.output.name, None
+    if name.endswith(".html"):
+        text = counterexamples_html(results)
+    elif name.endswith(".svg"):
+        text = first_svg(results)
+    elif name.endswith(_REPLAY):
+        text = saved(results, files)
     else:
-        text = "\n".join(
-            [
-                *(view.claim_text(r, explain=args.explain, diff=args.diff) for r in results),
-                view.summary_text(results),
-            ]
-        )
-        _emit(args, text, view.results_json(results))
+        parts = (view.claim_text(r, explain=args.explain, diff=args.diff) for r in results)
+        text = "\n".join([*parts, view.summary_text(results)])
+        body = view.results_json(results)
+    _emit(args, text, body)
 
 
 def _emit(args: argparse.Namespace, text: str, body: dict[str, Any] | None) -> int:
@@ -170,10 +216,11 @@ def _emit(args: argparse.Namespace, text: str, body: dict[str, Any] | None) -> i
     from mkold.base.output import write_file
 
     shown = json.dumps(body, indent=2) if args.json and body is not None else text
+    shown = shown if shown.endswith("\n") else shown + "\n"
     if args.output:
-        write_file(args.output, shown + "\n", force=args.force)
+        write_file(args.output, shown, force=args.force)
     else:
-        sys.stdout.write(shown + "\n")
+        sys.stdout.write(shown)
     return Exit.HOLDS
 
 
@@ -189,6 +236,7 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.check.torture import torture
+    from mkold.view import claims as view
 
     status = StatusLine()
     results = []
@@ -207,11 +255,3 @@ def _export(args: argparse.Namespace, claims: list[Claim]) -> int:
     if args.export.exists() and not args.export.is_dir():
         raise UsageError(f"{args.export} is not a directory")
     return _emit(args, export(claims, args.export, force=args.force), None)
-
-
-def _replay(args: argparse.Namespace) -> int:
-    from mkold.check.replay import replay
-
-    result = replay(args.replay, timeout_s=args.timeout)
-    _emit(args, view.claim_text(result, explain=True, diff=True), view.results_json([result]))
-    return _exit([result])
