@@ -20,34 +20,21 @@ add outcomes; so can a branch judged possible because judging it took too long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import product
 
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import Mem, Program
+from mkold.lkmm.choose import MAX_DOMAIN, Chooser, TooLongError
 from mkold.lkmm.events import Decision
-from mkold.lkmm.past import NOTHING, Pasts, Site, smallest, through, together
-from mkold.lkmm.symbolic import Guard, Value, contradicts
-
-MAX_DOMAIN = 1_024
-MAX_STEPS = 4_000
+from mkold.lkmm.past import NOTHING, Past, Pasts, Site, smallest, through, together
+from mkold.lkmm.symbolic import Guard, Value, cases, contradicts
 
 # Words with their pasts; stored in a round, by address.
 Words = dict[int, Pasts]
 Stores = dict[int, Words]
 Initial = Callable[[int], int]
-
-
-class _Unknown(Exception):  # noqa: N818 - a signal, not an error
-    """A read's word is needed that has not been chosen yet."""
-
-    def __init__(self, read: int) -> None:
-        self.read = read
-
-
-class _TooLong(Exception):  # noqa: N818
-    """The question takes too many steps."""
 
 
 @dataclass(slots=True)
@@ -56,6 +43,8 @@ class Knowledge:
 
     stores: list[Stores] = field(default_factory=list)
     touched: list[set[int]] = field(default_factory=list)
+    # Thread and address of each store site that has but one address.
+    sites: dict[Site, tuple[int, int]] = field(default_factory=dict)
     # Touched otherwise than by a plain or ONCE access at a known address.
     events: set[int] = field(default_factory=set)
 
@@ -70,6 +59,7 @@ class Knowledge:
         """Add what a round found; whether any of it was news."""
         news = not found.events <= self.events
         self.events |= found.events
+        self.sites |= found.sites
         for thread in range(len(found.stores)):
             stores, touched = self.of(thread)
             new_stores, new_touched = found.of(thread)
@@ -107,6 +97,7 @@ class Oracle:
         self.domains: dict[int, tuple[int, ...]] = {}
         self.pasts: dict[int, Words] = {}
         self.decisions: list[Decision] = []
+        self.chooser = Chooser(self.decisions, self.domains)
         self.round = Knowledge()
 
     def touch(self, thread: int, addresses: Iterable[int], *, event: bool) -> None:
@@ -123,15 +114,26 @@ class Oracle:
             for word, pasts in words.items():
                 known[word] = smallest((*known.get(word, ()), *pasts))
 
-    def others(self, thread: int, addresses: Iterable[int]) -> Words:
-        """Words that threads other than ``thread`` store at one of ``addresses``."""
+    def others(self, thread: int, addresses: set[int], passed: set[Site]) -> Words:
+        """Words that threads other than ``thread`` store at one of ``addresses``.
+
+        ``passed`` are the stores on the way here. A word that came through a later store of
+        this thread to the same address is coherence-after that store, so it is not found.
+        """
         found: Words = {}
         for address in addresses:
             for other, stores in enumerate(self.knowledge.stores):
-                if other != thread:
-                    for word, pasts in stores.get(address, {}).items():
-                        found[word] = smallest((*found.get(word, ()), *pasts))
+                if other == thread:
+                    continue
+                for word, pasts in stores.get(address, {}).items():
+                    left = [p for p in pasts if not self._later(p, thread, address, passed)]
+                    if left:
+                        found[word] = smallest((*found.get(word, ()), *left))
         return found
+
+    def _later(self, past: Past, thread: int, address: int, passed: set[Site]) -> bool:
+        here = thread, address
+        return any(self.knowledge.sites.get(site) == here for site in past - passed)
 
     def derive(self, value: Value, live: Guard, site: Site | None = None) -> Words | None:
         """The words that ``value`` may be with the pasts of each; None: too many to say.
@@ -140,14 +142,13 @@ class Oracle:
         """
         if type(value) is int:
             return {value: NOTHING}
-        search = _Search(self, live, value, set())
         try:
-            search.run({}, {})
-        except _TooLong:
+            ways = self.chooser.ways(value, live)
+        except TooLongError:
             words = self._loosely(value, {})
             return None if words is None else dict.fromkeys(words, NOTHING)
         found: Words = {}
-        for word, reads in search.ways:
+        for word, reads in ways:
             pasts = together([self.pasts[read][seen] for read, seen in reads])
             if site is not None:
                 pasts = through(site, pasts)
@@ -159,8 +160,10 @@ class Oracle:
         """Every word that ``value`` may be where ``live`` holds; None: too many to say."""
         if type(value) is int:
             return {value}
-        found = self._search(value, live)
-        return self._loosely(value, {}) if found is None else found
+        try:
+            return {word for word, _ in self.chooser.ways(value, live)}
+        except TooLongError:
+            return self._loosely(value, {})
 
     def _loosely(self, value: Value, memo: dict[Value, set[int] | None]) -> set[int] | None:
         """As ``words``, each part by itself and guards not looked at: quick, and more."""
@@ -188,16 +191,9 @@ class Oracle:
 
     def possible(self, guard: Guard) -> bool:
         """Whether some choice of words makes ``guard`` hold, or that takes too long to say."""
-        return not contradicts(guard) and self._search(1, guard) != set()
-
-    def _search(self, value: Value, live: Guard) -> set[int] | None:
-        found: set[int] = set()
-        search = _Search(self, live, value, found)
-        try:
-            search.run({}, {})
-        except _TooLong:
-            return None
-        return found
+        return any(
+            not contradicts(case) and self.chooser.possible(case) for case in cases(guard)
+        )
 
     def truth(self, live: Guard, cond: Value) -> int | None:
         """1 or 0 if ``cond`` is surely so (not zero, zero) where ``live`` holds."""
@@ -205,94 +201,3 @@ class Oracle:
         if words is None or len(words) != 1:
             return None
         return next(iter(words))
-
-
-# Words already known, by identity; what is known is kept alive with it.
-Memo = dict[int, tuple[object, int]]
-
-
-class _Search:
-    """Chooses words for reads one at a time, only as far as the question needs them."""
-
-    def __init__(self, oracle: Oracle, live: Guard, value: Value, found: set[int]) -> None:
-        self.oracle, self.live, self.value, self.found = oracle, live, value, found
-        self.steps = 0
-        self.ways: list[tuple[int, tuple[tuple[int, int], ...]]] = []
-
-    def run(self, chosen: dict[int, int], memo: Memo) -> None:
-        """Add to ``found`` what the value is under every completion of ``chosen``."""
-        self.steps += 1
-        if self.steps > MAX_STEPS or len(self.found) > MAX_DOMAIN:
-            raise _TooLong
-        try:
-            reading = _Reading(self.oracle, chosen, memo)
-            if reading.holds(self.live):
-                word = reading.word(self.value)
-                self.found.add(word)
-                self.ways.append((word, tuple(item for item in chosen.items() if item[0] >= 0)))
-        except _Unknown as need:
-            if need.read < 0:  # a free choice of which way to go
-                options: tuple[int, ...] = (0, 1)
-            else:
-                options = self.oracle.domains[need.read]
-            for word in options:
-                chosen[need.read] = word
-                self.run(chosen, dict(memo))
-            del chosen[need.read]
-
-
-class _Reading:
-    """Evaluates under a partial choice; ``memo`` keeps what is settled, by identity."""
-
-    def __init__(self, oracle: Oracle, chosen: Mapping[int, int], memo: Memo) -> None:
-        self.oracle, self.chosen, self.memo = oracle, chosen, memo
-
-    def word(self, value: Value) -> int:
-        if type(value) is int:
-            return value
-        known = self.memo.get(id(value))
-        if known is None:
-            known = value, self._word(value)
-            self.memo[id(value)] = known
-        return known[1]
-
-    def _word(self, value: Value) -> int:
-        tag = value[0]
-        if tag == "r":
-            return self._chosen(value[1])
-        if tag == "b":
-            return evaluate_binary(value[1], self.word(value[2]), self.word(value[3]))
-        if tag == "u":
-            return evaluate_unary(value[1], self.word(value[2]))
-        cond = self.holds(value[1]) if tag == "p" else self.word(value[1])
-        return self.word(value[2] if cond else value[3])
-
-    def _chosen(self, key: int) -> int:
-        word = self.chosen.get(key)
-        if word is None:
-            raise _Unknown(key)
-        return word
-
-    def holds(self, guard: Guard) -> bool:
-        if type(guard) is int:
-            return bool(guard)
-        known = self.memo.get(id(guard))
-        if known is None:
-            known = guard, int(self._holds(guard))
-            self.memo[id(guard)] = known
-        return bool(known[1])
-
-    def _holds(self, guard: Guard) -> bool:
-        tag = guard[0]
-        if tag == "!":
-            return not self.holds(guard[1])
-        if tag == "&":
-            return self.holds(guard[1]) and self.holds(guard[2])
-        if tag == "|":
-            return self.holds(guard[1]) or self.holds(guard[2])
-        decision = self.oracle.decisions[guard[1]]
-        if not self.holds(decision.guard):
-            return False
-        if decision.cond is None:
-            return bool(self._chosen(-1 - guard[1]))
-        return self.word(decision.cond) != 0

@@ -103,17 +103,42 @@ def implies(strong: Guard, weak: Guard) -> bool:
     return weak == 1 or strong is weak or conjuncts(weak) <= conjuncts(strong)
 
 
+def plainly(guard: Guard, conj: set[Guard]) -> bool | None:
+    """What the conjunction ``conj`` plainly says of ``guard``; None: nothing."""
+    parts = conjuncts(guard)
+    if parts <= conj:
+        return True
+    return False if any(negate(part) in conj for part in parts) else None
+
+
 def under(value: Value, guard: Guard) -> Value:
     """``value`` where ``guard`` holds, as far as that is plain to see."""
-    parts = conjuncts(guard)
+    conj = conjuncts(guard)
     while type(value) is tuple and value[0] == "p":
-        if value[1] in parts:
-            value = value[2]
-        elif negate(value[1]) in parts:
-            value = value[3]
-        else:
+        way = plainly(value[1], conj)
+        if way is None:
             break
+        value = value[2] if way else value[3]
     return value
+
+
+def cases(guard: Guard, limit: int = 16) -> list[Guard]:
+    """``guard`` as alternatives without a choice at their top, if they are few."""
+    done: list[Guard] = []
+    waiting = [guard]
+    while waiting:
+        one = waiting.pop()
+        choice = next((p for p in conjuncts(one) if type(p) is tuple and p[0] == "|"), None)
+        if choice is None or contradicts(one):
+            done.append(one)
+            continue
+        rest: Guard = 1
+        for part in conjuncts(one) - {choice}:
+            rest = both(rest, part)
+        waiting += [both(rest, choice[1]), both(rest, choice[2])]
+        if len(waiting) + len(done) > limit:
+            return [guard]
+    return done
 
 
 def contradicts(guard: Guard) -> bool:

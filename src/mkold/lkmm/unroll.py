@@ -115,11 +115,12 @@ class Unroller:
         self.max_unroll = max_unroll
         # The calls and loop rounds that lead to here: tells one place from itself later.
         self.where: tuple[object, ...] = ()
+        self.passed: set[Site] = set()  # stores so far, on any branch
         self.oracle = oracle
         self._decided: dict[Value, list[tuple[Guard, Guard]]] = {}
         self.graph = Graph(program)
         if oracle is not None:
-            oracle.decisions = self.graph.decisions
+            self.graph.decisions = oracle.decisions
             self.graph.domains = oracle.domains
         self.graph.private = self.graph.first_private = _first_free(program)
         self.thread = self.unit = 0
@@ -224,7 +225,7 @@ class Unroller:
         pasts: Words = {}
         if node.must is None:
             last = self._last(node.addr, addresses, state)
-            pasts = self.oracle.others(self.thread, addresses)
+            pasts = self.oracle.others(self.thread, addresses, self.passed)
         alone = not pasts
         for word, ways in self._derived(last, state).items():
             pasts[word] = smallest((*pasts.get(word, ()), *ways))
@@ -252,6 +253,10 @@ class Unroller:
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
         site = hash((self.where, node.prim, node.at, node.kind))
+        self.passed.add(site)
+        if len(addresses) == 1:
+            (address,) = addresses
+            self.oracle.round.sites[site] = self.thread, address
         self.oracle.store(self.thread, addresses, self._derived(node.value, state, site))
         for address in addresses:
             here = binary("eq", node.addr, address)
@@ -386,7 +391,11 @@ class Unroller:
         state.ctrl = merge_taints(ctrl, yes.ctrl, no.ctrl)
         if yes.live == 0 or no.live == 0:
             one = no if yes.live == 0 else yes
-            state.env, state.mem = one.env, one.mem
+            state.env = one.env
+            state.mem = {
+                address: (under(value, one.live), taint)
+                for address, (value, taint) in one.mem.items()
+            }
         else:
             state.env = _meet_env(yes.live, yes.env, no.env)
             state.mem = self.meet_mem(yes.live, yes.mem, no.mem)
