@@ -6,7 +6,7 @@ Rules
    it reads from; the last write of each word that a bad final state is about. A final
    state puts every thread in question: up to its last write, or to its end if the state is
    about its results.
-2. The past is what lies at or before an anchor in program order, or has an rf, co or fr edge
+2. The past is what lies at or before an anchor in program order, or has an rf or co edge
    into the past.
 3. Of the rf, co and fr edges between threads, those within the past are kept which nothing
    else says: not other edges at the same word with program order, and, outside cycles, not
@@ -242,7 +242,7 @@ def _past(execution: Execution, anchor: Anchors) -> frozenset[int]:
             waiting.append(event.id)
     into: dict[int, list[int]] = {}
     for edge in execution.edges:
-        if edge.relation in COM:
+        if edge.relation in ("rf", "co"):
             into.setdefault(edge.target, []).append(edge.source)
     by_thread = _threads(execution)
     while waiting:
