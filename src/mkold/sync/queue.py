@@ -17,7 +17,7 @@ Known limits: 2**24 waiters.
 
 from __future__ import annotations
 
-from mkold.lang import READ_ONCE, Ptr, cmpxchg_relaxed, kernel, parameter, u64
+from mkold.lang import READ_ONCE, Ptr, cmpxchg_acquire, kernel, parameter, u64
 
 # How often to look at the lock before queueing.
 LOCK_PATIENCE = parameter("LOCK_PATIENCE", 256)
@@ -30,10 +30,15 @@ NEXT_SHIFT = 40
 
 @kernel
 def queue_join(lock: Ptr[u64]) -> u64:
-    """Take a ticket."""
+    """Take a ticket.
+
+    An acquire: whoever let the lock go may be seen here and not again, when the word came
+    back to what it was and the taking that follows reads this store. (Found by
+    ``mkold check 15b``.)
+    """
     while True:
         word = READ_ONCE(lock.value)
-        if cmpxchg_relaxed(lock.value, word, word + (1 << NEXT_SHIFT)) == word:
+        if cmpxchg_acquire(lock.value, word, word + (1 << NEXT_SHIFT)) == word:
             return word >> NEXT_SHIFT
 
 

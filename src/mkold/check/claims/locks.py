@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Setup, Swap
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, kernel, u64
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, cpu_relax, kernel, u64
 from mkold.sync.rcu import __rcu_read_lock, __rcu_read_unlock, __synchronize_rcu
 from mkold.sync.rwlock import (
     queued_read_lock,
@@ -41,7 +41,18 @@ def read_under_read_lock(lock: Ptr[u64], counter: Ptr[u64]) -> u64:
     return seen
 
 
-def _adders(n: int) -> Scenario:
+@kernel
+def nobody_queues(lock: Ptr[u64]) -> u64:
+    """Stands for ``queue_join``: executions in which somebody queues are not looked at."""
+    while True:
+        cpu_relax()
+
+
+NO_QUEUE = {"queue_join": nobody_queues}
+LOOK_ONCE = {"LOCK_PATIENCE": 1, "NR_CPUS": 3}
+
+
+def _adders(n: int, *, queue: bool) -> Scenario:
     def setup(m: Setup) -> None:
         lock, counter = m.words(1, "lock"), m.words(1, "counter")
         for i in range(n):
@@ -49,19 +60,25 @@ def _adders(n: int) -> Scenario:
         m.watch("counter", counter)
         m.never("lost-update", lambda end: end["counter"] != n, "An addition was lost.")
 
-    return Scenario(f"spinlock-{n}", setup, QUEUE_AT_ONCE)
+    if queue:
+        return Scenario(f"spinlock-{n}", setup, QUEUE_AT_ONCE)
+    return Scenario(f"spinlock-{n}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE)
 
 
-def _writers(n_readers: int) -> Scenario:
+def _writers(n_writers: int, n_readers: int, *, queue: bool) -> Scenario:
     def setup(m: Setup) -> None:
         lock, counter = m.words(1, "lock"), m.words(1, "counter")
-        m.thread("writer", (add_under_write_lock, lock, counter))
+        for i in range(n_writers):
+            m.thread(f"writer{i}", (add_under_write_lock, lock, counter))
         for i in range(n_readers):
             m.thread(f"reader{i}", (read_under_read_lock, lock, counter))
-        if n_readers == 1:
-            m.thread("writer1", (add_under_write_lock, lock, counter))
+        m.watch("counter", counter)
+        m.never("lost-update", lambda end: end["counter"] != n_writers, "An addition was lost.")
 
-    return Scenario(f"rwlock-{n_readers}-readers", setup, QUEUE_AT_ONCE)
+    name = f"rwlock-{n_writers}-writers-{n_readers}-readers"
+    if queue:
+        return Scenario(name, setup, QUEUE_AT_ONCE)
+    return Scenario(f"{name}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE)
 
 
 @kernel
@@ -102,8 +119,9 @@ def _rcu(n_readers: int) -> Scenario:
     return Scenario(f"rcu-{n_readers}-readers", setup, {**QUEUE_AT_ONCE, "NR_CPUS": n_readers})
 
 
-SPIN_2, SPIN_3 = _adders(2), _adders(3)
-RW_1, RW_2 = _writers(1), _writers(2)
+SPIN_2, SPIN_3 = _adders(2, queue=True), _adders(3, queue=False)
+RW_11, RW_20 = _writers(1, 1, queue=True), _writers(2, 0, queue=True)
+RW_12, RW_21 = _writers(1, 2, queue=False), _writers(2, 1, queue=False)
 RCU_1, RCU_2 = _rcu(1), _rcu(2)
 
 CLAIMS = [
@@ -112,11 +130,11 @@ CLAIMS = [
         "mkold's native spinlock excludes: what it guards needs no mark and loses no update.",
         OWN,
         (
-            Case("two threads", SPIN_2),
-            Case("three threads", SPIN_3),
+            Case("two threads, waiters queue", SPIN_2),
+            Case("three threads, nobody queues", SPIN_3),
             Case(
-                "unlock without release, two threads",
-                SPIN_2,
+                "unlock without release",
+                SPIN_3,
                 (Swap("queued_spin_unlock:atomic_fetch_andnot_release",
                       "atomic_fetch_andnot_relaxed"),),
                 decides=False,
@@ -128,13 +146,20 @@ CLAIMS = [
         "mkold's native read/write lock keeps writers apart from readers and writers.",
         OWN,
         (
-            Case("two writers and a reader", RW_1),
-            Case("a writer and two readers", RW_2),
+            Case("a writer and a reader, waiters queue", RW_11),
+            Case("two writers, waiters queue", RW_20),
+            Case(
+                "two writers, a ticket taken without acquire",
+                RW_20,
+                (Swap("queue_join:cmpxchg_acquire", "cmpxchg_relaxed"),),
+                decides=False,
+            ),
+            Case("a writer and two readers, nobody queues", RW_12),
+            Case("two writers and a reader, nobody queues", RW_21),
             Case(
                 "read_lock without acquire",
-                RW_2,
-                (Swap("queued_read_lock:cmpxchg_acquire[0]", "cmpxchg_relaxed"),
-                 Swap("queued_read_lock:cmpxchg_acquire[1]", "cmpxchg_relaxed")),
+                RW_12,
+                (Swap("queued_read_lock:cmpxchg_acquire[0]", "cmpxchg_relaxed"),),
                 decides=False,
             ),
         ),
