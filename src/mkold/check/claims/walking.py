@@ -5,7 +5,7 @@ from __future__ import annotations
 from mkold.check import Case, Claim, End, Scenario, Set, Setup
 from mkold.check.claims._vm import ACCESSED, FIRST_PFN, HVA, SMALL, make_vm
 from mkold.check.claims.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
-from mkold.check.claims.switch import NULL, PATCH, REVIEW
+from mkold.check.claims.switch import NO_GP, NULL, PATCH, REVIEW, walk_and_leave_radix
 from mkold.kvm.powerpc.age import (
     kvm_arch_has_test_clear_young,
     kvm_arch_test_clear_young,
@@ -38,9 +38,7 @@ def walk_and_recycle(m: Setup) -> None:
     )
     m.never(
         "other-page-changed",
-        lambda end: (
-            end["recycled"] & ~ACCESSED != other & ~ACCESSED if _mapped(end) else False
-        ),
+        lambda end: end["recycled"] & ~ACCESSED != other & ~ACCESSED if _mapped(end) else False,
         "The walker changed more of another page's entry than its accessed bit.",
     )
     m.never(
@@ -78,6 +76,18 @@ def unaligned_start(m: Setup) -> None:
 
 
 STEP = Scenario("walk-from-inside-a-huge-page", unaligned_start, SMALL)
+
+# -- claim 9: the page-count warning ---------------------------------------------------------
+
+WARN = {**SMALL, "PAGE_COUNT_WARNING": 1, "TABLE_HEADER": 2}
+WARN_SWITCH = Scenario("warning-vs-to-hpt", walk_and_leave_radix, WARN)
+WARN_REMAP = Scenario("warning-vs-huge-page", walk_and_recycle, WARN)
+AS_POSTED = {**WARN, "TABLE_FREE": 1}
+WARN_TYPESAFE = Scenario("warning-vs-recycled-table", walk_and_recycle, AS_POSTED)
+    "warning-vs-recycled-table", walk_and_recycle, {**WARN, "TABLE_FREE": 1}
+)
+WARN_AT_ONCE = Scenario("warning-vs-freed-table", walk_and_recycle, {**WARN, "TABLE_FREE": 2})
+WARNS = frozenset({"warn-on"})
 
 # -- claim 12: the capability gate -----------------------------------------------------------
 
@@ -180,6 +190,24 @@ CLAIMS = [
             Case("as written here", STEP, decides=False),
         ),
         asks="possible",
+    ),
+    Claim(
+        "9-page-count-warning",
+        "The warning that the page of a table being walked has no references can never fire.",
+        f'"mm enforces this kind of thing", Piggin, {REVIEW}',
+        (
+            Case("against the switch to HPT", WARN_SWITCH, only=WARNS),
+            Case("against a huge page, tables freed by RCU", WARN_REMAP, only=WARNS),
+            Case("against a huge page, typesafe slab", WARN_TYPESAFE, only=WARNS),
+            Case(
+                "switch without synchronize_rcu()",
+                WARN_SWITCH,
+                (NO_GP,),
+                decides=False,
+                only=WARNS,
+            ),
+            Case("tables freed at once", WARN_AT_ONCE, decides=False, only=WARNS),
+        ),
     ),
     Claim(
         "12-gates-agree",

@@ -33,8 +33,10 @@ from mkold.kvm.powerpc.pte import (
     level_pages,
     pte_leaf,
     pte_young,
+    table_index,
 )
 from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte, pte_clear_young
+from mkold.kvm.powerpc.tables import PAGE_COUNT_WARNING, page_count
 from mkold.kvm.powerpc.walk import (
     find_kvm_secondary_pte,
     radix_walk_to_table,
@@ -45,6 +47,7 @@ from mkold.lang import (
     NULL,
     READ_ONCE,
     READ_ONCE_ANY,
+    WARN_ON_ONCE,
     Ptr,
     kernel,
     parameter,
@@ -171,6 +174,8 @@ def age_radix_range(
         after = min(next_gfn(gfn, entry, level), end)
         bit = last_bit + (end - 1 - gfn)
         if level == 0:
+            if PAGE_COUNT_WARNING:
+                WARN_ON_ONCE(page_count(ptep - table_index(gfn, 0)) == 0)
             young += age_table(ptep, after - gfn, clear, bitmap, bit)
         elif pte_leaf(entry):
             n = 1 if STEP_FROM_GFN else after - gfn

@@ -10,7 +10,9 @@
 * ``FREE_AT_ONCE``: at once, to an ordinary slab. A seeded fault.
 
 The four caches, one a level, belong to the VM. A word in front of each table names its
-cache, so that a callback of one word can free it.
+cache, so that a callback of one word can free it. With ``PAGE_COUNT_WARNING`` the next word
+is the reference count of the page that the table lies in: the page of a typesafe slab
+stays with the slab, any other may go back when the table is freed.
 
 Sources: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm-pte`` and ``kvm-pmd`` caches,
 ``kvmppc_free_pgtable_radix``); "KVM: powerpc: make radix page tables RCU safe", lore
@@ -48,6 +50,8 @@ TABLE_FREE = parameter("TABLE_FREE", FREE_BY_RCU)
 
 # Words in front of a table; a cache line, so that tables start on one.
 HEADER = parameter("TABLE_HEADER", 8)
+# 1: the walk warns, as posted, where the page of a table has no references.
+PAGE_COUNT_WARNING = parameter("PAGE_COUNT_WARNING", 0)
 
 
 @kernel
@@ -82,6 +86,8 @@ def alloc_table(kvm: Ptr[Kvm], level: u64) -> Ptr[u64]:
     if table == NULL:
         return NULL
     table[0] = cache
+    if PAGE_COUNT_WARNING:
+        WRITE_ONCE(table[1], 1)
     table = table + HEADER
     zero_table(table, ptrs_per_table(level))
     return table
@@ -91,7 +97,15 @@ def alloc_table(kvm: Ptr[Kvm], level: u64) -> Ptr[u64]:
 def free_table_now(word: u64) -> None:
     """Give a table back to its cache; a callback's argument is a word."""
     head = cast(Ptr[u64], word) - HEADER
+    if PAGE_COUNT_WARNING and not cast(Ptr[KmemCache], head[0]).flags:
+        WRITE_ONCE(head[1], 0)
     kmem_cache_free(cast(Ptr[KmemCache], head[0]), cast(u64, head))
+
+
+@kernel
+def page_count(table: Ptr[u64]) -> u64:
+    """References of the page that ``table`` lies in."""
+    return READ_ONCE((table - HEADER)[1])
 
 
 @kernel
