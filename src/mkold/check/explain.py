@@ -30,11 +30,16 @@ _GRACE = frozenset({"sync-rcu", "sync-srcu"})
 
 
 class Wording:
-    """Names for addresses, words for values."""
+    """Names for addresses, words for values; the values of one word in one notation."""
 
-    def __init__(self, symbols: Mapping[str, int]) -> None:
+    def __init__(self, symbols: Mapping[str, int], events: Iterable[Event] = ()) -> None:
         self._names = {address: name for name, address in symbols.items()}
         self._known = sorted(self._names)
+        self._hex = {
+            event.address
+            for event in events
+            if event.value is not None and _DECIMAL_BELOW <= event.value != POISON
+        }
 
     def place(self, address: int | None) -> str:
         """An address by its name, or by the nearest name before it."""
@@ -47,15 +52,16 @@ class Wording:
             return f"{self._names[self._known[index]]} + {address - self._known[index]}"
         return hex(address)
 
-    def value(self, word: int | None) -> str:
-        """A word of memory: POISON, the address of something named, or a number."""
+    def value(self, event: Event) -> str:
+        """What an event reads or writes: POISON, the address of something, or a number."""
+        word = event.value
         if word is None:
             return "?"
         if word == POISON:
             return "POISON"
         if word in self._names:
             return f"&{self._names[word]}"
-        return str(word) if word < _DECIMAL_BELOW else hex(word)
+        return hex(word) if word and event.address in self._hex else str(word)
 
 
 def at(pos: Pos | None) -> str:
@@ -116,6 +122,12 @@ def stories(findings: Iterable[Finding]) -> list[tuple[Finding, Story | None, in
     return told
 
 
+def race_words(story: Story | None) -> str:
+    """The sentence that names the two accesses of a data race."""
+    raced = story is not None and story.execution.race is not None
+    return story.words[-1] if story is not None and raced else ""
+
+
 def explain(finding: Finding) -> Story | None:
     """What a finding's execution shows; None if there is no execution to show."""
     execution = finding.execution
@@ -127,7 +139,7 @@ def explain(finding: Finding) -> Story | None:
     bad = frozenset(numbers.index(event) for event in anchor.events)
     ring = cutting.rings(short)
     order = _by_thread(short) if ring else _in_time(short)
-    teller = _Teller(short, order, bad, Wording(finding.program.symbols))
+    teller = _Teller(short, order, bad, Wording(finding.program.symbols, short.events))
     words = teller.untimed(ring) if ring else teller.timed()
     return Story(short, order, not ring, bad, teller.wording, tuple(words))
 
@@ -236,14 +248,14 @@ class _Teller:
 
     def _change(self, read: Event, write: Event) -> str:
         """A read-modify-write as one deed."""
-        values = (self.wording.value(event.value) for event in (read, write))
+        values = (self.wording.value(event) for event in (read, write))
         letters = ", ".join(letter(self.order.index(event.id)) for event in (read, write))
         where = f"({letters}, {at(write.at)})" if write.at else f"({letters})"
         return f"{self.wording.place(read.address)} from {' to '.join(values)} {where}"
 
     def _deed(self, event: Event) -> tuple[str, str]:
         """Verb and object of what an event does."""
-        place, value = self.wording.place(event.address), self.wording.value(event.value)
+        place, value = self.wording.place(event.address), self.wording.value(event)
         where = self._where(event)
         match event.kind, event.order:
             case "F", "rcu-lock":

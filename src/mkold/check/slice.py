@@ -33,7 +33,7 @@ from mkold.lkmm.execution import INIT_THREAD, Edge, Event, Execution
 
 COM = ("rf", "co", "fr")
 DEPENDENCIES = ("addr", "data", "ctrl")
-_LOCK_KINDS = frozenset({"LKR", "LKW", "UL", "LF", "RL", "RU"})
+LOCK_KINDS = frozenset({"LKR", "LKW", "UL", "LF", "RL", "RU"})
 _SECTION = {"rcu-lock": "rcu-unlock"}
 _WRITES = frozenset({"W", "LKW", "UL"})
 _MEMORY = frozenset({"R", "W", "IW"})
@@ -102,7 +102,7 @@ def _shared_locks(execution: Execution) -> Iterator[int]:
     """Lock events of locks that more than one thread takes."""
     takers: dict[int | None, set[int]] = {}
     for event in execution.events:
-        if event.kind in _LOCK_KINDS:
+        if event.kind in LOCK_KINDS:
             takers.setdefault(event.address, set()).add(event.thread)
     for event in execution.events:
         shared = len(takers.get(event.address, ())) > 1
@@ -210,7 +210,7 @@ def _weight(execution: Execution) -> Callable[[Edge], tuple[bool, int]]:
     """Which edges to try to do without first: locks, then co, fr, rf."""
 
     def weight(edge: Edge) -> tuple[bool, int]:
-        lock = execution.events[edge.source].kind in _LOCK_KINDS
+        lock = execution.events[edge.source].kind in LOCK_KINDS
         return not lock, ("co", "fr", "rf").index(edge.relation)
 
     return weight

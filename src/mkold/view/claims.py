@@ -68,14 +68,15 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
 
 def findings_text(findings: Iterable[Finding]) -> str:
     """Each broken property in words, and its picture."""
-    from mkold.check.explain import stories
+    from mkold.check.explain import race_words, stories
 
     told = stories(findings)
     parts = []
     for finding, story, same in told:
         head = f"{finding.property}: {finding.sentence}"
         if same is not None:
-            head += f" The execution of {told[same][0].property} shows it too."
+            shown = f"The execution of {told[same][0].property} shows it too."
+            head = f"{head} {shown} {race_words(story)}".rstrip()
             story = None
         elif story is None:
             head += " (No execution could be drawn.)"

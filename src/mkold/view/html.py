@@ -11,7 +11,7 @@ from html import escape
 from mkold.base.errors import InputError
 from mkold.check.claim import Case
 from mkold.check.decide import CaseResult, ClaimResult
-from mkold.check.explain import stories
+from mkold.check.explain import race_words, stories
 from mkold.check.program import source_diff
 from mkold.view.story import picture_of
 from mkold.view.svg import draw_svg
@@ -28,15 +28,18 @@ table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left
 vertical-align:top}th{border-bottom:1px solid var(--line)}
 section{border-top:2px solid var(--line);margin-top:2.5rem}
 article{border-left:4px solid var(--line);padding-left:1rem;margin:1.5rem 0}
-article.holds{border-color:var(--ok)}article.counterexample{border-color:var(--bad)}
+article.holds,article.happens{border-color:var(--ok)}article.counterexample{border-color:var(--bad)}
 article.undecided{border-color:var(--open)}
-.holds b{color:var(--ok)}.refuted b,.counterexample b{color:var(--bad)}
+.holds b,.happens b{color:var(--ok)}.refuted b,.counterexample b{color:var(--bad)}
 .undecided b{color:var(--open)}
-.source{color:var(--line)}blockquote{margin:.5rem 0;font-style:italic}
+.source{opacity:.75}blockquote{margin:.5rem 0;font-style:italic}
 pre{overflow-x:auto;padding:.6rem;background:var(--soft);font-size:13px;line-height:1.35}
-figure{margin:1rem 0;overflow-x:auto}figure svg{border:1px solid var(--line)}
+figure{margin:1rem 0;overflow-x:auto}
+figure svg{border:1px solid var(--line);max-width:100%;height:auto}
 .add{color:var(--ok)}.cut{color:var(--bad)}
 """
+# What the statuses mean for a claim that something can happen.
+_POSSIBLE = {"counterexample": "happens", "holds": "never", "undecided": "undecided"}
 
 
 def counterexamples_html(results: Sequence[ClaimResult]) -> str:
@@ -89,14 +92,17 @@ def _claim(result: ClaimResult) -> Iterator[str]:
     yield f"<blockquote>{escape(claim.sentence)}</blockquote>"
     yield f'<p class="source">{escape(claim.source)}</p>'
     for case, found in zip(claim.cases, result.cases, strict=True):
-        yield from _case(case, found)
+        status = found.status
+        if claim.asks == "possible":
+            status = _POSSIBLE[status]
+        yield from _case(case, found, status)
     yield "</section>"
 
 
-def _case(case: Case, found: CaseResult) -> Iterator[str]:
+def _case(case: Case, found: CaseResult, status: str) -> Iterator[str]:
     beside = "" if case.decides else " (for contrast)"
-    yield f'<article class="{found.status}">'
-    yield f"<h3>{escape(case.label)}{beside}: <b>{found.status}</b></h3>"
+    yield f'<article class="{status}">'
+    yield f"<h3>{escape(case.label)}{beside}: <b>{status}</b></h3>"
     if found.reason:
         yield f"<p>{escape(found.reason)}</p>"
     if case.edits:
@@ -105,7 +111,8 @@ def _case(case: Case, found: CaseResult) -> Iterator[str]:
     for finding, story, same in told:
         yield f"<p><b>{escape(finding.property)}</b>: {escape(finding.sentence)}"
         if same is not None:
-            yield f" The execution of {escape(told[same][0].property)} shows it too.</p>"
+            yield f" The execution of {escape(told[same][0].property)} shows it too."
+            yield f" {escape(race_words(story))}</p>"
         elif story is None:
             yield " No execution could be drawn.</p>"
         else:

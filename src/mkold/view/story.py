@@ -7,6 +7,8 @@ where they do not, each thread is a column in program order, as in every other p
 from __future__ import annotations
 
 from mkold.check.explain import Story, at
+from mkold.check.slice import LOCK_KINDS
+from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON
 from mkold.lkmm.execution import Event
 from mkold.view.grid import Box, Link, Picture, source_text
@@ -45,12 +47,18 @@ def _label(story: Story, event: Event) -> str:
     head = f"{event.kind}[{event.order}]" if event.order else event.kind
     if event.address is None:
         return head
-    wording = story.wording
-    return f"{head} {wording.place(event.address)} = {wording.value(event.value)}"
+    place = story.wording.place(event.address)
+    shown = "" if event.kind in LOCK_KINDS else f" = {story.wording.value(event)}"
+    return f"{head} {place}{shown}"
 
 
 def _source(event: Event) -> str:
-    return f"{at(event.at)}  {source_text(event.at)}".rstrip()
+    """File and line, and the text there; where a variant put another primitive, that too."""
+    text = source_text(event.at)
+    written = text.partition("(")[0]
+    if written in PRIMS and event.prim in PRIMS and written != event.prim:
+        text = f"{event.prim} for {text}"
+    return f"{at(event.at)}  {text}".rstrip()
 
 
 def _mark(story: Story, event: Event) -> str:
