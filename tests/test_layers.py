@@ -29,9 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 FENCED = {
     "llvmlite": {"native"},
-    "pysat": {"lkmm"},
     "polars": {"trace"},
-    "rich": {"view", "cli"},
 }
 
 

@@ -141,8 +141,6 @@ def _software() -> Iterator[Finding]:
         ("llvmlite.binding", "llvmlite", "compiling kernel Python"),
         ("numpy", "numpy", "traces and tables of numbers"),
         ("polars", "polars", "trace files"),
-        ("pysat.solvers", "python-sat", "the memory-model checker"),
-        ("rich", "rich", "tables"),
     ):
         yield _package(module, package, use)
 

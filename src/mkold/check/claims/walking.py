@@ -84,8 +84,6 @@ WARN_SWITCH = Scenario("warning-vs-to-hpt", walk_and_leave_radix, WARN)
 WARN_REMAP = Scenario("warning-vs-huge-page", walk_and_recycle, WARN)
 AS_POSTED = {**WARN, "TABLE_FREE": 1}
 WARN_TYPESAFE = Scenario("warning-vs-recycled-table", walk_and_recycle, AS_POSTED)
-    "warning-vs-recycled-table", walk_and_recycle, {**WARN, "TABLE_FREE": 1}
-)
 WARN_AT_ONCE = Scenario("warning-vs-freed-table", walk_and_recycle, {**WARN, "TABLE_FREE": 2})
 WARNS = frozenset({"warn-on"})
 
