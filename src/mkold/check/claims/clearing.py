@@ -15,8 +15,8 @@ from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
 from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
 from mkold.kvm.powerpc.create import kvmppc_create_pte
 from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import pfn_pte, pte_mkold, pte_young
-from mkold.kvm.powerpc.pte_update import _PAGE_ACCESSED, kvmppc_radix_update_pte, pte_xchg
+from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, pfn_pte, pte_mkold, pte_young
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte, pte_xchg
 from mkold.kvm.types import Kvm
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 
