@@ -1,0 +1,283 @@
+"""``mkold check``: results in every form, exit codes, replay, and users' errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mkold.base.errors import Exit, LimitError, UnsupportedError
+from mkold.check import decide
+from mkold.cli import check
+from mkold.cli.main import main
+
+EXAMPLE = str(Path(__file__).parents[2] / "docs/examples/claims.py")
+
+HEAD = """
+from mkold.check import Case, Claim, Drop, Scenario, Setup
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, kernel, u64
+
+@kernel
+def put(word: Ptr[u64]) -> None:
+    WRITE_ONCE(word.value, 1)
+
+@kernel
+def get(word: Ptr[u64]) -> u64:
+    return READ_ONCE(word.value)
+
+def machine(m: Setup) -> None:
+    word = m.words(1, "word")
+    m.thread("writer", (put, word))
+    m.thread("reader", (get, word))
+    m.never("seen", TEST, "The reader sees the write.")
+
+def claim(name: str, *cases: Case, asks: str = "always") -> Claim:
+    return Claim(name, "The write is never seen.", "a test", cases, asks)
+"""
+SEEN = 'TEST = lambda end: end.result("reader") == 1\n'
+ONE = 'CLAIMS = [claim("one", Case("as it is", Scenario("s", machine)))]\n'
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A claims file whose one claim is refuted."""
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + SEEN + ONE)
+    return path
+
+
+# -- forms and exit codes -------------------------------------------------------------------
+
+
+def test_text_and_exit_code(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(mine), "--explain"]) == Exit.COUNTEREXAMPLE
+    out = capsys.readouterr().out
+    assert "=> refuted" in out
+    assert "writer writes word = 1 (a, mine.py:7)" in out
+    assert "Then reader reads word = 1 (b, mine.py:11)" in out
+    assert "1 claims: 1 refuted" in out
+
+
+def test_claims_that_hold_exit_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", EXAMPLE, "config-freed", "config-torn"]) == Exit.HOLDS
+    assert "2 claims: 2 holds" in capsys.readouterr().out
+
+
+def test_json(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(mine), "--json"]) == Exit.COUNTEREXAMPLE
+    body = json.loads(capsys.readouterr().out)
+    assert body["schema"] == "mkold.check/1"
+    (claim,) = body["claims"]
+    assert claim["verdict"] == "refuted"
+    assert claim["cases"][0]["broken"] == ["seen"]
+
+
+def test_list_decides_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "decide_claim", lambda *args, **named: pytest.fail("decided"))
+    assert main(["check", EXAMPLE, "--list"]) == Exit.HOLDS
+    assert "config-plain-publish" in capsys.readouterr().out
+    assert main(["check", "--list", "--json"]) == Exit.HOLDS
+    names = [claim["name"] for claim in json.loads(capsys.readouterr().out)["claims"]]
+    assert names[0].startswith("1-")
+
+
+@pytest.mark.parametrize("error", [UnsupportedError("no such thing"), LimitError("too many")])
+def test_a_case_that_cant_be_decided_is_undecided(
+    mine: Path, error: Exception, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    real = decide.lkmm.decide
+
+    def sometimes(program: object, **named: object) -> object:
+        if getattr(program, "name", "") == "s":
+            raise error
+        return real(program, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decide.lkmm, "decide", sometimes)
+    assert main(["check", str(mine), EXAMPLE, "one", "config-torn"]) == Exit.UNDECIDED
+    out = capsys.readouterr().out
+    assert str(error) in out
+    assert "1 holds, 1 undecided" in out
+
+
+def test_default_timeout_is_the_library_s() -> None:
+    assert check.TIMEOUT_S == decide.DEFAULT_TIMEOUT_S
+
+
+def test_help_imports_no_engine() -> None:
+    script = (
+        "import sys; from mkold.cli.main import main; main(['check', '--help']);"
+        "bad = [m for m in sys.modules if m.startswith(('mkold.check', 'mkold.lkmm',"
+        " 'mkold.lang', 'numpy', 'llvmlite', 'pysat'))]; assert not bad, bad"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--replay" in done.stdout
+
+
+# -- files ----------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Collects tags and what links lead to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_html_holds_everything(tmp_path: Path) -> None:
+    file = tmp_path / "x.html"
+    assert main(["check", EXAMPLE, "-o", str(file)]) == Exit.COUNTEREXAMPLE
+    page = Page()
+    page.feed(file.read_text())
+    assert page.tags.count("svg") == page.tags.count("figure") >= 3
+    assert all(link.startswith("#") for link in page.links)
+    assert "script" not in page.tags
+    for text in ("-  synchronize_rcu()", "use-after-free", "updater awaits no grace period"):
+        assert text in page.text
+    assert "prefers-color-scheme:dark" in page.text
+
+
+def test_svg_is_the_first_counterexample(tmp_path: Path) -> None:
+    file = tmp_path / "x.svg"
+    assert main(["check", EXAMPLE, "-o", str(file)]) == Exit.COUNTEREXAMPLE
+    root = ElementTree.fromstring(file.read_text())
+    assert root.attrib["aria-label"] == "config-freed, no grace period: use-after-free"
+
+
+def test_svg_without_counterexample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.svg"
+    assert main(["check", EXAMPLE, "config-torn", "-o", str(file)]) == Exit.BAD_INPUT
+    assert "no counterexample to draw" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_a_taken_file_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.html"
+    file.write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(decide, "decide_claim", lambda *args, **named: pytest.fail("worked"))
+        assert main(["check", EXAMPLE, "-o", str(file)]) == Exit.BAD_INPUT
+    assert "--force" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert main(["check", EXAMPLE, "config-torn", "-o", str(file), "--force"]) == Exit.HOLDS
+    assert file.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--json", "-o", "x.svg"], ["--list", "-o", "x.html"], ["--replay", "x.json", "1"]],
+)
+def test_options_that_do_not_go_together(words: list[str]) -> None:
+    assert main(["check", *words]) == Exit.USAGE
+
+
+def test_replay_of_a_users_file_and_after_its_fix(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file = tmp_path / "bad.replay.json"
+    assert main(["check", str(mine), "-o", str(file)]) == Exit.COUNTEREXAMPLE
+    monkeypatch.chdir("/")
+    assert main(["check", "--replay", str(file)]) == Exit.COUNTEREXAMPLE
+    assert "Then reader reads word = 1" in capsys.readouterr().out
+    mine.write_text(mine.read_text().replace("WRITE_ONCE(word.value, 1)", "pass"))
+    assert main(["check", "--replay", str(file)]) == Exit.HOLDS
+    mine.write_text(mine.read_text().replace('"as it is"', '"as it was"'))
+    assert main(["check", "--replay", str(file)]) == Exit.BAD_INPUT
+    assert "no case 'as it is' any more" in capsys.readouterr().err
+
+
+def test_replay_of_something_possible_says_it_is_there(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_text(mine.read_text().replace("machine)))", 'machine)), asks="possible")'))
+    file = tmp_path / "seen.replay.json"
+    assert main(["check", str(mine), "-o", str(file)]) == Exit.HOLDS
+    assert main(["check", "--replay", str(file)]) == Exit.COUNTEREXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", "is not JSON"),
+        ("{}", "is not a replay file"),
+        ('{"schema": "mkold.replay/1", "findings": []}', "holds no counterexample"),
+        ('{"schema": "mkold.replay/1", "findings": [3]}', "needs claim, case and property"),
+        ('{"schema": "mkold.replay/1", "findings": [{"claim": "no", "case": "c", '
+         '"property": "p"}]}', "there is no claim no"),
+    ],
+)  # fmt: skip
+def test_bad_replay_files(
+    tmp_path: Path, text: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.replay.json"
+    file.write_text(text)
+    assert main(["check", "--replay", str(file)]) == Exit.BAD_INPUT
+    assert wanted in capsys.readouterr().err
+
+
+# -- users' errors --------------------------------------------------------------------------
+
+BAD_KERNEL = """
+@kernel
+def bad(word: Ptr[u64]) -> u64:
+    return [READ_ONCE(word.value)]
+
+def setup(m: Setup) -> None:
+    m.thread("t", (bad, m.words(1)))
+
+CLAIMS = [claim("one", Case("c", Scenario("b", setup)))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "reason"),
+    [
+        (HEAD + SEEN, "mine.py", "no list CLAIMS"),
+        ("x = = 1\n", "mine.py:1", "invalid syntax"),
+        ("def f():\n    return nothing\nf()\n", "mine.py:2", "NameError"),
+        (HEAD + SEEN + BAD_KERNEL, "mine.py:25", "error:"),
+        (HEAD + 'TEST = lambda end: end["wrd"] == 1\n' + ONE, "mine.py:21", "'wrd'"),
+        (HEAD + SEEN + ONE.replace('"s", machine', '"s", lambda m: m.peek()'), "mine.py:22",
+         "TypeError"),
+        (HEAD + SEEN + ONE.replace("machine))", 'machine), (Drop("put:smp_mb"),))'), "",
+         "put:smp_mb"),
+    ],
+)  # fmt: skip
+def test_errors_in_a_users_file(
+    tmp_path: Path, body: str, place: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(body)
+    assert main(["check", str(file)]) == Exit.BAD_INPUT
+    err = capsys.readouterr().err
+    assert place in err
+    assert reason in err
+    assert "Traceback" not in err
+
+
+def test_names_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "no-such-claim"]) == Exit.BAD_INPUT
+    assert "no claim named no-such-claim" in capsys.readouterr().err
+    assert main(["check", "no-such-file.py"]) == Exit.BAD_INPUT
+    assert "no such file" in capsys.readouterr().err
