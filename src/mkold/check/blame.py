@@ -19,26 +19,27 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def users_code(what: str) -> Iterator[None]:
+def users_code(what: str = "") -> Iterator[None]:
     """Turn errors of the code within into ``InputError`` with file and line.
 
     Raises
     ------
     InputError : code outside mkold failed; ``what`` says what it was to do
     """
+    said = f"{what}: " if what else ""
     try:
         yield
     except MkoldError:
         raise
     except SyntaxError as error:
         place = f"{error.filename}:{error.lineno}"
-        raise InputError(f"{place}: {what}: {error.msg}") from error
+        raise InputError(f"{place}: {said}{error.msg}") from error
     except Exception as error:
         place = _place(error.__traceback__)
         if not place:
             raise
         text = f"{type(error).__name__}: {error}"
-        raise InputError(f"{place}: {what}: {text}") from error
+        raise InputError(f"{place}: {said}{text}") from error
 
 
 def _place(trace: TracebackType | None) -> str:

@@ -24,6 +24,7 @@ from mkold.lkmm.execution import Edge, Event, Execution
 
 _DECIMAL_BELOW = 100
 _NEAR = 64  # words behind a name that still go by it
+_ENGINES_OWN = 1 << 62  # words that the engine added, to hand over callbacks
 _ACQUIRES = frozenset({"acquire", "mb"})
 _RELEASES = frozenset({"release", "mb"})
 _GRACE = frozenset({"sync-rcu", "sync-srcu"})
@@ -47,6 +48,8 @@ class Wording:
             return ""
         if address in self._names:
             return self._names[address]
+        if address >= _ENGINES_OWN:
+            return "callback"
         index = bisect_right(self._known, address) - 1
         if index >= 0 and address - self._known[index] < _NEAR:
             return f"{self._names[self._known[index]]} + {address - self._known[index]}"
@@ -257,6 +260,8 @@ class _Teller:
         """Verb and object of what an event does."""
         place, value = self.wording.place(event.address), self.wording.value(event)
         where = self._where(event)
+        if event.prim == "call_rcu" and event.kind in ("R", "W"):
+            return ("posts", f"a callback {where}") if event.kind == "W" else ("starts", where)
         match event.kind, event.order:
             case "F", "rcu-lock":
                 return "enters", f"an RCU section {where}"

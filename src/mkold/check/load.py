@@ -48,7 +48,7 @@ def from_file(path: Path) -> list[Claim]:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with users_code("it does not run"):
+    with users_code():
         spec.loader.exec_module(module)
     claims = getattr(module, "CLAIMS", None)
     if not isinstance(claims, list) or not all(isinstance(c, Claim) for c in claims):
