@@ -157,6 +157,8 @@ def guest_writes(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
     if kvm_vcpu_load(kvm, vcpu):
         return 0
     pfn = kvm_vcpu_access(kvm, vcpu, gfn, 1)
+    if pfn >= KVM_PFN_ERR:
+        return 0
     WRITE_ONCE(cast(Ptr[u64], pfn << FRAME_SHIFT).value, 1)
     kvm_vcpu_put(vcpu)
     return 1
@@ -242,7 +244,8 @@ def guest_writes_and_stays(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
     if pfn >= KVM_PFN_ERR:
         return 0
     WRITE_ONCE(cast(Ptr[u64], pfn << FRAME_SHIFT).value, 1)
-    kvm_vcpu_access(kvm, vcpu, gfn, 1)
+    if kvm_vcpu_access(kvm, vcpu, gfn, 1) < KVM_PFN_ERR:
+        kvm_vcpu_put(vcpu)
     return 1
 
 
