@@ -133,13 +133,24 @@ def _symbols(graph: Graph) -> dict[str, int]:
     events = [node for node in graph.nodes if node.addr is not None]
     used = {address for node in events for address in _addresses(graph, node)}
     used |= {place.address for place in program.observed if isinstance(place, Mem)}
+    computed = any(len(_addresses(graph, node)) > 1 for node in events)
     symbols: dict[str, int] = {}
+    base, first = "", 0
     for address in sorted(used):
+        if computed and base and address == first + _length(symbols, base):
+            symbols[f"{base}[{address - first}]"] = address  # stays where it is
+            continue
         name = _c_name(known.get(address, f"word_{address:x}"))
         if name in symbols or not name[0].isalpha():
             name = f"word_{address:x}"
         symbols[name] = address
+        base, first = name, address
     return symbols
+
+
+def _length(symbols: dict[str, int], base: str) -> int:
+    """Words that are named after ``base`` so far."""
+    return sum(name == base or name.startswith(f"{base}[") for name in symbols)
 
 
 def _addresses(graph: Graph, node: Node) -> list[int]:
