@@ -28,6 +28,7 @@ _ENGINES_OWN = 1 << 62  # words that the engine added, to hand over callbacks
 _ACQUIRES = frozenset({"acquire", "mb"})
 _RELEASES = frozenset({"release", "mb"})
 _GRACE = frozenset({"sync-rcu", "sync-srcu"})
+_RING = "This run comes to its end; in another each thread waits for what the next one holds."
 
 
 class Wording:
@@ -143,7 +144,9 @@ def explain(finding: Finding) -> Story | None:
     ring = cutting.rings(short)
     order = _by_thread(short) if ring else _in_time(short)
     teller = _Teller(short, order, bad, Wording(finding.program.symbols, short.events))
-    words = teller.untimed(ring) if ring else teller.timed()
+    words = [*(teller.untimed(ring) if ring else teller.timed())]
+    if finding.property == "deadlock":
+        words.append(_RING)
     return Story(short, order, not ring, bad, teller.wording, tuple(words))
 
 

@@ -210,6 +210,8 @@ class Enumerator:
             self.states.add(columns, rows, answers.candidates.n)
             if "deadlock" not in self.flags and ring(answers.paths):
                 self.flags.add("deadlock")
+                if self.keep_witness:
+                    self.flagged["deadlock"] = draw_allowed(model, answers, rows & -rows)
         for flag, mask in (*model.flags.items(), *self._checks(answers, rows)):
             mask &= rows
             if mask:
