@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,21 @@ from mkold.check import load
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import About, Finding, decide_case
 from mkold.check.explain import Story, Wording, explain, letter, stories
+from mkold.check.scenario import Scenario, Setup
 from mkold.check.slice import COM, Anchors, anchors, cut, kept, orders, rings
 from mkold.ir.program import POISON
+from mkold.lang import (
+    BUG_ON,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    call_rcu,
+    kernel,
+    poison,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
 from mkold.lkmm.execution import Edge, Event, Execution
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +36,11 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def claim(name: str) -> Claim:
-    pool = load.shipped() if name[0].isdigit() else load.from_file(ROOT / "docs/examples/claims.py")
+    pool = (
+        load.shipped()
+        if name[0].isdigit()
+        else load.from_file(ROOT / "docs/examples/claims.py")
+    )
     (found,) = load.select(pool, [name])
     return found
 
@@ -246,7 +264,11 @@ def test_one_execution_is_told_once_and_races_last() -> None:
 
 
 def test_values_of_a_word_in_one_notation() -> None:
-    events = [event(0, 0, 0, "R", 5, 9), event(1, 0, 1, "W", 5, 0x500), event(2, 0, 2, "R", 6, 9)]
+    events = [
+        event(0, 0, 0, "R", 5, 9),
+        event(1, 0, 1, "W", 5, 0x500),
+        event(2, 0, 2, "R", 6, 9),
+    ]
     wording = Wording({"x": 5, "object": 0x10000}, events)
     assert [wording.value(e) for e in events] == ["0x9", "0x500", "9"]
     assert wording.value(event(3, 0, 3, "R", 6, POISON)) == "POISON"
@@ -254,3 +276,85 @@ def test_values_of_a_word_in_one_notation() -> None:
     assert wording.value(event(3, 0, 3, "R", 5, (1 << 64) - 1)) == hex((1 << 64) - 1)
     assert wording.place(7) == "x + 2"
     assert wording.place(0x900000) == "0x900000"
+
+
+# -- other properties -----------------------------------------------------------------------
+
+
+@kernel
+def take_both(a: Ptr[u64], b: Ptr[u64]) -> None:
+    spin_lock(a.value)
+    spin_lock(b.value)
+    spin_unlock(b.value)
+    spin_unlock(a.value)
+
+
+@kernel
+def put(word: Ptr[u64]) -> None:
+    WRITE_ONCE(word.value, 3)
+
+
+@kernel
+def insist(word: Ptr[u64]) -> None:
+    BUG_ON(READ_ONCE(word.value) == 3)
+
+
+@kernel
+def free_word(word: Ptr[u64]) -> None:
+    poison(word.value, 1)
+
+
+@kernel
+def retire(word: Ptr[u64]) -> None:
+    call_rcu(free_word, word)
+
+
+@kernel
+def look(word: Ptr[u64]) -> u64:
+    return READ_ONCE(word.value)
+
+
+def told(setup: Callable[[Setup], None], broken: str) -> Story:
+    result = decide_case(Case("c", Scenario(setup.__name__, setup)))
+    (finding,) = (f for f in result.findings if f.property == broken)
+    found = explain(finding)
+    assert found is not None
+    return found
+
+
+def two_locks(m: Setup) -> None:
+    a, b = m.words(1, "a"), m.words(1, "b")
+    m.thread("one", (take_both, a, b))
+    m.thread("two", (take_both, b, a))
+
+
+def bug(m: Setup) -> None:
+    word = m.words(1, "word")
+    m.thread("one", (put, word))
+    m.thread("two", (insist, word))
+
+
+def callback(m: Setup) -> None:
+    word = m.words(1, "word")
+    m.thread("one", (retire, word))
+    m.thread("two", (look, word))
+
+
+def test_a_deadlock_shows_who_takes_what_in_which_order() -> None:
+    found = told(two_locks, "deadlock")
+    assert re.search(
+        r"one takes a \(.*\), b \(.*two takes b \(.*\), a \(", " ".join(found.words)
+    )
+    assert "waits for what the next one holds" in found.words[-1]
+
+
+def test_bug_on_shows_the_read_behind_it() -> None:
+    events = told(bug, "bug-on").execution.events
+    assert [(e.kind, e.value) for e in events] == [("W", 3), ("R", 3)]
+
+
+def test_a_callback_is_a_thread_of_its_own() -> None:
+    words = " ".join(told(callback, "use-after-free").words)
+    assert "one posts a callback" in words
+    assert re.search(r"one:free_word starts .*waits for a grace period .*frees word", words)
+    assert "two reads word, which is freed" in words
