@@ -12,7 +12,7 @@ than the model allows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,8 @@ ALLOCATORS_END = boot.PAGE_ALLOC_CPU + boot.MAX_CPUS * boot.LINE_WORDS
 
 @dataclass(frozen=True, slots=True)
 class TortureResult:
-    """``forbidden``: final states that were seen and that the model does not allow."""
+    """``forbidden``: final states that were seen and that the model does not allow; the
+    empty one: a thread stopped, and the model knows no reason."""
 
     scenario: str
     label: str
@@ -67,30 +68,58 @@ class TortureResult:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Final states seen; ``stopped``: a thread hit BUG_ON or got stuck."""
+
+    states: set[tuple[int, ...]]
+    stopped: bool = False
+
+
 def torture(case: Case, *, rounds: int, timeout_s: float) -> TortureResult:
     """Run ``case`` natively ``rounds`` times and compare with the model's final states."""
     built = build(case.scenario, case.edits)
-
-    def result(
-        done: int, seen: int, allowed: int, bad: set[tuple[int, ...]], note: str = ""
-    ) -> TortureResult:
-        return TortureResult(
-            case.scenario.name, case.label, done, seen, allowed, tuple(sorted(bad)), note
-        )
-
     reason = _left_out(built)
     if reason:
-        return result(0, 0, 0, set(), f"  left out: {reason}")
+        return _result(case, 0, 0, 0, note=f"  left out: {reason}")
     verdict = lkmm.decide(
-        built.program, states=True, flags=False, timeout_s=timeout_s, max_unroll=DEFAULT_UNROLL
+        built.program, states=True, timeout_s=timeout_s, max_unroll=DEFAULT_UNROLL
     )
     if verdict.status is not lkmm.Status.OK:
-        return result(0, 0, 0, set(), "  left out: the model did not decide it")
+        return _result(case, 0, 0, 0, note="  left out: the model did not decide it")
     seen = run_natively(case, built, rounds)
-    if seen is None:
-        return result(rounds, 0, len(verdict.states), set(), "  stopped: BUG_ON or stuck")
-    bad = seen - set(verdict.states)
-    return result(rounds, len(seen), len(verdict.states), bad)
+    may_stop = bool({"bug-on", "deadlock"} & set(verdict.flags))
+    return compare(case, seen, set(verdict.states), rounds, may_stop=may_stop)
+
+
+def compare(
+    case: Case,
+    seen: Outcomes,
+    allowed: set[tuple[int, ...]],
+    rounds: int,
+    *,
+    may_stop: bool = False,
+) -> TortureResult:
+    """What of ``seen`` the model does not allow; ``may_stop``: it allows BUG_ON or deadlock."""
+    bad = seen.states - allowed
+    note = "  stopped: BUG_ON or stuck" if seen.stopped else ""
+    if seen.stopped and not may_stop:
+        bad = bad | {()}
+        note += ", which the model rules out"
+    return _result(case, rounds, len(seen.states), len(allowed), bad, note)
+
+
+def _result(
+    case: Case,
+    rounds: int,
+    n_seen: int,
+    n_allowed: int,
+    bad: Iterable[tuple[int, ...]] = (),
+    note: str = "",
+) -> TortureResult:
+    return TortureResult(
+        case.scenario.name, case.label, rounds, n_seen, n_allowed, tuple(sorted(bad)), note
+    )
 
 
 def _left_out(built: Built) -> str:
@@ -103,8 +132,8 @@ def _left_out(built: Built) -> str:
     return ""
 
 
-def run_natively(case: Case, built: Built, rounds: int) -> set[tuple[int, ...]] | None:
-    """Final states seen in ``rounds`` rounds; None if a thread hit BUG_ON or got stuck."""
+def run_natively(case: Case, built: Built, rounds: int) -> Outcomes:
+    """Final states seen in ``rounds`` rounds, up to the first that stops."""
     image, entries = _image(case, built)
     memory, control, log, width = _memory(built)
     seen: set[tuple[int, ...]] = set()
@@ -112,11 +141,11 @@ def run_natively(case: Case, built: Built, rounds: int) -> set[tuple[int, ...]] 
     while done < rounds:
         batch = min(BATCH_ROUNDS, rounds - done)
         if not _run_batch(image, entries, memory, control, batch):
-            return None
+            return Outcomes(seen, stopped=True)
         rows = memory.words[log : log + batch * width].reshape(batch, width)
         seen |= {tuple(map(int, row)) for row in np.unique(rows, axis=0)}
         done += batch
-    return seen
+    return Outcomes(seen)
 
 
 def _run_batch(
@@ -149,11 +178,13 @@ def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     closed = link.close([*calls, torture_begin, torture_end, *extra])
     edited = apply(sources(case.scenario, closed), params, case.edits)
     loops = _loops(built, edited)
-    functions = bind(link.link(edited, names_of(closed)), params)
+    # What only a function behind a stand-in calls is not there.
+    names = {key: name for key, name in names_of(closed).items() if name in edited}
+    functions = bind(link.link(edited, names), params)
     functions |= {loop.name: loop for loop in loops}
     verify(functions)
-    names = [loop.name for loop in loops]
-    return Image(functions, names, checked=False), names
+    entries = [loop.name for loop in loops]
+    return Image(functions, entries, checked=False), entries
 
 
 def _loops(built: Built, functions: Mapping[str, Function]) -> list[Function]:

@@ -1,0 +1,72 @@
+"""Natively, no outcome is seen that the model forbids; and the comparison can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from mkold.check import Case, Drop, Scenario, Setup, load
+from mkold.check.torture import Outcomes, compare, torture
+from mkold.lang import WRITE_ONCE, Ptr, kernel, u64
+from mkold.lang.boot import MEMBLOCK
+
+ROUNDS = 500
+
+
+@pytest.mark.parametrize("name", ["1", "2", "5", "11", "14", "16", "17", "18", "19", "20"])
+def test_shipped_claims(name: str) -> None:
+    ran = 0
+    for claim in load.select(load.shipped(), [name]):
+        for case in claim.cases:
+            result = torture(case, rounds=ROUNDS, timeout_s=30)
+            assert result.forbidden == (), (case.label, result.note)
+            assert result.n_seen <= result.n_allowed
+            ran += result.rounds
+    assert ran >= ROUNDS
+
+
+@kernel
+def write(p: Ptr[u64], value: u64) -> None:
+    WRITE_ONCE(p.value, value)
+
+
+def two_writers(m: Setup) -> None:
+    x = m.words(1, "x")
+    m.watch("x", x)
+    m.thread("a", (write, x, 1))
+    m.thread("b", (write, x, 2))
+
+
+def test_an_outcome_that_the_model_lacks_is_an_error() -> None:
+    case = Case("two writers", Scenario("two-writers", two_writers))
+    assert compare(case, Outcomes({(1,), (2,), (3,)}), {(1,), (2,)}, ROUNDS).forbidden == (
+        (3,),
+    )
+
+
+def test_a_thread_that_stops_where_the_model_sees_no_reason_is_an_error() -> None:
+    case = Case("two writers", Scenario("two-writers", two_writers))
+    result = compare(case, Outcomes(set(), stopped=True), {(1,), (2,)}, ROUNDS)
+    assert result.forbidden
+    assert "stuck" in result.note
+    expected = compare(case, Outcomes(set(), stopped=True), set(), ROUNDS, may_stop=True)
+    assert not expected.forbidden
+
+
+def watch_below(m: Setup) -> None:
+    two_writers(m)
+    m.watch("memblock", MEMBLOCK)
+
+
+def test_a_watched_word_of_the_boot_area_is_refused() -> None:
+    result = torture(Case("", Scenario("below", watch_below)), rounds=10, timeout_s=10)
+    assert result.rounds == 0
+    assert "boot area" in result.note
+
+
+def test_a_variant_runs_natively_too() -> None:
+    (claim,) = load.select(load.shipped(), ["1"])
+    case = claim.cases[-1]
+    assert isinstance(case.edits[0], Drop)
+    result = torture(case, rounds=ROUNDS, timeout_s=30)
+    assert result.rounds == ROUNDS
+    assert result.forbidden == ()
