@@ -132,8 +132,12 @@ class Oracle:
         return found
 
     def _later(self, past: Past, thread: int, address: int, passed: set[Site]) -> bool:
+        """Whether ``past`` goes through a later store of ``thread``, at ``address`` alone."""
+        places = [self.knowledge.sites.get(site) for site in past]
+        if any(place is None or place[1] != address for place in places):
+            return False
         here = thread, address
-        return any(self.knowledge.sites.get(site) == here for site in past - passed)
+        return any(self.knowledge.sites[site] == here for site in past - passed)
 
     def derive(self, value: Value, live: Guard, site: Site | None = None) -> Words | None:
         """The words that ``value`` may be with the pasts of each; None: too many to say.

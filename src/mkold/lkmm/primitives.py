@@ -42,7 +42,8 @@ from mkold.lkmm.symbolic import (
 )
 
 if TYPE_CHECKING:
-    from mkold.lkmm.unroll import State, Unroller
+    from mkold.lkmm.state import State
+    from mkold.lkmm.unroll import Unroller
 
 Arg = tuple[Value, Taint]
 WRITER = (1 << 64) - 1

@@ -14,11 +14,9 @@ Known limit: control dependencies from a loop's condition end with the loop, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from mkold.base.errors import LimitError, UnsupportedError
-from mkold.ir.flow import expressions
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -38,15 +36,16 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
-    locals_of,
     walk,
 )
 from mkold.ir.prims import PRIMS
-from mkold.ir.program import POISON, Program
+from mkold.ir.program import Program
 from mkold.lkmm import primitives
 from mkold.lkmm.events import Decision, Graph, Node
-from mkold.lkmm.oracle import Knowledge, Oracle, Words
-from mkold.lkmm.past import Site, smallest
+from mkold.lkmm.exposed import exposed
+from mkold.lkmm.memory import Remembering
+from mkold.lkmm.oracle import Knowledge, Oracle
+from mkold.lkmm.state import Env, Frame, State, meet, meet_env
 from mkold.lkmm.symbolic import (
     NO_TAINT,
     Guard,
@@ -58,49 +57,17 @@ from mkold.lkmm.symbolic import (
     implies,
     merge_taints,
     negate,
-    phi,
     select,
     taint_under,
     unary,
     under,
 )
-from mkold.lkmm.values import initial_word
 
-Env = dict[str, tuple[Value, Taint]]
-Mem = dict[int, tuple[Value, Taint]]  # what this thread stored last
 MAX_NODES = 20_000
 MAX_FORCED = 4_096  # rounds of a loop that has no choice but to go on
 
 
-@dataclass(slots=True)
-class State:
-    """Where a path stands: locals, whether it is alive, what its being alive depends on,
-    and (see ``oracle``) what this thread stored last at each address."""
-
-    env: Env
-    live: Guard
-    ctrl: Taint
-    mem: Mem = field(default_factory=dict)
-
-    def now(self) -> State:
-        """The state as it stands, to be joined elsewhere."""
-        return State(self.env, self.live, self.ctrl, self.mem)
-
-    def under(self, guard: Guard, ctrl: Taint) -> State:
-        """A copy for one side of a branch."""
-        return State(dict(self.env), both(self.live, guard), ctrl, dict(self.mem))
-
-
-@dataclass(slots=True)
-class Frame:
-    """Jumps met while a function body runs."""
-
-    returns: list[tuple[State, list[tuple[Value, Taint]]]] = field(default_factory=list)
-    breaks: list[list[State]] = field(default_factory=list)
-    continues: list[list[State]] = field(default_factory=list)
-
-
-class Unroller:
+class Unroller(Remembering):
     """Builds one program's graph; ``thread`` and ``unit`` say where events now go."""
 
     def __init__(
@@ -113,9 +80,8 @@ class Unroller:
         self.program = program
         self.check = check
         self.max_unroll = max_unroll
-        # The calls and loop rounds that lead to here: tells one place from itself later.
-        self.where: tuple[object, ...] = ()
-        self.passed: set[Site] = set()  # stores so far, on any branch
+        self.where = ()
+        self.passed = set()
         self.oracle = oracle
         self._decided: dict[Value, list[tuple[Guard, Guard]]] = {}
         self.graph = Graph(program)
@@ -188,121 +154,6 @@ class Unroller:
         self.graph.decisions.append(Decision(state.live, cond, self.unit))
         return ("d", len(self.graph.decisions) - 1)
 
-    # -- memory, as far as the oracle knows it ---------------------------------------
-
-    def initial(self, address: int) -> int:
-        """The word at ``address`` before anything ran."""
-        return initial_word(self.graph, address)
-
-    def settled(self, value: Value, state: State) -> Value:
-        """``value``, or the one word that it can only be."""
-        if type(value) is int or self.oracle is None:
-            return value
-        words = self.oracle.words(value, state.live)
-        return next(iter(words)) if words is not None and len(words) == 1 else value
-
-    def largest(self, value: Value, state: State) -> int:
-        """The largest word that ``value`` may be.
-
-        Raises
-        ------
-        UnsupportedError : it is not known to be small
-        """
-        words = {value} if type(value) is int else set()
-        if self.oracle is not None:
-            words = self.oracle.words(value, state.live) or set()
-        if not words or max(words) > MAX_FORCED:
-            raise UnsupportedError("the number of words to poison is not a small constant")
-        return int(max(words))
-
-    def found(self, node: Node, state: State) -> Value:
-        """What the read ``node`` finds."""
-        if self.oracle is None:
-            return ("r", node.id)
-        addresses = self._words(node.addr, state)
-        self.oracle.touch(self.thread, addresses, event=True)
-        last: Value = node.must
-        pasts: Words = {}
-        if node.must is None:
-            last = self._last(node.addr, addresses, state)
-            pasts = self.oracle.others(self.thread, addresses, self.passed)
-        alone = not pasts
-        for word, ways in self._derived(last, state).items():
-            pasts[word] = smallest((*pasts.get(word, ()), *ways))
-        self.oracle.domains[node.id] = tuple(sorted(pasts))
-        self.oracle.pasts[node.id] = pasts
-        if len(pasts) == 1:
-            return next(iter(pasts))
-        return last if alone else ("r", node.id)
-
-    def _last(self, at: Value, addresses: set[int], state: State) -> Value:
-        """What this thread stored last at ``at``, one of ``addresses``; or what was there."""
-        values = [
-            (address, state.mem.get(address, (self.initial(address), NO_TAINT))[0])
-            for address in sorted(addresses)
-        ]
-        last = values[0][1]
-        for address, value in values[1:]:
-            last = select(binary("eq", at, address), value, last)
-        return last
-
-    def stored(self, node: Node, state: State) -> None:
-        """The write ``node`` is there to be found, by others and by its own thread."""
-        if self.oracle is None:
-            return
-        addresses = self._words(node.addr, state)
-        self.oracle.touch(self.thread, addresses, event=True)
-        site = hash((self.where, node.prim, node.at, node.kind))
-        self.passed.add(site)
-        if len(addresses) == 1:
-            (address,) = addresses
-            self.oracle.round.sites[site] = self.thread, address
-        self.oracle.store(self.thread, addresses, self._derived(node.value, state, site))
-        for address in addresses:
-            here = binary("eq", node.addr, address)
-            before = state.mem.get(address, (self.initial(address), NO_TAINT))
-            taint = merge_taints(before[1], node.data_deps, node.addr_deps)
-            state.mem[address] = select(here, node.value, before[0]), taint
-
-    def load_private(
-        self, address: tuple[Value, Taint], state: State
-    ) -> tuple[Value, Taint] | None:
-        """What a word that only this thread touches holds; None: make it an event."""
-        at, taint = address
-        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
-            return None
-        self.oracle.touch(self.thread, [at], event=False)
-        value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
-        if value == POISON:
-            self.oracle.touch(self.thread, [at], event=True)
-        return value, merge_taints(taint, deps)
-
-    def store_private(
-        self, address: tuple[Value, Taint], value: tuple[Value, Taint], state: State
-    ) -> bool:
-        """Keep a store to a word that only this thread touches; False: make it an event."""
-        at, taint = address
-        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
-            return False
-        self.oracle.touch(self.thread, [at], event=False)
-        self.oracle.store(self.thread, [at], self._derived(value[0], state))
-        state.mem[at] = value[0], merge_taints(taint, value[1])
-        return True
-
-    def _derived(self, value: Value, state: State, site: Site | None = None) -> Words:
-        assert self.oracle is not None
-        words = self.oracle.derive(value, state.live, site)
-        if words is None:
-            raise LimitError(f"{self.program.name}: a value has too many possible words")
-        return words
-
-    def _words(self, value: Value, state: State) -> set[int]:
-        assert self.oracle is not None
-        words = self.oracle.words(value, state.live)
-        if words is None:
-            raise LimitError(f"{self.program.name}: a value has too many possible words")
-        return words
-
     # -- statements ---------------------------------------------------------------
 
     def call(
@@ -321,8 +172,8 @@ class Unroller:
         last, results = frame.returns[-1]
         env, mem = last.env, last.mem
         for left, values in reversed(frame.returns[:-1]):
-            results = [_meet(left.live, a, b) for a, b in zip(values, results, strict=True)]
-            env = _meet_env(left.live, left.env, env)
+            results = [meet(left.live, a, b) for a, b in zip(values, results, strict=True)]
+            env = meet_env(left.live, left.env, env)
             mem = self.meet_mem(left.live, left.mem, mem)
         state.mem = mem
         return results, env
@@ -385,7 +236,7 @@ class Unroller:
         self.block(then, yes, frame)
         self.block(orelse, no, frame)
         if yes.live == yes_alive and no.live == no_alive:  # nobody left
-            state.env = _meet_env(taken, yes.env, no.env)
+            state.env = meet_env(taken, yes.env, no.env)
             state.mem = self.meet_mem(taken, yes.mem, no.mem)
             return
         state.ctrl = merge_taints(ctrl, yes.ctrl, no.ctrl)
@@ -397,7 +248,7 @@ class Unroller:
                 for address, (value, taint) in one.mem.items()
             }
         else:
-            state.env = _meet_env(yes.live, yes.env, no.env)
+            state.env = meet_env(yes.live, yes.env, no.env)
             state.mem = self.meet_mem(yes.live, yes.mem, no.mem)
         state.live = either(yes.live, no.live)
 
@@ -469,19 +320,6 @@ class Unroller:
             node.is_write and self.oracle.possible(both(node.guard, state.live)) for node in new
         )
 
-    def meet_mem(self, guard: Guard, a: Mem, b: Mem) -> Mem:
-        """What was stored last, where two branches meet."""
-        if a == b:
-            return a
-        return {
-            address: _meet(
-                guard,
-                a.get(address, (initial_word(self.graph, address), NO_TAINT)),
-                b.get(address, (initial_word(self.graph, address), NO_TAINT)),
-            )
-            for address in a.keys() | b.keys()
-        }
-
     def join(self, state: State, others: list[State]) -> None:
         """Let the paths ``others`` flow into ``state``."""
         for other in others:
@@ -489,7 +327,7 @@ class Unroller:
                 state.env, state.live, state.ctrl = other.env, other.live, other.ctrl
                 state.mem = other.mem
             else:
-                state.env = _meet_env(other.live, other.env, state.env)
+                state.env = meet_env(other.live, other.env, state.env)
                 state.mem = self.meet_mem(other.live, other.mem, state.mem)
                 state.live = either(other.live, state.live)
                 state.ctrl = merge_taints(other.ctrl, state.ctrl)
@@ -561,61 +399,6 @@ def n_computed(graph: Graph) -> int:
 
 def _entries(program: Program) -> list[Function]:
     return [program.functions[thread.function] for thread in program.threads]
-
-
-_EXPOSED: dict[int, tuple[tuple[Stmt, ...], frozenset[str]]] = {}
-
-
-def exposed(body: tuple[Stmt, ...]) -> frozenset[str]:
-    """Locals that ``body`` may read before it assigns them."""
-    known = _EXPOSED.get(id(body))
-    if known is None or known[0] is not body:
-        known = body, frozenset(_exposed(body, set()))
-        _EXPOSED[id(body)] = known
-    return known[1]
-
-
-def _exposed(body: tuple[Stmt, ...], known: set[str]) -> Iterator[str]:
-    """``known`` grows by what every path through ``body`` assigns."""
-    for stmt in body:
-        for expr in expressions(stmt):
-            yield from (name for name in locals_of(expr) if name not in known)
-        match stmt:
-            case Assign(dst=dst):
-                known.add(dst)
-            case Op(dsts=dsts) | Call(dsts=dsts):
-                known.update(dsts)
-            case If(then=then, orelse=orelse):
-                a, b = set(known), set(known)
-                yield from _exposed(then, a)
-                yield from _exposed(orelse, b)
-                ends_a, ends_b = _leaves(then), _leaves(orelse)
-                known |= (
-                    (a | b) if ends_a and ends_b else (b if ends_a else a if ends_b else a & b)
-                )
-            case Loop(body=inner, step=step):
-                yield from _exposed((*inner, *step), set(known))
-            case _:
-                pass
-
-
-def _leaves(body: tuple[Stmt, ...]) -> bool:
-    return bool(body) and isinstance(body[-1], Break | Continue | Return)
-
-
-def _meet(guard: Guard, a: tuple[Value, Taint], b: tuple[Value, Taint]) -> tuple[Value, Taint]:
-    if a == b:
-        return a
-    taint = merge_taints(taint_under(a[1], guard), taint_under(b[1], negate(guard)))
-    return phi(guard, a[0], b[0]), taint
-
-
-def _meet_env(guard: Guard, a: Env, b: Env) -> Env:
-    zero: tuple[Value, Taint] = (0, NO_TAINT)
-    return {
-        name: _meet(guard, a.get(name, zero), b.get(name, zero))
-        for name in (a if a.keys() >= b.keys() else a | b)
-    }
 
 
 def _first_free(program: Program) -> int:
