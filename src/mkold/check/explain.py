@@ -20,6 +20,7 @@ from mkold.base.errors import Pos
 from mkold.check import slice as cutting
 from mkold.check.decide import Finding
 from mkold.ir.program import POISON
+from mkold.lang import boot
 from mkold.lkmm.execution import Edge, Event, Execution
 
 _DECIMAL_BELOW = 100
@@ -49,6 +50,8 @@ class Wording:
             return ""
         if address in self._names:
             return self._names[address]
+        if address in _BOOT:
+            return _BOOT[address]
         if address >= _ENGINES_OWN:
             return "callback"
         index = bisect_right(self._known, address) - 1
@@ -218,7 +221,8 @@ class _Teller:
         com = [edge for edge in self.execution.edges if edge.relation in cutting.COM]
         around = [edge for edge in com if {edge.source, edge.target} <= ring]
         yield "; ".join(self._seen(edge) for edge in around) + "."
-        gaps = [self._gap(a, b) for a, b in self._gaps(ring)]
+        found = [*self._gaps(ring)] or [*self._gaps(ring, plain=True)]
+        gaps = [self._gap(a, b) for a, b in found]
         reason = f": {_list(gaps)}" if gaps else ""
         yield f"No order in time fits this with program order{reason}."
         rest = [self._seen(edge) for edge in com if edge not in around]
@@ -302,11 +306,16 @@ class _Teller:
             return f"{self._thread(target)} {other} after {self._thread(source)} {one}"
         return f"{self._thread(source)} {one} before {self._thread(target)} {other}"
 
-    def _gaps(self, ring: set[int]) -> Iterator[tuple[Event, Event]]:
-        """Neighbours on the ring in one thread that nothing orders."""
+    def _gaps(self, ring: set[int], *, plain: bool = False) -> Iterator[tuple[Event, Event]]:
+        """Neighbours on the ring in one thread that nothing orders.
+
+        A fence keeps plain accesses on their side, but what they read or write may be
+        torn or read again; ``plain`` takes it that a fence does not order them.
+        """
         inside = [self.events[i] for i in _by_thread(self.execution) if i in ring]
         for a, b in pairwise(event for event in inside if event.kind != "F"):
-            if a.thread == b.thread and not self._ordered(a, b):
+            loose = plain and "plain" in (a.order, b.order)
+            if a.thread == b.thread and (loose or not self._ordered(a, b)):
                 yield a, b
 
     def _ordered(self, a: Event, b: Event) -> bool:
@@ -317,8 +326,6 @@ class _Teller:
                 return True
             if edge.relation == "ctrl" and edge.target == b.id and b.kind == "W":
                 return edge.source == a.id
-        if "plain" in (a.order, b.order):
-            return False
         if a.order in _ACQUIRES or b.order in _RELEASES:
             return True
         between = (e for e in self.events if e.thread == a.thread and a.po < e.po < b.po)

@@ -35,7 +35,8 @@ article.undecided{border-color:var(--open)}
 .source{opacity:.75}blockquote{margin:.5rem 0;font-style:italic}
 pre{overflow-x:auto;padding:.6rem;background:var(--soft);font-size:13px;line-height:1.35}
 figure{margin:1rem 0;overflow-x:auto}
-figure svg{border:1px solid var(--line);max-width:100%;height:auto}
+figure svg{border:1px solid var(--line);max-width:100%;height:auto;
+box-sizing:border-box}
 .add{color:var(--ok)}.cut{color:var(--bad)}
 """
 # What the statuses mean for a claim that something can happen.
