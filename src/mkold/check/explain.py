@@ -29,6 +29,11 @@ _ENGINES_OWN = 1 << 62  # words that the engine added, to hand over callbacks
 _ACQUIRES = frozenset({"acquire", "mb"})
 _RELEASES = frozenset({"release", "mb"})
 _GRACE = frozenset({"sync-rcu", "sync-srcu"})
+_BOOT = {
+    boot.RCU_GP: "rcu_gp",
+    boot.RCU_GP_LOCK: "rcu_gp.lock",
+    **{boot.RCU_CPU + i * boot.LINE_WORDS: f"rcu_cpu[{i}]" for i in range(boot.MAX_CPUS)},
+}
 _RING = "This run comes to its end; in another each thread waits for what the next one holds."
 
 
