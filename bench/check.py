@@ -59,31 +59,30 @@ def against_hardware(pages: int, vcpus: int) -> Scenario:
 def show(label: str, scenario: Scenario) -> bool:
     """Decide and print one row; whether it was decided in time."""
     result = decide_case(Case(label, scenario), timeout_s=LIMIT_S, show=False)
-    print(
-        f"| {label} | {result.n_threads} | {result.status} | {result.cpu_s:.2f} |", flush=True
-    )
+    verdict = f"{result.status}: {result.reason}" if result.reason else result.status
+    print(f"| {label} | {result.n_threads} | {verdict} | {result.cpu_s:.2f} |", flush=True)
     return result.status == "holds"
 
 
 def main() -> None:
     print("| machine | threads | verdict | s |\n| --- | ---: | --- | ---: |")
     small = GEOMETRIES[0]
-    for pages in (1, 2, 4, 8):
-        if not show(f"{pages} pages, switch to HPT", against_switch(pages, 1, small)):
+    for pages in (1, 2, 4, 6, 8):
+        if not show(f"{pages} page(s), switch to HPT", against_switch(pages, 1, small)):
             break
     for sizes in GEOMETRIES[1:]:
         entries = "x".join(str(1 << size) for size in sizes)
         label = f"2 pages, {entries} entries, switch to HPT"
         if not show(label, against_switch(2, 1, sizes)):
             break
-    for walkers in (2, 3):
+    for walkers in (2, 3, 4):
         label = f"1 page, {walkers} walkers, switch to HPT"
         if not show(label, against_switch(1, walkers, small)):
             break
-    for pages in (2, 4, 8):
+    for pages in (2, 8, 16):
         if not show(f"{pages} pages, hardware", against_hardware(pages, 1)):
             break
-    for vcpus in (2, 3, 4):
+    for vcpus in (2, 4, 6):
         if not show(f"2 pages, {vcpus} vCPUs", against_hardware(2, vcpus)):
             break
 
