@@ -226,8 +226,7 @@ class _Teller:
         com = [edge for edge in self.execution.edges if edge.relation in cutting.COM]
         around = [edge for edge in com if {edge.source, edge.target} <= ring]
         yield "; ".join(self._seen(edge) for edge in around) + "."
-        found = [*self._gaps(ring)] or [*self._gaps(ring, plain=True)]
-        gaps = [self._gap(a, b) for a, b in found]
+        gaps = [*self._gaps(around)] or [*self._gaps(around, plain=True)]
         reason = f": {_list(gaps)}" if gaps else ""
         yield f"No order in time fits this with program order{reason}."
         rest = [self._seen(edge) for edge in com if edge not in around]
@@ -311,17 +310,34 @@ class _Teller:
             return f"{self._thread(target)} {other} after {self._thread(source)} {one}"
         return f"{self._thread(source)} {one} before {self._thread(target)} {other}"
 
-    def _gaps(self, ring: set[int], *, plain: bool = False) -> Iterator[tuple[Event, Event]]:
-        """Neighbours on the ring in one thread that nothing orders.
+    def _gaps(self, around: Sequence[Edge], *, plain: bool = False) -> Iterator[str]:
+        """Where the ring enters a thread and leaves it later, and nothing orders the two.
 
         A fence keeps plain accesses on their side, but what they read or write may be
         torn or read again; ``plain`` takes it that a fence does not order them.
         """
-        inside = [self.events[i] for i in _by_thread(self.execution) if i in ring]
-        for a, b in pairwise(event for event in inside if event.kind != "F"):
-            loose = plain and "plain" in (a.order, b.order)
-            if a.thread == b.thread and (loose or not self._ordered(a, b)):
-                yield a, b
+        leaves = sorted({edge.source for edge in around}, key=self.order.index)
+        for i in sorted({edge.target for edge in around}, key=self.order.index):
+            start = self.events[i]
+            later = [e for e in map(self.events.__getitem__, leaves)
+                     if e.thread == start.thread and e.po > start.po]  # fmt: skip
+            loose = [e for e in later if not self._reaches(start, e, plain)]
+            if loose:
+                yield (
+                    f"nothing in {self._thread(start)} orders {self._access(start)} with "
+                    f"{_list([self._access(event) for event in loose], 'or')}"
+                )
+
+    def _reaches(self, a: Event, b: Event, plain: bool) -> bool:
+        """Whether steps that something orders lead from ``a`` to ``b`` in their thread."""
+        if self._ordered(a, b) and not (plain and "plain" in (a.order, b.order)):
+            return True
+        between = [e for e in self.events if e.thread == a.thread and a.po < e.po < b.po]
+        return any(
+            self._reaches(a, e, plain) and self._reaches(e, b, plain)
+            for e in between
+            if e.kind not in ("F", "SRCU")
+        )
 
     def _ordered(self, a: Event, b: Event) -> bool:
         if a.address == b.address:
@@ -338,9 +354,6 @@ class _Teller:
             e.kind in ("F", "SRCU") and cutting.orders(e.order, a.kind[-1:], b.kind[-1:])
             for e in between
         )
-
-    def _gap(self, a: Event, b: Event) -> str:
-        return f"nothing in {self._thread(a)} orders {self._access(a)} with {self._access(b)}"
 
     def _access(self, event: Event) -> str:
         noun = "read" if event.kind in ("R", "LKR", "RL") else "write"
@@ -375,8 +388,8 @@ class _Teller:
         )
 
 
-def _list(parts: Sequence[str]) -> str:
+def _list(parts: Sequence[str], last: str = "and") -> str:
     """``a, b and c``."""
     if len(parts) < 2:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
