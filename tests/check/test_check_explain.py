@@ -156,6 +156,25 @@ def test_a_missing_barrier_fits_no_order_in_time() -> None:
     assert any("nothing in walker orders" in text for text in without_rmb.words)
 
 
+CULPRITS = [
+    ("11", "no barrier on the way into the guest", "use-after-free",
+     r"nothing in guest orders the write of vcpu\.mode .*the read of vcpu\.request"),
+    ("11", "out of the guest without release", "use-after-free",
+     r"nothing in guest orders the read of frame .*the write of vcpu\.mode"),
+    ("10", "counter read after the frame may be", "stale-mapping",
+     r"nothing in fault orders the read of kvm\.mmu_invalidate_seq .*the read of host_page"),
+    ("config-plain-publish", "WRITE_ONCE", "use-before-init",
+     r"nothing in updater orders the write of new\.width .*the write of root\.config"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "label", "broken", "culprit"), CULPRITS)
+def test_the_missing_order_is_named(name: str, label: str, broken: str, culprit: str) -> None:
+    words = " ".join(story(name, label, broken).words)
+    assert re.search(culprit, words)
+    assert words.count("nothing in") == 1
+
+
 @each_shown
 def test_time_runs_down(name: str, label: str, broken: str) -> None:
     found = story(name, label, broken)
