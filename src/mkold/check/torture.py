@@ -171,11 +171,11 @@ def _run_batch(
 def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     """The scenario's functions, edited as the checker's are, and a loop for each thread."""
     calls = [f for thread in built.setup.threads for f, _ in thread.calls]
-    params = parameters(case.scenario)
     # An edit may bring in a primitive that is kernel Python, so look after editing.
     asked = sorted(link.needed(built.program.functions))
     extra = [link.implementation(key) for key in asked]
     closed = link.close([*calls, torture_begin, torture_end, *extra])
+    params = parameters(case.scenario)  # after the imports above: they declare some
     edited = apply(sources(case.scenario, closed), params, case.edits)
     loops = _loops(built, edited)
     # What only a function behind a stand-in calls is not there.
