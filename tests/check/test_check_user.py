@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from mkold.base.errors import InputError
 from mkold.check import load
 from mkold.check.decide import decide_claim
+from mkold.ir.variant import Edit
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "claims.py"
 
@@ -61,3 +64,79 @@ def test_a_number_picks_its_letters() -> None:
 def test_a_claim_that_is_not_there() -> None:
     with pytest.raises(InputError, match="no claim named 99"):
         load.select(load.shipped(), ["99"])
+
+
+DOC = EXAMPLE.parents[1] / "check.md"
+
+
+def _blocks() -> list[str]:
+    """Python blocks of docs/check.md, without their indentation."""
+    found = re.findall(r"^( *)```python\n(.*?)^ *```", DOC.read_text(), re.M | re.S)
+    return [textwrap.dedent(text) for _, text in found]
+
+
+def test_the_functions_in_the_docs_are_those_of_the_example() -> None:
+    assert _blocks()[0].rstrip() in EXAMPLE.read_text().replace("\n\n\n", "\n\n")
+
+
+def test_every_edit_in_the_docs_is_one() -> None:
+    rows = re.findall(r"^ *\| `(\w+)\(", DOC.read_text(), re.M)
+    assert sorted(rows) == sorted(edit.__name__ for edit in Edit.__args__)
+
+
+def test_the_docs_list_every_claim() -> None:
+    names = {
+        claim.name for claim in load.shipped() if not claim.name.startswith(("15a", "15b"))
+    }
+    assert names == set(re.findall(r"^\| (\d+[a-c]?-[\w-]+) \|", DOC.read_text(), re.M))
+
+
+def test_a_newcomer_in_one_file(tmp_path: Path) -> None:
+    """The steps of the docs on a structure that is not in them: a flag and a message."""
+    path = write(
+        tmp_path,
+        """
+from mkold.check import Case, Claim, Drop, Scenario, Setup
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, Struct, kernel, smp_rmb, smp_wmb, u64
+
+
+class Box(Struct):
+    data: u64
+    full: u64
+
+
+@kernel
+def put(box: Ptr[Box]) -> None:
+    WRITE_ONCE(box.data, 7)
+    smp_wmb()
+    WRITE_ONCE(box.full, 1)
+
+
+@kernel
+def get(box: Ptr[Box]) -> u64:
+    if not READ_ONCE(box.full):
+        return 7
+    smp_rmb()
+    return READ_ONCE(box.data)
+
+
+def setup(m: Setup) -> None:
+    box = m.new(Box, "box")
+    m.thread("producer", (put, box))
+    m.thread("consumer", (get, box))
+    m.never("empty", lambda end: end.result("consumer") != 7, "Full, and nothing in it.")
+
+
+BOX = Scenario("box", setup)
+CLAIMS = [
+    Claim("box", "Full means full.", "me", (
+        Case("as written", BOX),
+        Case("no rmb", BOX, (Drop("get:smp_rmb"),), decides=False),
+    )),
+]
+""",
+    )
+    (claim,) = load.from_file(path)
+    result = decide_claim(claim)
+    assert result.verdict == "holds"
+    assert [case.broken for case in result.cases] == [(), ("empty",)]

@@ -78,6 +78,13 @@ BROKEN = {
         "stepping as posted": "page-skipped",
         "as written here": "",
     },
+    "9-page-count-warning": {
+        "against the switch to HPT": "",
+        "against a huge page, tables freed by RCU": "",
+        "against a huge page, typesafe slab": "",
+        "switch without synchronize_rcu()": "warn-on",
+        "tables freed at once": "warn-on",
+    },
     "10-retry-counter": {
         "as written": "",
         "no check of the counter": "stale-mapping",
@@ -142,6 +149,7 @@ VERDICTS = {
     "7a-recycled-table-harmless": "holds",
     "7b-recycled-table-touched": "holds",
     "8-step-skips-a-page": "holds",
+    "9-page-count-warning": "holds",
     "10-retry-counter": "holds",
     "11-stale-tlb": "holds",
     "12-gates-agree": "holds",
