@@ -281,3 +281,13 @@ def test_names_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no claim named no-such-claim" in capsys.readouterr().err
     assert main(["check", "no-such-file.py"]) == Exit.BAD_INPUT
     assert "no such file" in capsys.readouterr().err
+
+
+def test_torture_in_a_process_that_has_run_nothing_else() -> None:
+    """The locks and RCU that native code links declare parameters of their own."""
+    words = ["check", EXAMPLE, "config-torn", "--torture", "--rounds", "100"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mkold.cli.main", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "100 rounds, " in done.stdout
