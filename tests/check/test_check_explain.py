@@ -240,6 +240,7 @@ def test_a_property_without_events_puts_every_thread_in_question() -> None:
     [
         ("wmb", "W", "W", True), ("wmb", "R", "W", False), ("rmb", "R", "R", True),
         ("rmb", "R", "W", False), ("mb", "W", "R", True), ("barrier", "W", "W", False),
+        ("rcu-lock", "R", "R", False),
     ],
 )  # fmt: skip
 def test_which_fence_orders_what(fence: str, before: str, after: str, wanted: bool) -> None:

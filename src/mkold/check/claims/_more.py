@@ -6,17 +6,21 @@ under the hardware, the dirty log, unsubscribing a notifier, and stopping the vC
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mkold.check import End, Scenario, Setup
 from mkold.check.claims._vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, make_vm
-from mkold.check.claims.faults import MMU_READY, guest_reads, no_memory
+from mkold.check.claims.faults import MMU_READY, STALE_TLB, guest_reads, no_memory
 from mkold.check.claims.switch import NULL
 from mkold.kvm.main import kvm_mmu_notifier_invalidate_range_start
-from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.age import age_run, kvm_arch_test_clear_young
 from mkold.kvm.powerpc.create import kvmppc_create_pte
 from mkold.kvm.powerpc.dirty import kvmppc_hv_get_dirty_log_radix
 from mkold.kvm.powerpc.hw import mmu_walk_hw
 from mkold.kvm.powerpc.pte import TABLE_MASK, TABLE_SHIFT, pfn_pte
+from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
+from mkold.kvm.tlb import kvm_flush_tlb_range
 from mkold.kvm.types import KVM_PFN_ERR, Kvm, KvmArch, MemorySlot, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, poison, u64
@@ -336,6 +340,61 @@ def guest_and_leave_radix(m: Setup) -> None:
     m.thread("guest", (guest_walks, vm.kvm, vcpu, 0))
     m.thread("switch", (kvmhv_configure_mmu, vm.kvm, 0))
 
+
+# -- the range ---------------------------------------------------------------------------
+
+
+def part_of_a_table(m: Setup) -> None:
+    """Pages 0 to 3 are young; pages 1 and 2, of two tables, are asked for."""
+    vm = make_vm(m)
+    for gfn in range(4):
+        vm.map(gfn)
+        vm.watch(gfn)
+    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 1, 3, 1, NULL, 0))
+    m.never(
+        "outside-cleared",
+        lambda end: not (end["pte0"] & ACCESSED and end["pte3"] & ACCESSED),
+        "The accessed bit of a page outside the range was cleared.",
+    )
+    m.never(
+        "inside-missed",
+        lambda end: (
+            bool((end["pte1"] | end["pte2"]) & ACCESSED) or end.result("ager", 0, 1) != 2
+        ),
+        "A young page of the range was missed.",
+    )
+
+
+# -- faults that are no edit of a primitive: a function that stands in the place of another
+
+
+@kernel
+def flush_then_clear(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
+    """``kvmppc_unmap_pte`` in the wrong order."""
+    kvm_flush_tlb_range(kvm, gfn, 1)
+    kvmppc_radix_update_pte(ptep, ~0, 0)
+
+
+@kernel
+def age_one_more(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_table``, one entry too far."""
+    return age_run(ptep, n + 1, clear, bitmap, bit)
+
+
+@kernel
+def age_one_less(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_table``, one entry short."""
+    return age_run(ptep, n - 1, clear, bitmap, bit)
+
+
+RANGE = Scenario("part-of-a-table", part_of_a_table, SMALL)
+ONE_MORE = replace(RANGE, name="one-more", stand_ins={"age_table": age_one_more})
+ONE_LESS = replace(RANGE, name="one-less", stand_ins={"age_table": age_one_less})
+FLUSH_FIRST = replace(
+    STALE_TLB,
+    name="stale-tlb-flush-first",
+    stand_ins={**STALE_TLB.stand_ins, "kvmppc_unmap_pte": flush_then_clear},
+)
 
 GIVES_UP = {"kvmppc_book3s_radix_page_fault": no_memory}
 CREATE = Scenario("walk-vs-create", walk_and_create, SMALL)

@@ -108,6 +108,8 @@ MUTANTS = [
     Mutant("recycled table cleared by a true exchange", RECYCLE,
            _swap("pte_xchg:cmpxchg", "xchg")),
     Mutant("step from inside a huge page", STEP, (Set("STEP_FROM_GFN", 1),)),
+    Mutant("one entry too far", more.ONE_MORE, ()),
+    Mutant("one entry short", more.ONE_LESS, ()),
     # clearing the accessed bit
     Mutant("a true exchange", UNMAP, _swap("pte_xchg:cmpxchg", "xchg")),
     Mutant("a store", UNMAP, _swap("pte_xchg:cmpxchg", "WRITE_ONCE")),
@@ -137,6 +139,7 @@ MUTANTS = [
     Mutant("no mmu_lock", FAULT, NO_MMU_LOCK),
     Mutant("two faults with no mmu_lock", more.TWO_FAULTS, NO_MMU_LOCK),
     # the TLB
+    Mutant("flush before clear", more.FLUSH_FIRST, ()),
     Mutant("no flush", STALE_TLB, (Skip("kvm_flush_tlb_range"),)),
     Mutant("no wait for the vCPU", STALE_TLB, (Skip("kvm_wait_for_vcpu"),)),
     Mutant("no barrier on the way in", STALE_TLB, _drop("kvm_vcpu_load:smp_mb")),

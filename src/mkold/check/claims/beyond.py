@@ -1,4 +1,4 @@
-"""Beyond the review: the rest of the protocol that the walk leans on, claims 16 to 20."""
+"""Beyond the review: the rest of the protocol that the walk leans on, claims 16 to 21."""
 
 from __future__ import annotations
 
@@ -53,5 +53,11 @@ CLAIMS = [
         "No vCPU walks the tree that a mode switch frees.",
         "arch/powerpc/kvm/book3s_hv.c (kvmhv_configure_mmu)",
         (Case("guest while the mode is switched", more.STOP),),
+    ),
+    Claim(
+        "21-the-range-and-no-more",
+        "A pass clears every young page of its range and none outside it.",
+        "Documentation of mmu_notifier_test_clear_young (this project's mm/mmu_notifier.py)",
+        (Case("a range that ends within tables", more.RANGE),),
     ),
 ]
