@@ -343,10 +343,9 @@ class _Teller:
         if a.address == b.address:
             return True
         for edge in self.execution.edges:
-            if (edge.source, edge.target) == (a.id, b.id) and edge.relation != "ctrl":
+            direct = (edge.source, edge.target) == (a.id, b.id)
+            if direct and (b.kind == "W" or not edge.relation.startswith("ctrl")):
                 return True
-            if edge.relation == "ctrl" and edge.target == b.id and b.kind == "W":
-                return edge.source == a.id
         if a.order in _ACQUIRES or b.order in _RELEASES:
             return True
         between = (e for e in self.events if e.thread == a.thread and a.po < e.po < b.po)

@@ -369,7 +369,7 @@ def orders(fence: str, before: Collection[str], after: Collection[str]) -> bool:
             return "W" in before and "W" in after
         case "rmb":
             return "R" in before and "R" in after
-        case "barrier":
+        case "barrier" | "rcu-lock" | "rcu-unlock":
             return False
         case _:
             return bool(before) and bool(after)
