@@ -13,7 +13,7 @@ import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
-from kvm_machine import LEVEL_PAGES, C, Functions, Leaf, Machine, R, W, built, filled
+from kvm_machine import LEVEL_PAGES, C, Functions, Leaf, Machine, R, Tree, W, built, filled
 from test_kvm_aging import (
     clears_what_was_asked,
     reports_what_was_touched,
@@ -86,10 +86,13 @@ def test_stepping_of_the_posted_patch_is_caught(name: str) -> None:
     """A leaf is stepped over by its whole size from an unaligned start: what comes behind
     it is missed."""
     params = AS_POSTED if name == "as_posted" else {"STEP_FROM_GFN": 1}
-    layout, span = breaks(built(**params))
-    (large, small) = sorted(layout, key=lambda leaf: -leaf.level)
-    assert large.level > small.level or large.gfn % LEVEL_PAGES[large.level] == 0
-    assert span[0] % LEVEL_PAGES[large.level] != 0
+    layout, (start, _end) = breaks(built(**params))
+    entered_midway = [
+        (level, gfn)
+        for level, gfn in Tree(layout).entries
+        if gfn < start < gfn + LEVEL_PAGES[level]
+    ]
+    assert len(entered_midway) == 1
 
 
 def test_posted_bitmap_has_one_bit_for_a_large_leaf() -> None:
