@@ -40,7 +40,9 @@ class Memory:
         total = n_words + boot.RINGS_WORDS
         try:
             # One huge page more, so that word 0 can be moved to the start of one.
-            self._map = mmap.mmap(-1, total * WORD_BYTES + _HUGE_PAGE_BYTES)
+            # Private: systems that give huge pages on request seldom do for shared memory.
+            n_bytes = total * WORD_BYTES + _HUGE_PAGE_BYTES
+            self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError, ValueError) as error:
             raise InputError(f"no memory of {n_words} words: {error}") from error
         if hasattr(mmap, "MADV_HUGEPAGE"):
