@@ -9,6 +9,8 @@ from functools import cache
 
 import numpy as np
 
+from mkold.kvm.memslots import kvm_memslot_set_level
+from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.mm.memory import hva_to_pfn, madvise_dontneed
@@ -30,11 +32,12 @@ from mkold.run.image import ENTRIES, parameters
 from mkold.run.machine import Machine
 from mkold.run.program import Program
 from mkold.run.spec import MachineSpec
+from mkold.sync.rcu import rcu_pending
 
 MORE = (
     kvm_flush_remote_tlbs, kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put, hva_to_pfn,
     shrink_node, try_to_inc_max_seq, mmu_notifier_test_clear_young, folio_lru_gen,
-    madvise_dontneed,
+    madvise_dontneed, kvm_memslot_set_level, kvmppc_book3s_radix_page_fault, rcu_pending,
 )  # fmt: skip
 CYCLES_PER_S = 1e9
 

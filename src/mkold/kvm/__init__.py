@@ -26,8 +26,9 @@ radix)`` (``mkold.kvm.powerpc.switch``); in hash mode the vCPUs wait. To end: se
 ``kvm.stop``, join the vCPUs, ``kvm_destroy(kvm)``.
 
 A table that gives way to a large leaf is freed by ``call_rcu`` on the CPU that took the
-fault; whoever maps large leaves lets those CPUs call ``rcu_do_batch()`` now and then,
-outside guest mode and locks (``mkold.sync.rcu``). With base pages alone there is none.
+fault; faults run such callbacks when many are queued (``rcu_core`` in ``mkold.sync.rcu``).
+Who maps large leaves by ``kvmppc_create_pte`` alone calls it, or ``rcu_do_batch()``, now
+and then, outside guest mode and locks. With base pages alone there is none.
 
 The host calls ``mkold.mm.mmu_notifier``; ``main`` has the other ends. ``hva_to_pfn``
 (``mkold.mm.memory``) is what KVM asks of the host.

@@ -11,11 +11,12 @@ Rules
   ends of the grace period.
 * ``call_rcu`` only queues, in its CPU's ring; it may be called anywhere. Each CPU runs its
   own callbacks in ``rcu_do_batch()``, which waits for a grace period: call it where no
-  lock is held and outside read-side critical sections.
+  lock is held and outside read-side critical sections. ``rcu_core()`` does so once more
+  than ``RCU_QHIMARK`` are queued, for CPUs that have something better to do.
 
 Sources: Alglave, Maranget, McKenney, Parri, Stern, "Frightening small children and
 disconcerting grown-ups", ASPLOS 2018, section 6 (this algorithm and its proof);
-include/linux/rcupdate.h.
+include/linux/rcupdate.h, kernel/rcu/tree.c (``qhimark``).
 
 Known limits: at most ``MAX_CPUS`` CPUs; a full ring is a BUG.
 """
@@ -52,6 +53,9 @@ from mkold.lang.boot import (
 
 # CPUs that a grace period looks at; a smaller number makes a smaller program to explore.
 NR_CPUS = parameter("NR_CPUS", MAX_CPUS)
+
+# Callbacks that a CPU may have queued before rcu_core() runs them; 0: it never does.
+RCU_QHIMARK = parameter("RCU_QHIMARK", 256)
 
 PHASE = 1 << 32
 NEST_MASK = PHASE - 1
@@ -176,3 +180,11 @@ def rcu_do_batch() -> u64:
         rcu_invoke(entry.function, entry.word)
         this.tail += 1
     return n
+
+
+@kernel
+def rcu_core() -> None:
+    """``rcu_do_batch`` if many callbacks are queued here; cheap otherwise."""
+    if RCU_QHIMARK:
+        if rcu_pending() > RCU_QHIMARK:
+            rcu_do_batch()

@@ -10,6 +10,8 @@ Rules
   leaves of that level where guest and host addresses are aligned alike and the whole leaf
   lies in the slot.
 * On return to the guest the access is tried again; nothing is emulated.
+* A leaf that replaces tables queues their freeing (``call_rcu``) on this CPU; when much is
+  queued the fault, which holds no lock yet, runs it first.
 
 Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_book3s_radix_page_fault``,
 ``kvmppc_book3s_instantiate_page``, ``kvmppc_hv_handle_set_rc``).
@@ -47,6 +49,7 @@ from mkold.lang import (
 )
 from mkold.mm.memory import hva_to_pfn
 from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY
+from mkold.sync.rcu import rcu_core
 
 
 @kernel
@@ -128,6 +131,7 @@ def kvmppc_book3s_radix_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, wri
     RESUME_GUEST: try the access again; RESUME_HOST: the guest has no memory there, or
     the host has no frame for it
     """
+    rcu_core()
     vcpu.stat.faults += 1
     slot = gfn_to_memslot(kvm, gfn)
     if slot == NULL:
