@@ -34,6 +34,7 @@ SMALL = {
     "RADIX_PUD_INDEX_SIZE": 2,
     "RADIX_PGD_INDEX_SIZE": 1,
     "TLB_BITS": 4,
+    "SCAN_BLOCK": 4,
     "SCAN_WORDS": 2,
     "SLAB_OBJECTS": 8,
 }

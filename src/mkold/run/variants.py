@@ -28,7 +28,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, int]]] = {
     ),
     "entry_at_a_time": (
         "the fast path looks at one entry at a time",
-        {"SCAN_WORDS": 1},
+        {"SCAN_BLOCK": 1, "SCAN_WORDS": 1},
     ),
 }
 

@@ -34,6 +34,8 @@ from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 SMALL = {
     **RADIX_SMALL,
     "LOCK_STAT": 0,
+    "RCU_QHIMARK": 0,
+    "SCAN_BLOCK": 1,
     "SCAN_WORDS": 1,
     "TABLE_HEADER": 1,
     "TLB_BITS": 0,

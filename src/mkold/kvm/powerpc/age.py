@@ -15,8 +15,9 @@
 * A secure guest has no accessed bits to show: nothing is young, as on the slow path.
 * A VM that runs guests of its own (L2) is refused, since their accesses are recorded in
   shadow tables that this walk does not see.
-* A base-page table is scanned ``SCAN_WORDS`` entries at a time, and only runs with a
-  young one among them are looked at one by one.
+* A base-page table is scanned ``SCAN_BLOCK`` entries at a time, a block with a young one
+  among them ``SCAN_WORDS`` at a time, and only runs with a young one are looked at one by
+  one.
 * The TLB is not flushed: an access through a TLB entry does not set the bit again.
 
 The reviewed patch differs in the points that ``AS_POSTED`` lists.
@@ -62,7 +63,8 @@ CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
 CPU_FTR_ARCH_300 = parameter("CPU_FTR_ARCH_300", 1)
 MMU_FTR_TYPE_RADIX = parameter("MMU_FTR_TYPE_RADIX", 1)
 
-# How many entries one step of the scan looks at.
+# How many entries one step of the scan looks at: first a block, then runs of it.
+SCAN_BLOCK = parameter("SCAN_BLOCK", 32)
 SCAN_WORDS = parameter("SCAN_WORDS", 8)
 
 # The points in which the posted patch differs, each a build parameter of its own.
@@ -121,14 +123,28 @@ def age_run(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u
 
 
 @kernel
-def age_table(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
-    """``age_run`` over entries of one table, skipping runs with no accessed bit."""
+def age_block(ptep: Ptr[u64], clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_run`` over ``SCAN_BLOCK`` entries, skipping runs with no accessed bit."""
+    if SCAN_BLOCK == SCAN_WORDS:
+        return age_run(ptep, SCAN_WORDS, clear, bitmap, bit)
     young = 0
     i = 0
-    while i + SCAN_WORDS <= n:
+    while i < SCAN_BLOCK:
         if READ_ONCE_ANY(ptep[i], SCAN_WORDS, _PAGE_ACCESSED):
             young += age_run(ptep + i, SCAN_WORDS, clear, bitmap, bit - i)
         i += SCAN_WORDS
+    return young
+
+
+@kernel
+def age_table(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_run`` over entries of one table, skipping blocks with no accessed bit."""
+    young = 0
+    i = 0
+    while i + SCAN_BLOCK <= n:
+        if READ_ONCE_ANY(ptep[i], SCAN_BLOCK, _PAGE_ACCESSED):
+            young += age_block(ptep + i, clear, bitmap, bit - i)
+        i += SCAN_BLOCK
     return young + age_run(ptep + i, n - i, clear, bitmap, bit - i)
 
 
