@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mkold.base.output import refuse_overwrite, write_file
-
 
 def add_output_options(parser: argparse.ArgumentParser, *, json_schema: str) -> None:
     """Add ``--json``, ``-o FILE`` and ``--force``; ``deliver`` obeys them.
@@ -44,6 +42,8 @@ def check_output(args: argparse.Namespace) -> None:
     InputError : the file exists and ``--force`` was not given
     """
     if args.output is not None:
+        from mkold.base.output import refuse_overwrite
+
         refuse_overwrite(args.output, force=args.force)
 
 
@@ -63,6 +63,8 @@ def deliver(
         shown = text if isinstance(text, str) else text()
     shown = shown if shown.endswith("\n") else shown + "\n"
     if args.output is not None:
+        from mkold.base.output import write_file
+
         write_file(args.output, shown, force=args.force)
     else:
         sys.stdout.write(shown)
