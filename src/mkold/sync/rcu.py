@@ -185,6 +185,5 @@ def rcu_do_batch() -> u64:
 @kernel
 def rcu_core() -> None:
     """``rcu_do_batch`` if many callbacks are queued here; cheap otherwise."""
-    if RCU_QHIMARK:
-        if rcu_pending() > RCU_QHIMARK:
-            rcu_do_batch()
+    if RCU_QHIMARK and rcu_pending() > RCU_QHIMARK:
+        rcu_do_batch()
