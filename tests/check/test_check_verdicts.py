@@ -210,7 +210,6 @@ def test_each_counterexample_can_be_shown(name: str, decided: dict[str, ClaimRes
             assert finding.execution is not None, (case.label, finding.property)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN_LOCKS)
 def test_locks_and_rcu_of_our_own(name: str) -> None:
     result = decide_claim(CLAIMS[name])

@@ -61,7 +61,8 @@ def _answer(need: Need) -> str:
         case "weaker would do":
             return f"{f'{need.form} would do':<{_VERDICT_WIDTH}} {why}"
         case "not needed":
-            return f"{'not needed':<{_VERDICT_WIDTH}} ({need.form} will do in {_cases(need.n_cases)})"
+            enough = f"({need.form} will do in {_cases(need.n_cases)})"
+            return f"{need.verdict:<{_VERDICT_WIDTH}} {enough}"
         case verdict:
             return f"{verdict:<{_VERDICT_WIDTH}} {why}"
 

@@ -11,7 +11,7 @@ from mkold.check import Case, Drop, Exchange, Scenario, Set, Skip, Split, Swap
 from mkold.check.claims import _more as more
 from mkold.check.claims.clearing import BY_UPDATE, HARDWARE, REMAP, TWO_LOCKLESS, UNMAP
 from mkold.check.claims.faults import FAULT, STALE_TLB
-from mkold.check.claims.locks import RCU_1
+from mkold.check.claims.locks import RCU_1, SPIN_2
 from mkold.check.claims.switch import TO_HPT, TO_RADIX
 from mkold.check.claims.walking import RECYCLE, STEP
 from mkold.ir.variant import Edit
@@ -172,6 +172,9 @@ MUTANTS = [
            (Exchange("mmu_notifier_register:WRITE_ONCE",
                      "mmu_notifier_register:rcu_assign_pointer"),)),
     # mkold's own locks
+    Mutant("spinlock: release lost", SPIN_2,
+           _swap("queued_spin_unlock:atomic_fetch_andnot_release",
+                 "atomic_fetch_andnot_relaxed")),
     Mutant("RCU: no barrier on entry", RCU_1, _drop("__rcu_read_lock:smp_mb")),
     Mutant("RCU: no barrier on exit", RCU_1, _drop("__rcu_read_unlock:smp_mb")),
 ]  # fmt: skip
