@@ -101,10 +101,6 @@ CLAIMS = [
         "config-plain-publish",
         "Publishing with WRITE_ONCE in place of rcu_assign_pointer would do as well.",
         "this file",
-        (
-            Case(
-                "WRITE_ONCE", SCENARIO, (Swap("update:rcu_assign_pointer", "WRITE_ONCE"),)
-            ),
-        ),
+        (Case("WRITE_ONCE", SCENARIO, (Swap("update:rcu_assign_pointer", "WRITE_ONCE"),)),),
     ),
 ]
