@@ -76,7 +76,8 @@ def _blocks() -> list[str]:
 
 
 def test_the_functions_in_the_docs_are_those_of_the_example() -> None:
-    assert _blocks()[0].rstrip() in EXAMPLE.read_text().replace("\n\n\n", "\n\n")
+    shown, example = _blocks()[0].rstrip(), EXAMPLE.read_text()
+    assert shown.replace("\n\n\n", "\n\n") in example.replace("\n\n\n", "\n\n")
 
 
 def test_every_edit_in_the_docs_is_one() -> None:
