@@ -94,6 +94,8 @@ class Scenario:
     sentence : what the scenario shows, for people
     stand_ins : kernel functions put in the place of others, by the others' names: what lies
         outside the scenario (the host's memory, say), kept small
+    partial : a stand-in leaves executions out (by waiting for ever, say), so the verdict is
+        about the rest, and the scenario can't be run natively
     """
 
     name: str
@@ -102,6 +104,7 @@ class Scenario:
     ignore: frozenset[str] = frozenset()
     sentence: str = ""
     stand_ins: Mapping[str, KernelFunction] = field(default_factory=dict)
+    partial: bool = False
 
 
 class Setup:

@@ -124,6 +124,8 @@ def _result(
 
 def _left_out(built: Built) -> str:
     """Why a scenario can't be run over and over; empty if it can."""
+    if built.scenario.partial:
+        return "the scenario looks at some executions only"
     if any(address < HEAP_START for address in built.setup.watched.values()):
         return "it watches a word of the boot area"
     graph = unroll(built.program, DEFAULT_UNROLL)

@@ -62,7 +62,9 @@ def _adders(n: int, *, queue: bool) -> Scenario:
 
     if queue:
         return Scenario(f"spinlock-{n}", setup, QUEUE_AT_ONCE)
-    return Scenario(f"spinlock-{n}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE)
+    return Scenario(
+        f"spinlock-{n}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE, partial=True
+    )
 
 
 def _writers(n_writers: int, n_readers: int, *, queue: bool) -> Scenario:
@@ -78,7 +80,7 @@ def _writers(n_writers: int, n_readers: int, *, queue: bool) -> Scenario:
     name = f"rwlock-{n_writers}-writers-{n_readers}-readers"
     if queue:
         return Scenario(name, setup, QUEUE_AT_ONCE)
-    return Scenario(f"{name}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE)
+    return Scenario(f"{name}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE, partial=True)
 
 
 @kernel
