@@ -52,11 +52,6 @@ class DeclaredFunction(KernelFunction):
         return found
 
 
-def definition_of(function: KernelFunction) -> KernelFunction:
-    """``function`` itself, or what a declaration stands for."""
-    return function.definition if isinstance(function, DeclaredFunction) else function
-
-
 def declare(key: str) -> Callable[[Callable[..., Any]], DeclaredFunction]:
     """Declare the decorated signature; ``key`` is ``module:name`` of the definition."""
 
