@@ -23,10 +23,11 @@ import threading
 import time
 from dataclasses import dataclass
 
+from mkold.ir import boot
 from mkold.kvm import main, memslots, vcpu
 from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.types import Kvm, TlbEntry, Vcpu
-from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, boot, kernel, u64
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, kernel, u64
 from mkold.mm import mm_init, mmu_notifier, page_alloc
 from mkold.mm.mm_types import Folio, Mm, Node
 from mkold.mm.mmu_notifier import (

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from mkold.ir import boot
 from mkold.kvm import main
 from mkold.kvm.powerpc import age
 from mkold.kvm.powerpc.create import kvmppc_create_pte
@@ -37,7 +38,7 @@ from mkold.kvm.powerpc.pte import (
 )
 from mkold.kvm.powerpc.walk import radix_walk_to_table
 from mkold.kvm.types import Kvm
-from mkold.lang import Ptr, boot, kernel, u64
+from mkold.lang import Ptr, kernel, u64
 from mkold.mm import mmu_notifier, page_alloc
 from mkold.mm.mm_types import Mm
 from mkold.native import Image, Memory, build

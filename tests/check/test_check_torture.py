@@ -6,8 +6,8 @@ import pytest
 
 from mkold.check import Case, Drop, Scenario, Setup, load
 from mkold.check.torture import Outcomes, compare, torture
+from mkold.ir.boot import MEMBLOCK
 from mkold.lang import WRITE_ONCE, Ptr, kernel, u64
-from mkold.lang.boot import MEMBLOCK
 
 ROUNDS = 500
 

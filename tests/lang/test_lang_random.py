@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.interpret import Interpreter
 from mkold.ir.verify import verify
 from mkold.lang import collect, compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import Memory, build
 
 MASK = (1 << 64) - 1

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mkold.lang.boot import BOOT_WORDS
+from mkold.ir.boot import BOOT_WORDS
 from mkold.mm import bloom
 from mkold.mm.mm_types import LruGen
 from mkold.native import Image, Memory, build

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mm_host import Host
 
+from mkold.ir.boot import RCU_RING_ENTRIES
 from mkold.kvm.types import RESUME_GUEST, Kvm
-from mkold.lang.boot import RCU_RING_ENTRIES
 from mkold.lang.kernel import parameter_defaults
 from mkold.mm.slab import KmemCache
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkold.lang.boot import BOOT_WORDS
+from mkold.ir.boot import BOOT_WORDS
 from mkold.mm import mglru
 from mkold.mm.mglru_young import promote, reset_batch_size
 from mkold.mm.mm_init import lru_init, node_init

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.program import POISON
 from mkold.lang import compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.mm import page_alloc, slab
 from mkold.native import Memory, build
 

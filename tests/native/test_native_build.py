@@ -9,9 +9,9 @@ import textwrap
 import pytest
 
 from mkold.base.errors import InputError
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.program import POISON
 from mkold.lang import compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import KernelBugError, Memory, build, cache
 
 HEADER = """

@@ -2,11 +2,11 @@
 
 import pytest
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.interpret import Interpreter
 from mkold.ir.prims import PRIMS, Prim, Shape
 from mkold.ir.program import POISON
 from mkold.lang import collect, compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import Image, Memory, build
 
 WORDS = (0, 1, 5, 63, 64, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, POISON)

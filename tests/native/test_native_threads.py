@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from native_workers import run
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.lang import compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import KernelBugError, Memory, StoppedError, build
 
 AT = BOOT_WORDS

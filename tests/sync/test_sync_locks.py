@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.lang import compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import Memory, build
 
 AT = BOOT_WORDS

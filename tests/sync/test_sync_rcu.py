@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.program import POISON
 from mkold.lang import compile_text
-from mkold.lang.boot import BOOT_WORDS
 from mkold.native import Memory, build
 from mkold.sync.rcu import rcu_do_batch, rcu_pending
 from mkold.sync.srcu import SrcuStruct

@@ -19,8 +19,8 @@ from pathlib import PurePath
 from mkold.base.errors import Pos
 from mkold.check import slice as cutting
 from mkold.check.decide import Finding
+from mkold.ir import boot
 from mkold.ir.program import POISON
-from mkold.lang import boot
 from mkold.lkmm.execution import Edge, Event, Execution
 
 _DECIMAL_BELOW = 100

@@ -23,6 +23,7 @@ from mkold.check.decide import DEFAULT_UNROLL
 from mkold.check.program import Built, build, parameters, sources
 from mkold.check.scenario import HEAP_START
 from mkold.check.torture_code import Torture, torture_begin, torture_end
+from mkold.ir import boot
 from mkold.ir.edit import bind
 from mkold.ir.nodes import (
     Assign,
@@ -40,7 +41,6 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.variant import apply
 from mkold.ir.verify import verify
-from mkold.lang import boot
 from mkold.lang.collect import names_of
 from mkold.lkmm.unroll import unroll
 from mkold.native import link

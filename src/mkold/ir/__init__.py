@@ -5,7 +5,8 @@
 ``program``  functions set to run concurrently on an initial memory, with a question
 ``verify``   checks the form's rules; run after every pass
 ``text``     prints it
-``edit``     variants: stated changes to a function
+``edit``     rewriting bodies and binding build parameters
+``boot``     the first words of every memory: a map that locks and machine code share
 
 Imports only ``mkold.base``. Knows neither Python's nor C's syntax, nor any back end.
 """

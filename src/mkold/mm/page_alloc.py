@@ -16,6 +16,7 @@ Known limits: single frames only, one zone.
 
 from __future__ import annotations
 
+from mkold.ir.boot import MEMBLOCK, PAGE_ALLOC, PAGE_ALLOC_CPU
 from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,
@@ -33,7 +34,6 @@ from mkold.lang import (
     spinlock_t,
     u64,
 )
-from mkold.lang.boot import MEMBLOCK, PAGE_ALLOC, PAGE_ALLOC_CPU
 from mkold.sync.rcu import NR_CPUS
 
 # log2 of the words in a frame: 9 is 4 KiB, 13 is 64 KiB.

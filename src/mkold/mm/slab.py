@@ -16,6 +16,7 @@ Vmem", USENIX 2001. Known limits: memory is never given back to other uses.
 
 from __future__ import annotations
 
+from mkold.ir.boot import MAX_CPUS
 from mkold.lang import (
     WRITE_ONCE,
     Array,
@@ -32,7 +33,6 @@ from mkold.lang import (
     spinlock_t,
     u64,
 )
-from mkold.lang.boot import MAX_CPUS
 from mkold.mm.page_alloc import memblock_alloc
 
 SLAB_TYPESAFE_BY_RCU = 1

@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mkold.ir import boot
 from mkold.ir.nodes import Const, Op
 from mkold.ir.prims import Order, Prim, Shape
 from mkold.ir.program import POISON
-from mkold.lang import boot
 
 if TYPE_CHECKING:
     from mkold.native.codegen import FunctionWriter

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from mkold.base.errors import MkoldError, Pos
-from mkold.lang import boot
+from mkold.ir import boot
 from mkold.native.memory import Memory
 
 

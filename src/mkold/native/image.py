@@ -9,10 +9,10 @@ import ctypes
 from collections.abc import Callable, Iterable, Mapping
 
 from mkold.base.errors import InputError
+from mkold.ir.boot import MAX_CPUS
 from mkold.ir.edit import bind
 from mkold.ir.nodes import Function
 from mkold.ir.verify import verify
-from mkold.lang.boot import MAX_CPUS
 from mkold.lang.collect import collect, names_of
 from mkold.lang.kernel import KernelFunction, parameter_defaults
 from mkold.native import codegen, compile, link

@@ -1,6 +1,6 @@
 """The flat memory that native code works on: an array of words, mapped, zero at first.
 
-The words below ``mkold.lang.boot.BOOT_WORDS`` are the machine's own; frames and objects
+The words below ``mkold.ir.boot.BOOT_WORDS`` are the machine's own; frames and objects
 come after them. Pages are touched lazily; where the system has huge pages it is asked for
 them.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkold.base.errors import InputError
-from mkold.lang import boot
+from mkold.ir import boot
 
 WORD_BYTES = 8
 _HUGE_PAGE_BYTES = 1 << 21

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from mkold.lang import boot
+from mkold.ir import boot
 
 # After this many pauses in one function's run the thread gives its CPU to another: with
 # more threads than CPUs, whoever holds the lock may be the one that waits for it.

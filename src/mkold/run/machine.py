@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkold.base.errors import MkoldError
+from mkold.ir.boot import BOOT_WORDS
 from mkold.kvm.types import Kvm, TlbEntry, Vcpu
 from mkold.lang import Struct
-from mkold.lang.boot import BOOT_WORDS
 from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, StoppedError

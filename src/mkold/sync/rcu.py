@@ -23,6 +23,15 @@ Known limits: at most ``MAX_CPUS`` CPUs; a full ring is a BUG.
 
 from __future__ import annotations
 
+from mkold.ir.boot import (
+    MAX_CPUS,
+    N_WORDS,
+    RCU_CPU,
+    RCU_GP,
+    RCU_GP_LOCK,
+    RCU_RING_ENTRIES,
+    RCU_RING_WORDS,
+)
 from mkold.lang import (
     BUG_ON,
     READ_ONCE,
@@ -40,15 +49,6 @@ from mkold.lang import (
     spin_unlock,
     spinlock_t,
     u64,
-)
-from mkold.lang.boot import (
-    MAX_CPUS,
-    N_WORDS,
-    RCU_CPU,
-    RCU_GP,
-    RCU_GP_LOCK,
-    RCU_RING_ENTRIES,
-    RCU_RING_WORDS,
 )
 
 # CPUs that a grace period looks at; a smaller number makes a smaller program to explore.

@@ -15,6 +15,7 @@ Known limits: at most ``MAX_CPUS`` CPUs.
 
 from __future__ import annotations
 
+from mkold.ir.boot import MAX_CPUS
 from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,
@@ -31,7 +32,6 @@ from mkold.lang import (
     spinlock_t,
     u64,
 )
-from mkold.lang.boot import MAX_CPUS
 from mkold.sync.rcu import NR_CPUS
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mkold.check import Setup
+from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.create import kvmppc_create_pte
 from mkold.kvm.powerpc.fault import leaf_bits
@@ -27,7 +28,6 @@ from mkold.kvm.powerpc.tables import kvmppc_radix_init
 from mkold.kvm.powerpc.walk import find_kvm_secondary_pte_unlocked
 from mkold.kvm.types import Kvm, KvmArch, TlbEntry, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_init
-from mkold.lang.boot import MEMBLOCK
 from mkold.mm.page_alloc import memblock_init
 from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 
