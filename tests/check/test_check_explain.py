@@ -29,7 +29,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
-from mkold.lkmm.execution import Edge, Event, Execution
+from mkold.lkmm.verdict import Edge, Event, Execution
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 
 from mkold.litmus import read
 from mkold.lkmm import decide
-from mkold.lkmm.execution import OWN_FLAGS
+from mkold.lkmm.verdict import OWN_FLAGS
 
 CORPUS = os.environ.get("MKOLD_LITMUS_CORPUS")
 N_SAMPLE = 150

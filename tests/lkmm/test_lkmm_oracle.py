@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import given
+from random_programs import common, random_program, threads
 from small import VARIABLES, program
-from test_engines_agree import _program, common, threads
 
 from mkold.ir.nodes import (
     Assign,
@@ -49,7 +49,7 @@ def called(made: Program) -> Program:
 @common
 @given(threads(most=3))
 def test_rounds_change_nothing(bodies: list[list[str]]) -> None:
-    made = _program(bodies)
+    made = random_program(bodies)
     blind, known = decide(made), decide(called(made))
     assert set(known.states) == set(blind.states)
     # A word that one thread alone touches makes no event, so it can't be mixed or raced.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import view_executions
 
-from mkold.lkmm.execution import Execution
+from mkold.lkmm.verdict import Execution
 from mkold.view.dot import draw_dot
 from mkold.view.grid import Picture, picture
 from mkold.view.palette import KINDS, colour, kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkold.ir.program import POISON
-from mkold.lkmm.execution import Axiom, Cycle, Edge, Event, Execution
+from mkold.lkmm.verdict import Axiom, Cycle, Edge, Event, Execution
 
 
 def event(n: int, thread: int, po: int, text: str, value: int | None = None) -> Event:

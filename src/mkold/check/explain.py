@@ -21,7 +21,7 @@ from mkold.check import slice as cutting
 from mkold.check.decide import Finding
 from mkold.ir import boot
 from mkold.ir.program import POISON
-from mkold.lkmm.execution import Edge, Event, Execution
+from mkold.lkmm.verdict import Edge, Event, Execution
 
 _DECIMAL_BELOW = 100
 _NEAR = 64  # words behind a name that still go by it

@@ -29,7 +29,7 @@ from itertools import pairwise
 
 from mkold.check.decide import About
 from mkold.ir.program import POISON
-from mkold.lkmm.execution import INIT_THREAD, Edge, Event, Execution
+from mkold.lkmm.verdict import INIT_THREAD, Edge, Event, Execution
 
 COM = ("rf", "co", "fr")
 DEPENDENCIES = ("addr", "data", "ctrl")

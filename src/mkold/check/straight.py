@@ -47,9 +47,9 @@ from mkold.ir.program import (
     Reg,
     Thread,
 )
-from mkold.lkmm.events import Graph, Node
-from mkold.lkmm.symbolic import Guard, Taint, Value
-from mkold.lkmm.values import MayValues, initial_word
+from mkold.lkmm.graph.events import Graph, Node
+from mkold.lkmm.graph.values import Guard, Taint, Value
+from mkold.lkmm.known.words import MayValues, initial_word
 
 _SIGN = 1 << 63
 MAX_ADDRESSES = 4

@@ -122,7 +122,7 @@ def _decide(program: Program, options: Options) -> Verdict:
 
 def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> Outcome:
     """The outcome with the verdict; its states worded, here or in a file."""
-    from mkold.lkmm.execution import OWN_FLAGS
+    from mkold.lkmm.verdict import OWN_FLAGS
 
     assert verdict.observation is not None
     observation = verdict.observation.value

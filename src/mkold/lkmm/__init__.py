@@ -5,7 +5,7 @@ KVM.
 """
 
 from mkold.lkmm.decide import decide
-from mkold.lkmm.execution import (
+from mkold.lkmm.verdict import (
     OWN_FLAGS,
     Axiom,
     Cycle,

@@ -6,9 +6,9 @@ import time
 from dataclasses import replace
 
 from mkold.ir.program import Program
-from mkold.lkmm.enumerate import enumerate_program
-from mkold.lkmm.execution import Status, Verdict
+from mkold.lkmm.masks.engine import enumerate_program
 from mkold.lkmm.unroll import unroll
+from mkold.lkmm.verdict import Status, Verdict
 
 DEFAULT_UNROLL = 16
 

@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mkold.lkmm.bits import to_bits
+from mkold.lkmm.masks.numbering import to_bits
 
 Codes = NDArray[np.uint64]
 PACK_FROM = 4096  # below that many candidates tuples are quicker

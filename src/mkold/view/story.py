@@ -10,7 +10,7 @@ from mkold.check.explain import Story, at
 from mkold.check.slice import LOCK_KINDS
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON
-from mkold.lkmm.execution import Event
+from mkold.lkmm.verdict import Event
 from mkold.view.grid import Box, Link, Picture, source_text
 
 

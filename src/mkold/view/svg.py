@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from mkold.ir.program import Program
-from mkold.lkmm.execution import Execution
+from mkold.lkmm.verdict import Execution
 from mkold.view.grid import Picture, picture
 from mkold.view.palette import KINDS, kind, shade
 from mkold.view.route import CHAR, LINE, MARGIN, PAD, Path, Placed, Plan, plan

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from mkold.ir.program import Program
-from mkold.lkmm.execution import Execution
+from mkold.lkmm.verdict import Execution
 from mkold.view.grid import Box, Link, Picture, picture
 
 _GAP = "   "

@@ -1,0 +1,1 @@
+"""The engine ``masks``: all candidate executions of a choice of paths at once."""

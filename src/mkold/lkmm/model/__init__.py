@@ -1,0 +1,1 @@
+"""The relations and axioms of linux-kernel.cat, over masks of candidates."""

@@ -1,0 +1,1 @@
+"""Each thread's ways through the graph, and what a path alone decides."""

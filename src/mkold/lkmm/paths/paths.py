@@ -1,0 +1,185 @@
+"""The ways a thread can go: every branch decided, every address known.
+
+A *path* of a unit (a thread, with the ``call_rcu`` functions it started) fixes all its
+decisions and the address of each of its events. What must hold for it to be taken is kept
+as constraints ``value == 0`` / ``value != 0`` / ``value == address``, which the engine
+turns into masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mkold.base.errors import LimitError
+from mkold.lkmm.graph.events import Graph, Node
+from mkold.lkmm.graph.values import Value, holds, reads_of, resolve
+from mkold.lkmm.known.feasible import Feasibility
+from mkold.lkmm.known.words import MayValues
+
+MAX_PATHS = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Act:
+    """A node on a path: its address, value and dependencies settled.
+
+    ``order`` is empty where a conditional read-modify-write failed; ``marked`` as in
+    linux-kernel.bell. ``rmw`` is -1 where the partner is not on the path.
+    """
+
+    node: Node
+    id: int
+    thread: int
+    kind: str
+    order: str
+    address: int
+    value: Value
+    rmw: int
+    marked: bool
+    is_read: bool
+    is_write: bool
+
+
+@dataclass(slots=True, eq=False)
+class Path:
+    """One way through a unit.
+
+    ``constraints`` are ``(value, wanted)``: the value is ``wanted``, or, where that is
+    ``None``, anything but 0. ``acts`` are in program order within each thread.
+    """
+
+    unit: int
+    decided: dict[int, bool]
+    acts: list[Act]
+    constraints: list[tuple[Value, int | None]]
+    cut: bool
+    static: object = None
+    checks: list[tuple[str, Value]] = field(default_factory=list)
+
+
+def unit_paths(
+    graph: Graph, unit: int, may: MayValues, check: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Every path of a unit that its own constants do not rule out.
+
+    ``check`` is called now and then, and raises when time is up.
+    """
+    feasible = Feasibility(graph.domains) if graph.domains else None
+    paths = []
+    nodes = [node for node in graph.nodes if graph.unit_of_thread[node.thread] == unit]
+    for decided, constraints in _decisions(graph, unit, feasible, check):
+        if any(u == unit and holds(guard, decided) for guard, u in graph.waits):
+            continue
+        cut = any(u == unit and holds(guard, decided) for guard, u in graph.cuts)
+        present = [node for node in nodes if holds(node.guard, decided)]
+        checks = [
+            (check.flag, resolve(check.cond, decided))
+            for check in graph.checks
+            if check.unit == unit and holds(check.guard, decided)
+        ]
+        for addresses, extra in _addresses(present, decided, may, constraints, feasible):
+            acts = _acts(present, addresses, decided)
+            paths.append(Path(unit, decided, acts, constraints + extra, cut, None, checks))
+            if len(paths) > MAX_PATHS:
+                raise LimitError(f"more than {MAX_PATHS} paths through one thread")
+    return paths
+
+
+def _decisions(
+    graph: Graph, unit: int, feasible: Feasibility | None, check: Callable[[], None]
+) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
+    """Assignments of the unit's decisions, with what each asks of values."""
+    mine = [k for k, decision in enumerate(graph.decisions) if decision.unit == unit]
+
+    def extend(
+        index: int, decided: dict[int, bool], asked: list[tuple[Value, int | None]]
+    ) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
+        check()
+        if index == len(mine):
+            yield decided, asked
+            return
+        number = mine[index]
+        decision = graph.decisions[number]
+        if not holds(decision.guard, decided):
+            yield from extend(index + 1, decided, asked)
+            return
+        cond = None if decision.cond is None else resolve(decision.cond, decided)
+        if type(cond) is int:
+            yield from extend(index + 1, {**decided, number: cond != 0}, asked)
+            return
+        for way in (False, True):
+            more = asked
+            if cond is not None:
+                new = cond, None if way else 0
+                if feasible is not None and not feasible.goes(asked, new):
+                    continue
+                more = [*asked, new]
+            yield from extend(index + 1, {**decided, number: way}, more)
+
+    return extend(0, {}, [])
+
+
+def _addresses(
+    present: list[Node],
+    decided: dict[int, bool],
+    may: MayValues,
+    asked: list[tuple[Value, int | None]],
+    feasible: Feasibility | None,
+) -> Iterator[tuple[dict[int, int], list[tuple[Value, int | None]]]]:
+    """Choices of the addresses that depend on what is read."""
+    fixed: dict[int, int] = {}
+    open_values: dict[Value, list[int]] = {}
+    for node in present:
+        if node.addr is None:
+            continue
+        addr = resolve(node.addr, decided)
+        if type(addr) is int:
+            fixed[node.id] = addr
+        else:
+            open_values.setdefault(addr, []).append(node.id)
+    choices = [(addr, ids, sorted(may.of(addr))) for addr, ids in open_values.items()]
+
+    def extend(
+        index: int, extra: list[tuple[Value, int | None]]
+    ) -> Iterator[tuple[dict[int, int], list[tuple[Value, int | None]]]]:
+        if index == len(choices):
+            yield dict(fixed), extra
+            return
+        addr, ids, words = choices[index]
+        for word in words:
+            if feasible is not None and not feasible.goes([*asked, *extra], (addr, word)):
+                continue
+            for node in ids:
+                fixed[node] = word
+            yield from extend(index + 1, [*extra, (addr, word)])
+
+    if choices:
+        return extend(0, [])
+    return iter([(fixed, [])])
+
+
+def _acts(
+    present: list[Node], addresses: dict[int, int], decided: dict[int, bool]
+) -> list[Act]:
+    here = {node.id for node in present}
+    acts = []
+    for node in present:
+        rmw = node.rmw if node.rmw in here else -1
+        order = node.order
+        marked = order != "plain"
+        if node.conditional and rmw < 0:
+            order = ""
+        value = node.value
+        if value is not None:
+            value = resolve(value, decided)
+        acts.append(Act(node, node.id, node.thread, node.kind, order,
+                        addresses.get(node.id, -1), value, rmw, marked,
+                        node.is_read, node.is_write))  # fmt: skip
+    return acts
+
+
+def single_read(value: Value) -> int | None:
+    """The one read that ``value`` speaks of, if it is one."""
+    reads = set(reads_of(value))
+    return reads.pop() if len(reads) == 1 else None

@@ -1,0 +1,63 @@
+"""Where a path of the program being unrolled stands, and how paths meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mkold.lkmm.graph.values import (
+    NO_TAINT,
+    Guard,
+    Taint,
+    Value,
+    both,
+    merge_taints,
+    negate,
+    phi,
+    taint_under,
+)
+
+Env = dict[str, tuple[Value, Taint]]
+Mem = dict[int, tuple[Value, Taint]]  # what this thread stored last
+
+
+@dataclass(slots=True)
+class State:
+    """Where a path stands: locals, whether it is alive, what its being alive depends on,
+    and (see ``oracle``) what this thread stored last at each address."""
+
+    env: Env
+    live: Guard
+    ctrl: Taint
+    mem: Mem = field(default_factory=dict)
+
+    def now(self) -> State:
+        """The state as it stands, to be joined elsewhere."""
+        return State(self.env, self.live, self.ctrl, self.mem)
+
+    def under(self, guard: Guard, ctrl: Taint) -> State:
+        """A copy for one side of a branch."""
+        return State(dict(self.env), both(self.live, guard), ctrl, dict(self.mem))
+
+
+@dataclass(slots=True)
+class Frame:
+    """Jumps met while a function body runs."""
+
+    returns: list[tuple[State, list[tuple[Value, Taint]]]] = field(default_factory=list)
+    breaks: list[list[State]] = field(default_factory=list)
+    continues: list[list[State]] = field(default_factory=list)
+
+
+def meet(guard: Guard, a: tuple[Value, Taint], b: tuple[Value, Taint]) -> tuple[Value, Taint]:
+    if a == b:
+        return a
+    taint = merge_taints(taint_under(a[1], guard), taint_under(b[1], negate(guard)))
+    return phi(guard, a[0], b[0]), taint
+
+
+def meet_env(guard: Guard, a: Env, b: Env) -> Env:
+    zero: tuple[Value, Taint] = (0, NO_TAINT)
+    return {
+        name: meet(guard, a.get(name, zero), b.get(name, zero))
+        for name in (a if a.keys() >= b.keys() else a | b)
+    }

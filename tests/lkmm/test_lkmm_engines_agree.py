@@ -1,0 +1,124 @@
+"""The engine against the textbook one, and against itself, on random programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from idioms import ROWS
+from random_programs import (
+    FENCES,
+    MARKED,
+    OBSERVED,
+    PLAIN,
+    STRONGER,
+    common,
+    random_program,
+    threads,
+)
+from small import program
+
+from mkold.base.errors import LimitError
+from mkold.ir.nodes import Op, Stmt
+from mkold.ir.program import Program, Reg
+from mkold.lkmm import decide
+from mkold.lkmm.literal.engine import decide_literally
+from mkold.lkmm.unroll import unroll
+
+
+def _agree(made: Program, most: int) -> bool:
+    """Whether the program was small enough for the textbook engine."""
+    verdict = decide(made)
+    try:
+        literal = decide_literally(unroll(made), most=most)
+    except LimitError:
+        return False
+    assert set(verdict.states) == literal.states
+    ours = set(verdict.flags) & {"data-race", "mixed-accesses"}
+    assert ours == literal.flags
+    return True
+
+
+TOO_LARGE = {"readers do not exclude readers", "a release is handed on by increments"}
+
+
+@common
+@given(threads())
+def test_same_states_and_flags(bodies: list[list[str]]) -> None:
+    assume(_agree(random_program(bodies), 1_000))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_same_on_every_idiom(row: tuple[str, tuple[str, ...], str, object, object]) -> None:
+    if not _agree(program(*row[1], exists=row[2]), 20_000):
+        assert row[0] in TOO_LARGE
+
+
+@common
+@given(threads(most=3), st.data())
+def test_a_fence_adds_no_outcome(bodies: list[list[str]], data: st.DataObject) -> None:
+    bodies = [[text for text in body if "load(" not in text and "store(" not in text]
+              for body in bodies]  # fmt: skip
+    where = data.draw(st.integers(0, len(bodies) - 1))
+    at = data.draw(st.integers(0, len(bodies[where])))
+    fence = data.draw(st.sampled_from(STRONGER))
+    fenced = [list(body) for body in bodies]
+    fenced[where].insert(at, fence)
+    assert set(decide(random_program(fenced)).states) <= set(
+        decide(random_program(bodies)).states
+    )
+
+
+@common
+@given(threads(most=3), st.randoms())
+def test_order_of_threads_is_of_no_account(bodies: list[list[str]], random: object) -> None:
+    made = random_program(bodies)
+    order = list(range(len(made.threads)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    observed = tuple(
+        Reg(order.index(place.thread), place.local) if isinstance(place, Reg) else place
+        for place in made.observed
+    )
+    moved = replace(made, threads=tuple(made.threads[i] for i in order), observed=observed)
+    before, after = decide(made), decide(moved)
+    assert set(before.states) == set(after.states)
+    assert before.flags == after.flags
+
+
+@common
+@given(threads())
+def test_names_are_of_no_account(bodies: list[list[str]]) -> None:
+    swap = str.maketrans("xy", "yx")
+    made = random_program(bodies)
+    renamed = random_program([[text if "()" in text else _swapped(text, swap) for text in body]
+                        for body in bodies])  # fmt: skip
+    there = {(*state[:4], state[5], state[4]) for state in decide(renamed).states}
+    assert set(decide(made).states) == there
+
+
+def _swapped(text: str, swap: dict[int, int]) -> str:
+    head, paren, args = text.rpartition("(")
+    return head + paren + args.translate(swap)
+
+
+@common
+@given(threads(most=3))
+def test_quick_answer_is_the_full_one(bodies: list[list[str]]) -> None:
+    made = random_program(bodies)
+    for state in list(decide(made).states)[:3]:
+        asked = program(
+            *("; ".join(body) for body in bodies),
+            exists=" ".join(
+                f"{name}={word}" for name, word in zip(OBSERVED.split(), state, strict=True)
+            ),
+        )
+        assert decide(asked, states=False).holds is True
+
+
+def test_the_random_programs_are_not_all_trivial() -> None:
+    statements: list[Stmt] = []
+    for text in MARKED + PLAIN + FENCES:
+        statements += random_program([[text], ["barrier()"]]).functions["P0"].body
+    assert len({stmt.prim for stmt in statements if isinstance(stmt, Op)}) > 15
