@@ -29,7 +29,11 @@ from mkold.base.errors import Pos
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
 
-UNARY = frozenset({"neg", "not", "lnot"})
+# Narrow words live in the front ends, as 64-bit words: "u8" keeps the low 8 bits, "s8" keeps
+# them and repeats their sign. Each by its width and whether it is signed.
+NARROW = {"u8": (8, False), "u16": (16, False), "u32": (32, False),
+          "s8": (8, True), "s16": (16, True), "s32": (32, True)}  # fmt: skip
+UNARY = frozenset({"neg", "not", "lnot", *NARROW})
 BINARY = frozenset(
     [
         "add",
@@ -79,7 +83,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """``op`` is one of ``UNARY``: -a, ~a, !a."""
+    """``op`` is one of ``UNARY``: -a, ~a, !a, (u8)a, (s8)a ..."""
 
     op: str
     a: Expr
@@ -261,11 +265,7 @@ def locals_of(expr: Expr) -> Iterator[str]:
 
 def evaluate_unary(op: str, a: int) -> int:
     """The one definition of unary arithmetic, on words."""
-    if op == "neg":
-        return -a & WORD_MASK
-    if op == "not":
-        return ~a & WORD_MASK
-    return int(a == 0)
+    return _UNARY[op](a) & WORD_MASK
 
 
 def evaluate_binary(op: str, a: int, b: int) -> int:
@@ -273,8 +273,13 @@ def evaluate_binary(op: str, a: int, b: int) -> int:
     return _BINARY[op](a, b) & WORD_MASK
 
 
-def _signed(a: int) -> int:
-    return a - (1 << WORD_BITS) if a >> (WORD_BITS - 1) else a
+def _signed(a: int, width: int = WORD_BITS) -> int:
+    return a - (1 << width) if a >> (width - 1) else a
+
+
+def _narrow(width: int, *, signed: bool) -> Callable[[int], int]:
+    mask = (1 << width) - 1
+    return (lambda a: _signed(a & mask, width)) if signed else (lambda a: a & mask)
 
 
 def _sdiv(a: int, b: int) -> int:
@@ -289,6 +294,12 @@ def _smod(a: int, b: int) -> int:
     return 0 if b == 0 else _signed(a) - _signed(b) * _sdiv(a, b)
 
 
+_UNARY: dict[str, Callable[[int], int]] = {
+    "neg": lambda a: -a,
+    "not": lambda a: ~a,
+    "lnot": lambda a: int(a == 0),
+    **{op: _narrow(width, signed=signed) for op, (width, signed) in NARROW.items()},
+}
 _BINARY: dict[str, Callable[[int, int], int]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

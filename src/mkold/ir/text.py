@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkold.ir.nodes import (
+    NARROW,
     Assign,
     Binary,
     Break,
@@ -43,7 +44,8 @@ def expr_text(expr: Expr) -> str:
         case Local(name):
             return name
         case Unary(op, a):
-            return _SYMBOLS[op] + _inner(a)
+            sign = f"({op})" if op in NARROW else _SYMBOLS[op]
+            return sign + _inner(a)
         case Binary(op, a, b):
             return f"{_inner(a)} {_SYMBOLS[op]} {_inner(b)}"
         case Select(cond, a, b):

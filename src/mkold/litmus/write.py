@@ -153,13 +153,13 @@ class _Writer:
                 return self.constant(value)
             case Local(name):
                 return self.register(name)
-            case Unary(op, a):
+            case Unary(op, a) if op in _UNARY:
                 return f"{_UNARY[op]}{self.inner(a)}"
             case Binary(op, a, b) if op in _SIGNS:
                 return f"{self.inner(a)} {_SIGNS[op]} {self.inner(b)}"
             case Select(cond, a, b):
                 return f"{self.inner(cond)} ? {self.inner(a)} : {self.inner(b)}"
-            case Binary(op):
+            case Unary(op=op) | Binary(op=op):
                 raise UnsupportedError(f"a litmus test can't say '{op}'")
             case _:
                 raise UnsupportedError(f"a litmus test has no build parameter {expr.name}")

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mkold.ir.nodes import (
+    NARROW,
     Assign,
     Binary,
     Break,
@@ -325,6 +326,9 @@ class FunctionWriter:
                 return self.name(f"xor i64 {self.word(a)}, -1")
             case Unary("lnot", _):
                 return self.name(f"zext i1 {self.condition(expr)} to i64")
+            case Unary(op, a):
+                width, signed = NARROW[op]
+                return self.narrow(self.word(a), width, signed=signed)
             case Binary(op, a, b):
                 if op in _COMPARE:
                     return self.name(f"zext i1 {self.condition(expr)} to i64")
@@ -335,6 +339,11 @@ class FunctionWriter:
                 return self.name(f"select i1 {chosen}, i64 {x}, i64 {y}")
             case _:
                 raise AssertionError(f"{expr} is not bound")
+
+    def narrow(self, word: str, width: int, *, signed: bool) -> str:
+        """The low ``width`` bits of an ``i64`` operand, extended to 64 again."""
+        low = self.name(f"trunc i64 {word} to i{width}")
+        return self.name(f"{'sext' if signed else 'zext'} i{width} {low} to i64")
 
     def condition(self, expr: Expr) -> str:
         """Whether ``expr`` is not zero, as an ``i1`` operand."""
