@@ -6,13 +6,14 @@ worded a block at a time, with the texts of several columns looked up at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkold.ir.program import And, Compare, Formula, Not, Observed, Or, Program
+from mkold.ir.formula import Side, fold
+from mkold.ir.program import Observed, Program
 from mkold.litmus.wording import Names, satisfies, state_texts
 from mkold.lkmm.states import PackedStates
 
@@ -24,6 +25,7 @@ _COMPARE: dict[str, Callable[..., NDArray[np.bool_]]] = {
     "slt": np.less,
     "sle": np.less_equal,
 }
+Truths = NDArray[np.bool_]
 _Column = tuple[Sequence[int], NDArray[np.intp]]
 
 
@@ -53,39 +55,41 @@ def count_satisfying(program: Program, states: Sequence[tuple[int, ...]]) -> int
     total = 0
     for start in range(0, len(states), BLOCK):
         part = _slice(states, start)
-        columns = [
-            np.array(words, np.uint64)[digits] for words, digits in part.columns()
-        ]  # fmt: skip
-        total += int(np.count_nonzero(_hold(program.condition.formula, columns, index)))
+        columns = [np.array(words, np.uint64)[digits] for words, digits in part.columns()]
+        total += int(np.count_nonzero(fold(program.condition.formula, _Block(columns, index))))
     return total
 
 
-def _hold(
-    formula: Formula, columns: list[NDArray[np.uint64]], index: dict[Observed, int]
-) -> NDArray[np.bool_]:
-    """Which states of a block satisfy ``formula``."""
+class _Block:
+    """Answers over a block of states: one truth value each."""
 
-    def side(value: Observed | int) -> NDArray[np.uint64]:
-        if isinstance(value, int):
-            return np.full(len(columns[0]), value, np.uint64)
-        return columns[index[value]]
+    def __init__(
+        self, columns: Sequence[NDArray[np.uint64]], index: Mapping[Observed, int]
+    ) -> None:
+        self._columns, self._index = columns, index
 
-    match formula:
-        case Compare(op, left, right):
-            a, b = side(left), side(right)
-            return _COMPARE[op](a.view(np.int64), b.view(np.int64))
-        case Not(a):
-            return ~_hold(a, columns, index)
-        case And(parts):
-            found = np.ones(len(columns[0]), np.bool_)
-            for part in parts:
-                found &= _hold(part, columns, index)
-            return found
-        case Or(parts):
-            found = np.zeros(len(columns[0]), np.bool_)
-            for part in parts:
-                found |= _hold(part, columns, index)
-            return found
+    def _side(self, side: Side) -> NDArray[np.int64]:
+        if isinstance(side, int):
+            return np.full(len(self._columns[0]), side, np.uint64).view(np.int64)
+        return self._columns[self._index[side]].view(np.int64)
+
+    def compare(self, op: str, left: Side, right: Side) -> Truths:
+        return _COMPARE[op](self._side(left), self._side(right))
+
+    def negation(self, a: Truths) -> Truths:
+        return ~a
+
+    def all_of(self, parts: Iterable[Truths]) -> Truths:
+        found = np.ones(len(self._columns[0]), np.bool_)
+        for part in parts:
+            found &= part
+        return found
+
+    def any_of(self, parts: Iterable[Truths]) -> Truths:
+        found = np.zeros(len(self._columns[0]), np.bool_)
+        for part in parts:
+            found |= part
+        return found
 
 
 def _slice(states: PackedStates, start: int) -> PackedStates:

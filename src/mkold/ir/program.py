@@ -6,7 +6,7 @@ over kernel Python becomes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mkold.ir.nodes import Function
@@ -109,15 +109,3 @@ class Program:
     observed: tuple[Observed, ...] = ()
     filter: Formula | None = None
     default: int = 0
-
-
-def observed_in(formula: Formula) -> Iterator[Observed]:
-    """Every register or word that ``formula`` speaks of, with repeats."""
-    match formula:
-        case Compare(_, left, right):
-            yield from (side for side in (left, right) if not isinstance(side, int))
-        case Not(a):
-            yield from observed_in(a)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from observed_in(part)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mkold.ir.formula import observed_in
 from mkold.ir.program import (
     TRUE,
     And,
@@ -23,7 +24,6 @@ from mkold.ir.program import (
     Observed,
     Or,
     Reg,
-    observed_in,
 )
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, number, read_value, thread_number

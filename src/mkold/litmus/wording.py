@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
-from mkold.ir.nodes import evaluate_binary
+from mkold.ir.formula import holds
 from mkold.ir.program import UNKNOWN, And, Compare, Formula, Not, Observed, Or, Program, Reg
 
 _KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
@@ -90,22 +90,10 @@ class Names:
 def satisfies(program: Program) -> Callable[[Sequence[int]], bool]:
     """A test whether the values of ``program.observed`` satisfy the condition's formula."""
     index = {place: i for i, place in enumerate(program.observed)}
-
-    def holds(formula: Formula, values: Sequence[int]) -> bool:
-        match formula:
-            case Compare(op, left, right):
-                a = left if isinstance(left, int) else values[index[left]]
-                b = right if isinstance(right, int) else values[index[right]]
-                return bool(evaluate_binary(op, a, b))
-            case Not(a):
-                return not holds(a, values)
-            case And(parts):
-                return all(holds(part, values) for part in parts)
-            case Or(parts):
-                return any(holds(part, values) for part in parts)
-
     condition = program.condition
-    return lambda values: condition is None or holds(condition.formula, values)
+    if condition is None:
+        return lambda values: True
+    return lambda values: holds(condition.formula, lambda place: values[index[place]])
 
 
 def head_line(program: Program) -> str:

@@ -20,8 +20,8 @@ from itertools import permutations, product
 from math import factorial, prod
 
 from mkold.base.errors import LimitError
-from mkold.ir.nodes import evaluate_binary
-from mkold.ir.program import And, Compare, Formula, Mem, Not, Observed, Or
+from mkold.ir.formula import holds
+from mkold.ir.program import Mem, Observed
 from mkold.lkmm.graph.events import Graph
 from mkold.lkmm.graph.values import evaluate
 from mkold.lkmm.known.words import MayValues, initial_word
@@ -59,7 +59,7 @@ def decide_literally(graph: Graph, *, most: int = MOST) -> Result:
     yes = no = False
     for paths in product(*units):
         for execution in _executions(graph, paths):
-            if program.filter is not None and not execution.satisfies(program.filter):
+            if program.filter is not None and not holds(program.filter, execution.at):
                 continue
             raised = execution.judge()
             if raised is None:
@@ -67,7 +67,7 @@ def decide_literally(graph: Graph, *, most: int = MOST) -> Result:
             flags |= raised
             states.add(tuple(execution.at(place) for place in program.observed))
             if program.condition is not None:
-                good = execution.satisfies(program.condition.formula)
+                good = holds(program.condition.formula, execution.at)
                 yes, no = yes or good, no or not good
     return Result(frozenset(states), frozenset(flags), yes, no)
 
@@ -158,6 +158,7 @@ class Execution:
         self.judge = Literal(paths, acts, rf, chains).judge
 
     def at(self, place: Observed) -> int:
+        """The last word at ``place``."""
         if isinstance(place, Mem):
             chain = self.chains.get(place.address)
             if chain is None:
@@ -165,16 +166,3 @@ class Execution:
             return self.values[chain[-1]]
         value = register_value(self.graph, place, self.paths[place.thread])
         return evaluate(value, self.values.__getitem__)
-
-    def satisfies(self, formula: Formula) -> bool:
-        match formula:
-            case Compare(op, left, right):
-                a = left if isinstance(left, int) else self.at(left)
-                b = right if isinstance(right, int) else self.at(right)
-                return bool(evaluate_binary(op, a, b))
-            case Not(a):
-                return not self.satisfies(a)
-            case And(parts):
-                return all(map(self.satisfies, parts))
-            case Or(parts):
-                return any(map(self.satisfies, parts))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from mkold.ir.formula import Side, fold, observed_in, required
 from mkold.ir.nodes import evaluate_binary
-from mkold.ir.program import And, Compare, Formula, Mem, Not, Observed, Or, Program, Reg
+from mkold.ir.program import Formula, Mem, Observed, Program, Reg
 from mkold.lkmm.graph.events import Graph
 from mkold.lkmm.graph.values import Value, resolve
 from mkold.lkmm.masks.candidates import Candidates, Words
@@ -20,35 +21,10 @@ def addresses(program: Program) -> Iterator[int]:
         formulas.append(program.filter)
     places: list[Observed] = list(program.observed)
     for formula in formulas:
-        places += _places(formula)
+        places += observed_in(formula)
     for place in places:
         if isinstance(place, Mem):
             yield place.address
-
-
-def _places(formula: Formula) -> Iterator[Observed]:
-    match formula:
-        case Compare(_, left, right):
-            yield from (side for side in (left, right) if not isinstance(side, int))
-        case Not(a):
-            yield from _places(a)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _places(part)
-
-
-def required(formula: Formula) -> Iterator[tuple[Observed, int]]:
-    """``place == word`` facts that the formula implies."""
-    match formula:
-        case And(parts):
-            for part in parts:
-                yield from required(part)
-        case Compare("eq", left, int(right)) if not isinstance(left, int):
-            yield left, right
-        case Compare("eq", int(left), right) if not isinstance(right, int):
-            yield right, left
-        case _:
-            pass
 
 
 class Narrowing:
@@ -103,23 +79,10 @@ class Answers:
 
     def where(self, formula: Formula) -> int:
         """Candidates that satisfy ``formula``."""
-        rows = self.candidates.rows
-        match formula:
-            case Compare(op, left, right):
-                return self._compare(op, left, right)
-            case Not(a):
-                return rows & ~self.where(a)
-            case And(parts):
-                for part in parts:
-                    rows &= self.where(part)
-                return rows
-            case Or(parts):
-                some = 0
-                for part in parts:
-                    some |= self.where(part)
-                return some
+        return fold(formula, self)
 
-    def _compare(self, op: str, left: Observed | int, right: Observed | int) -> int:
+    def compare(self, op: str, left: Side, right: Side) -> int:
+        """Candidates in which a comparison holds."""
         rows = self.candidates.rows
         a = {left: rows} if isinstance(left, int) else self.words(left)
         b = {right: rows} if isinstance(right, int) else self.words(right)
@@ -129,6 +92,21 @@ class Answers:
                 if evaluate_binary(op, x, y):
                     found |= mask & other
         return found
+
+    def negation(self, a: int) -> int:
+        return self.candidates.rows & ~a
+
+    def all_of(self, parts: Iterable[int]) -> int:
+        rows = self.candidates.rows
+        for part in parts:
+            rows &= part
+        return rows
+
+    def any_of(self, parts: Iterable[int]) -> int:
+        some = 0
+        for part in parts:
+            some |= part
+        return some
 
     def state_of(self, bit: int, observed: Sequence[Observed]) -> tuple[int, ...]:
         """The valuation in one candidate."""
