@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from mkold.ir import boot
 from mkold.kvm import main, memslots, vcpu
-from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.types import Kvm, TlbEntry, Vcpu
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, kernel, u64
 from mkold.mm import mm_init, mmu_notifier, page_alloc

@@ -28,15 +28,15 @@ from pathlib import Path
 
 from mkold.ir import boot
 from mkold.kvm import main
-from mkold.kvm.powerpc import age
-from mkold.kvm.powerpc.create import kvmppc_create_pte
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix import age
+from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
+from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_PRESENT,
     _PAGE_PTE,
     RADIX_RPN_SHIFT,
 )
-from mkold.kvm.powerpc.walk import radix_walk_to_table
+from mkold.kvm.powerpc.radix.walk import radix_walk_to_table
 from mkold.kvm.types import Kvm
 from mkold.lang import Ptr, kernel, u64
 from mkold.mm import mmu_notifier, page_alloc

@@ -16,8 +16,9 @@ from mkold.ir import boot
 from mkold.ir.nodes import Function
 from mkold.ir.variant import Edit, apply
 from mkold.kvm import main, memslots, tlb, vcpu
-from mkold.kvm.powerpc import age, create, dirty, fault, hw, pte_update, switch, tables, unmap
-from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
+from mkold.kvm.powerpc import switch
+from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables, unmap
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
 from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
 from mkold.lang import kernel, parameter_defaults, rcu_read_lock, rcu_read_unlock
 from mkold.mm import mmu_notifier, page_alloc, slab

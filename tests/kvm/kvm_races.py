@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
-from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import _PAGE_DIRTY
+from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY
 from mkold.kvm.types import Kvm, Vcpu
 from mkold.lang import (
     NULL,

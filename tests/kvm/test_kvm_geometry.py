@@ -12,8 +12,8 @@ from kvm_machine import BASE, R
 
 from mkold.ir import boot
 from mkold.ir.edit import fold
-from mkold.kvm.powerpc import pte
-from mkold.kvm.powerpc.pte import RADIX_4K, RADIX_64K
+from mkold.kvm.powerpc.radix import pte
+from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K
 from mkold.kvm.types import Kvm
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS
 from mkold.native import Image, Memory, build

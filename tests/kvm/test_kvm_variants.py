@@ -23,7 +23,7 @@ from mkold.ir.edit import map_statements
 from mkold.ir.nodes import Binary, Call, Const, Stmt
 from mkold.ir.program import POISON
 from mkold.ir.variant import Drop, Force, Swap
-from mkold.kvm.powerpc.age import AS_POSTED
+from mkold.kvm.powerpc.radix.age import AS_POSTED
 from mkold.kvm.types import KVM_PFN_ERR
 from mkold.native import Image
 

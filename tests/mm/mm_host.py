@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 
 from mkold.kvm.memslots import kvm_memslot_set_level
-from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.mm.memory import hva_to_pfn, madvise_dontneed
-from mkold.mm.mglru import folio_lru_gen
-from mkold.mm.mglru_evict import shrink_node
-from mkold.mm.mglru_walk import try_to_inc_max_seq
+from mkold.mm.mglru.evict import shrink_node
+from mkold.mm.mglru.generations import folio_lru_gen
+from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_types import (
     MAX_NR_GENS,
     PTE_PFN_MASK,

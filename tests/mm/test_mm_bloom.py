@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mkold.ir.boot import BOOT_WORDS
-from mkold.mm import bloom
+from mkold.mm.mglru import bloom
 from mkold.mm.mm_types import LruGen
 from mkold.native import Image, Memory, build
 

@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkold.ir.boot import BOOT_WORDS
-from mkold.mm import mglru
-from mkold.mm.mglru_young import promote, reset_batch_size
+from mkold.mm.mglru.generations import (
+    folio_add_lru,
+    folio_lru_gen,
+    inc_max_seq,
+    lru_gen_del_folio,
+    try_to_inc_min_seq,
+)
+from mkold.mm.mglru.young import promote, reset_batch_size
 from mkold.mm.mm_init import lru_init, node_init
 from mkold.mm.mm_types import MAX_NR_GENS, MIN_NR_GENS, Folio, ListHead, Node
 from mkold.mm.page_alloc import page_alloc_init
@@ -21,9 +27,8 @@ N = 12
 NO_GEN = (1 << 64) - 1
 IMAGE = build(
     [
-        page_alloc_init, node_init, lru_init, promote, reset_batch_size, mglru.folio_add_lru,
-        mglru.lru_gen_del_folio, mglru.inc_max_seq, mglru.try_to_inc_min_seq,
-        mglru.folio_lru_gen,
+        page_alloc_init, node_init, lru_init, promote, reset_batch_size, folio_add_lru,
+        lru_gen_del_folio, inc_max_seq, try_to_inc_min_seq, folio_lru_gen,
     ],
     {"PAGE_SHIFT": 3},
 )  # fmt: skip

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import hva_range_in_slot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.age import (
+from mkold.kvm.powerpc.radix.age import (
     kvm_age_gfn,
     kvm_arch_has_test_clear_young,
     kvm_arch_test_clear_young,
     kvm_test_age_gfn,
 )
+from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
+from mkold.kvm.powerpc.radix.unmap import kvm_unmap_gfn_range
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
-from mkold.kvm.powerpc.tables import kvmppc_free_radix, kvmppc_radix_init
-from mkold.kvm.powerpc.unmap import kvm_unmap_gfn_range
 from mkold.kvm.retry import kvm_mmu_invalidate_begin, kvm_mmu_invalidate_end
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import Kvm

@@ -10,8 +10,8 @@ Source: kvmhv_run_single_vcpu in arch/powerpc/kvm/book3s_hv.c.
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.powerpc.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.tlb import kvm_vcpu_take_request
 from mkold.kvm.types import (
     IN_GUEST_MODE,

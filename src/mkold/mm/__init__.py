@@ -7,6 +7,5 @@
 ``swap``          swap entries and the swap area
 ``rmap``          from a folio to the page-table entry that maps it
 ``mmu_notifier``  who else maps this memory, and must hear of changes
-``mglru*``        the multi-generational LRU: generations, aging, eviction, look-around
-``bloom``         the filters that tell the aging walk which tables are worth a look
+``mglru``         the multi-generational LRU
 """

@@ -32,8 +32,8 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.frames import alloc_folio, free_folio
-from mkold.mm.mglru import folio_add_lru, lru_gen_del_folio
-from mkold.mm.mglru_evict import shrink_node
+from mkold.mm.mglru.evict import shrink_node
+from mkold.mm.mglru.generations import folio_add_lru, lru_gen_del_folio
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
     NO_INDEX,

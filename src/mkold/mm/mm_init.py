@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mkold.lang import BUG_ON, WRITE_ONCE, Ptr, addr, kernel, u64
 from mkold.mm.list import init_list_head
-from mkold.mm.mglru import lru_gen_init
+from mkold.mm.mglru.generations import lru_gen_init
 from mkold.mm.mm_types import NO_INDEX, PAGE_SHIFT, Folio, Mm, Node
 from mkold.mm.page_alloc import alloc_page
 from mkold.mm.swap import clear_page

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mkold.kvm.main import kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
-from mkold.kvm.powerpc.pte import RADIX_4K, RADIX_64K
-from mkold.kvm.powerpc.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
+from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K
+from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
 from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.mm_init import lru_init, mm_init, node_init

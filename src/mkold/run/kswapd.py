@@ -29,8 +29,8 @@ from mkold.lang import (
     u64,
     xchg,
 )
-from mkold.mm.mglru_evict import shrink_node
-from mkold.mm.mglru_walk import try_to_inc_max_seq
+from mkold.mm.mglru.evict import shrink_node
+from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_types import AGING_NONE, Mm
 from mkold.run.guest import MAX_VCPUS
 from mkold.sync.rcu import rcu_do_batch

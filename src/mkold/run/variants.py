@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mkold.base.errors import UsageError
-from mkold.kvm.powerpc.age import AS_POSTED
-from mkold.kvm.powerpc.tables import FREE_AT_ONCE
+from mkold.kvm.powerpc.radix.age import AS_POSTED
+from mkold.kvm.powerpc.radix.tables import FREE_AT_ONCE
 
 VARIANTS: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "as_posted": ("the fast path as it was posted for review", AS_POSTED),

@@ -13,12 +13,12 @@ from mkold.check.claims._vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, mak
 from mkold.check.claims.faults import MMU_READY, STALE_TLB, guest_reads, no_memory
 from mkold.check.claims.switch import NULL
 from mkold.kvm.main import kvm_mmu_notifier_invalidate_range_start
-from mkold.kvm.powerpc.age import age_run, kvm_arch_test_clear_young
-from mkold.kvm.powerpc.create import kvmppc_create_pte
-from mkold.kvm.powerpc.dirty import kvmppc_hv_get_dirty_log_radix
-from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import TABLE_MASK, TABLE_SHIFT, pfn_pte
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.age import age_run, kvm_arch_test_clear_young
+from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
+from mkold.kvm.powerpc.radix.dirty import kvmppc_hv_get_dirty_log_radix
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.pte import TABLE_MASK, TABLE_SHIFT, pfn_pte
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
 from mkold.kvm.tlb import kvm_flush_tlb_range
 from mkold.kvm.types import KVM_PFN_ERR, Kvm, KvmArch, MemorySlot, Vcpu

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from mkold.check import Setup
 from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
-from mkold.kvm.powerpc.create import kvmppc_create_pte
-from mkold.kvm.powerpc.fault import leaf_bits
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
+from mkold.kvm.powerpc.radix.fault import leaf_bits
+from mkold.kvm.powerpc.radix.pte import (
     RADIX_SMALL,
     entry_table,
     pfn_pte,
@@ -22,10 +22,10 @@ from mkold.kvm.powerpc.pte import (
     pte_present,
     ptrs_per_table,
 )
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.tables import kvmppc_radix_init
+from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte_unlocked
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
-from mkold.kvm.powerpc.tables import kvmppc_radix_init
-from mkold.kvm.powerpc.walk import find_kvm_secondary_pte_unlocked
 from mkold.kvm.types import Kvm, KvmArch, TlbEntry, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.page_alloc import memblock_init

@@ -12,11 +12,11 @@ from mkold.kvm.main import (
     kvm_test_clear_young_slow,
 )
 from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
-from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
-from mkold.kvm.powerpc.create import kvmppc_create_pte
-from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, pfn_pte, pte_mkold, pte_young
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte, pte_xchg
+from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pfn_pte, pte_mkold, pte_young
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte, pte_xchg
 from mkold.kvm.types import Kvm
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 

@@ -12,8 +12,8 @@ from mkold.kvm.main import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
 )
-from mkold.kvm.powerpc.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.powerpc.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.types import KVM_PFN_ERR, RESUME_HOST, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import (

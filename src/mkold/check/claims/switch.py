@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Swap
 from mkold.check.claims._vm import SMALL, make_vm
-from mkold.kvm.powerpc.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt, kvmppc_switch_mmu_to_radix
 
 REVIEW = "review of v2 07/10, lore.kernel.org, 20-21 June 2023"

@@ -6,14 +6,14 @@ from mkold.check import Case, Claim, End, Scenario, Set, Setup
 from mkold.check.claims._vm import ACCESSED, FIRST_PFN, HVA, SMALL, make_vm
 from mkold.check.claims.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
 from mkold.check.claims.switch import NO_GP, NULL, PATCH, REVIEW, walk_and_leave_radix
-from mkold.kvm.powerpc.age import (
+from mkold.kvm.powerpc.radix.age import (
     kvm_arch_has_test_clear_young,
     kvm_arch_test_clear_young,
     radix_enabled_on_bare_metal,
 )
-from mkold.kvm.powerpc.create import kvmppc_create_pte
-from mkold.kvm.powerpc.hw import mmu_walk_hw
-from mkold.kvm.powerpc.pte import pfn_pte
+from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.pte import pfn_pte
 from mkold.kvm.types import Kvm
 
 # -- claim 7: a table used again while a walker is in it -----------------------------------

@@ -1,9 +1,5 @@
-"""powerpc Book3S HV, radix: the partition-scoped tree.
+"""powerpc Book3S HV.
 
-``age``         the fast path and the slow path of aging
-``pte``         bits and geometry        ``pte_update``  atomic updates of an entry
-``walk``        lookups                  ``tables``      tables: allocation and free
-``create``      putting a mapping in     ``unmap``       taking mappings away
-``fault``       guest page faults        ``dirty``       the dirty log
-``switch``      radix to hash and back   ``hw``          the MMU's walk, R and C, the TLB
+``switch``  the VM's mode: radix tree or hash table, and from one to the other
+``radix``   the partition-scoped tree
 """

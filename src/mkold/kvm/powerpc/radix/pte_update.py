@@ -13,7 +13,7 @@ arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_radix_update_pte``).
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.pte import _PAGE_ACCESSED, pte_mkold
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_mkold
 from mkold.lang import (
     READ_ONCE,
     Ptr,

@@ -30,7 +30,7 @@ from mkold.lang import (
 )
 from mkold.mm.frames import free_folio
 from mkold.mm.list import list_add, list_del, list_empty
-from mkold.mm.mglru import (
+from mkold.mm.mglru.generations import (
     folio_lru_gen,
     get_nr_gens,
     lru_gen_add_folio,
@@ -38,8 +38,8 @@ from mkold.mm.mglru import (
     lru_gen_from_seq,
     try_to_inc_min_seq,
 )
-from mkold.mm.mglru_look_around import folio_referenced
-from mkold.mm.mglru_walk import try_to_inc_max_seq
+from mkold.mm.mglru.look_around import folio_referenced
+from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_types import (
     AGING_NONE,
     MAX_NR_GENS,

@@ -29,16 +29,16 @@ arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_age_radix``, ``kvm_test_age_radix`
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     level_pages,
     pte_leaf,
     pte_young,
     table_index,
 )
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte, pte_clear_young
-from mkold.kvm.powerpc.tables import PAGE_COUNT_WARNING, page_count
-from mkold.kvm.powerpc.walk import (
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte, pte_clear_young
+from mkold.kvm.powerpc.radix.tables import PAGE_COUNT_WARNING, page_count
+from mkold.kvm.powerpc.radix.walk import (
     find_kvm_secondary_pte,
     radix_walk_to_table,
     walk_boundary,

@@ -27,9 +27,9 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
-from mkold.mm.bloom import reset_bloom_filter, test_bloom_filter, update_bloom_filter
-from mkold.mm.mglru import inc_max_seq, lru_gen_from_seq
-from mkold.mm.mglru_young import age_batch, reset_batch_size, suitable_to_scan
+from mkold.mm.mglru.bloom import reset_bloom_filter, test_bloom_filter, update_bloom_filter
+from mkold.mm.mglru.generations import inc_max_seq, lru_gen_from_seq
+from mkold.mm.mglru.young import age_batch, reset_batch_size, suitable_to_scan
 from mkold.mm.mm_types import (
     AGING_NONE,
     MIN_LRU_BATCH,

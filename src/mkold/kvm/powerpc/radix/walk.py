@@ -15,7 +15,7 @@ arch/powerpc/include/asm/kvm_book3s_64.h (``find_kvm_secondary_pte*``).
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.pte import (
     entry_table,
     level_shift,
     pte_leaf,

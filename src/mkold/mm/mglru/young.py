@@ -29,7 +29,7 @@ from mkold.lang import (
     smp_processor_id,
     u64,
 )
-from mkold.mm.mglru import NO_GEN, folio_update_gen
+from mkold.mm.mglru.generations import NO_GEN, folio_update_gen
 from mkold.mm.mm_types import (
     AGING_LOCKLESS,
     MAX_NR_GENS,

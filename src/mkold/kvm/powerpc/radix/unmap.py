@@ -15,7 +15,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_unmap_pte``,
 from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_memslot
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.pte import (
     _PAGE_DIRTY,
     entry_table,
     level_pages,
@@ -23,9 +23,9 @@ from mkold.kvm.powerpc.pte import (
     pte_present,
     ptrs_per_table,
 )
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
-from mkold.kvm.powerpc.tables import free_table
-from mkold.kvm.powerpc.walk import radix_walk, walk_boundary
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.tables import free_table
+from mkold.kvm.powerpc.radix.walk import radix_walk, walk_boundary
 from mkold.kvm.tlb import kvm_flush_tlb_range
 from mkold.kvm.types import Kvm
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, atomic_or, kernel, u64

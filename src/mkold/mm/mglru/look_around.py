@@ -28,9 +28,9 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
-from mkold.mm.bloom import update_bloom_filter
-from mkold.mm.mglru import lru_gen_from_seq
-from mkold.mm.mglru_young import (
+from mkold.mm.mglru.bloom import update_bloom_filter
+from mkold.mm.mglru.generations import lru_gen_from_seq
+from mkold.mm.mglru.young import (
     age_batch,
     mark_reported,
     reset_batch_size,

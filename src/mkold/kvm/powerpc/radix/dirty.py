@@ -10,11 +10,11 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_radix_test_clear_dirty``,
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.age import kvm_is_secure
-from mkold.kvm.powerpc.pte import _PAGE_DIRTY, pte_leaf
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
-from mkold.kvm.powerpc.unmap import kvmppc_update_dirty_map
-from mkold.kvm.powerpc.walk import find_kvm_secondary_pte, find_kvm_secondary_pte_unlocked
+from mkold.kvm.powerpc.radix.age import kvm_is_secure
+from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY, pte_leaf
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.unmap import kvmppc_update_dirty_map
+from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte, find_kvm_secondary_pte_unlocked
 from mkold.kvm.tlb import kvm_flush_tlb_range
 from mkold.kvm.types import Kvm, MemorySlot
 from mkold.lang import (

@@ -19,7 +19,7 @@ Sources: Power ISA 3.0B, Book III, 5.7.10 to 5.7.12; behaviour seen on POWER9 an
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
     _PAGE_READ,
@@ -28,7 +28,7 @@ from mkold.kvm.powerpc.pte import (
     pte_leaf,
     pte_pfn,
 )
-from mkold.kvm.powerpc.walk import radix_walk
+from mkold.kvm.powerpc.radix.walk import radix_walk
 from mkold.kvm.types import TLB_BITS, Kvm, Vcpu
 from mkold.lang import (
     NULL,

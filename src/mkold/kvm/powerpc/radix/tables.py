@@ -21,7 +21,7 @@ Sources: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm-pte`` and ``kvm-pmd`` cac
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.pte import entry_table, pte_leaf, pte_present, ptrs_per_table
+from mkold.kvm.powerpc.radix.pte import entry_table, pte_leaf, pte_present, ptrs_per_table
 from mkold.kvm.types import Kvm
 from mkold.lang import (
     NULL,

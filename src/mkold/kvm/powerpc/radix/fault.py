@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.create import CREATED, ENOMEM, kvmppc_create_pte
-from mkold.kvm.powerpc.hw import HW_SETS_RC
-from mkold.kvm.powerpc.pte import (
+from mkold.kvm.powerpc.radix.create import CREATED, ENOMEM, kvmppc_create_pte
+from mkold.kvm.powerpc.radix.hw import HW_SETS_RC
+from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
     _PAGE_EXEC,
@@ -33,8 +33,8 @@ from mkold.kvm.powerpc.pte import (
     pfn_pte,
     pte_leaf,
 )
-from mkold.kvm.powerpc.pte_update import kvmppc_radix_update_pte
-from mkold.kvm.powerpc.walk import find_kvm_secondary_pte
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, Kvm, MemorySlot, Vcpu
 from mkold.lang import (
     NULL,
