@@ -9,8 +9,8 @@ the VM leaves radix mode, or beside other walkers.
 from __future__ import annotations
 
 from mkold.check import Case, Scenario, Setup
-from mkold.check.claims._vm import SMALL, make_vm
 from mkold.check.decide import decide_case
+from mkold.claims.powerpc.small_vm import SMALL, make_vm
 from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt

@@ -6,9 +6,12 @@ Usage: python bench/mutation.py [WORD]     (only faults whose line holds WORD)
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from mkold.check.claims._mutants import MUTANTS
 from mkold.check.decide import decide_case
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "check"))
+from mutants import MUTANTS
 
 TIMEOUT_S = 30.0
 

@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kvm": {"base", "ir", "lang", "sync", "mm"},
     "run": {"base", "ir", "native", "trace", *SUBJECT},
     "check": {"base", "ir", "native", "lkmm", "litmus", *SUBJECT},
+    "claims": {"base", "ir", "check", *SUBJECT},
     "view": {"base", "ir", "lkmm", "litmus", "run", "check"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

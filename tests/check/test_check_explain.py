@@ -13,9 +13,9 @@ import pytest
 from mkold.check import load
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import About, Finding, decide_case
-from mkold.check.explain import Story, Wording, explain, letter, stories
 from mkold.check.scenario import Scenario, Setup
-from mkold.check.slice import COM, Anchors, anchors, cut, kept, orders, rings
+from mkold.check.story.cut import COM, Anchors, anchors, cut, kept, orders, rings
+from mkold.check.story.words import Story, Wording, explain, letter, stories
 from mkold.ir.program import POISON
 from mkold.lang import (
     BUG_ON,

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from mutants import MUTANTS, Mutant
 
 from mkold.check import Case
-from mkold.check.claims._mutants import MUTANTS, Mutant
 from mkold.check.decide import decide_case
 
 HARMLESS = {

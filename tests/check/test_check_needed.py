@@ -5,7 +5,7 @@ from __future__ import annotations
 from small_needed import BITS, FENCES, FULL, LOCKED, RELEASE
 
 from mkold.check import Claim
-from mkold.check.needed import Need, needed
+from mkold.check.needed.answer import Need, needed
 from mkold.view.needed import needed_json, needed_text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mkold.check import Case, Drop, Scenario, Setup, load
-from mkold.check.torture import Outcomes, compare, torture
+from mkold.check.torture.run import Outcomes, compare, torture
 from mkold.ir.boot import MEMBLOCK
 from mkold.lang import WRITE_ONCE, Ptr, kernel, u64
 

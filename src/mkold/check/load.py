@@ -16,15 +16,11 @@ from mkold.check.claim import Claim
 
 
 def shipped() -> list[Claim]:
-    """Every claim in ``mkold.check.claims``, in the order of their modules and lists."""
-    package = importlib.import_module("mkold.check.claims")
-    found = (info.name for info in pkgutil.iter_modules(package.__path__))
-    modules = sorted(name for name in found if not name.startswith("_"))
-    claims = [
-        claim
-        for name in modules
-        for claim in importlib.import_module(f"mkold.check.claims.{name}").CLAIMS
-    ]
+    """Every claim in the modules below ``mkold.claims``, by number."""
+    room = importlib.import_module("mkold.claims")
+    found = pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
+    modules = [importlib.import_module(name) for name in sorted(info.name for info in found)]
+    claims = [claim for module in modules for claim in getattr(module, "CLAIMS", ())]
     return sorted(claims, key=lambda claim: _number(claim.name))
 
 

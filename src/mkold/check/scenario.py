@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter
 from mkold.ir.program import POISON
-from mkold.lang import collect, parameter_defaults
+from mkold.lang import KernelFunction, collect, parameter_defaults
 from mkold.lang.types import Record, Repeat, Type, n_words
 
 if TYPE_CHECKING:
-    from mkold.lang import KernelFunction, Struct
+    from mkold.lang import Struct
 
 # The setup's own objects lie above the boot area and apart from each other.
 HEAP_START = 0x10000
@@ -71,6 +71,10 @@ class Never:
     name: str
     test: Callable[[End], bool]
     sentence: str
+
+
+# A kernel function and its words.
+ThreadCall = tuple[KernelFunction, *tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Setup:
         self.watched[name] = address
         self.names[name] = address
 
-    def thread(self, name: str, *calls: tuple[KernelFunction, *tuple[int, ...]]) -> None:
+    def thread(self, name: str, *calls: ThreadCall) -> None:
         """A thread that makes these calls, ``(function, word, ...)`` each, in order."""
         made = tuple((function, tuple(args)) for function, *args in calls)
         self.threads.append(ThreadCalls(name, made))

@@ -225,7 +225,7 @@ def _emit(args: argparse.Namespace, text: str, body: dict[str, Any] | None) -> i
 
 
 def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
-    from mkold.check.needed import needed
+    from mkold.check.needed.answer import needed
     from mkold.view.needed import needed_json, needed_text
 
     status = StatusLine()
@@ -235,7 +235,7 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
 
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
-    from mkold.check.torture import torture
+    from mkold.check.torture.run import torture
     from mkold.view import claims as view
 
     status = StatusLine()
@@ -250,7 +250,7 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:
-    from mkold.check.export import export
+    from mkold.check.herd.export import export
 
     if args.export.exists() and not args.export.is_dir():
         raise UsageError(f"{args.export} is not a directory")

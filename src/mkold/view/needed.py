@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
-from mkold.check.needed import Need
+from mkold.check.needed.answer import Need
 from mkold.ir.variant import Site
 
 _NAME_WIDTH = 34

@@ -6,8 +6,8 @@ where they do not, each thread is a column in program order, as in every other p
 
 from __future__ import annotations
 
-from mkold.check.explain import Story, at
-from mkold.check.slice import LOCK_KINDS
+from mkold.check.story.cut import LOCK_KINDS
+from mkold.check.story.words import Story, at
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON
 from mkold.lkmm.verdict import Event

@@ -1,20 +1,17 @@
-"""Where the walk goes and what it may be asked: claims 7, 8, 12 and 13."""
+"""Where the walk goes and what it may be asked: claims 7, 8, 9, 12, 13 and 21."""
 
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup
-from mkold.check.claims._vm import ACCESSED, FIRST_PFN, HVA, SMALL, make_vm
-from mkold.check.claims.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
-from mkold.check.claims.switch import NO_GP, NULL, PATCH, REVIEW, walk_and_leave_radix
+from mkold.claims.powerpc.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
+from mkold.claims.powerpc.small_vm import ACCESSED, FIRST_PFN, SMALL, make_vm
+from mkold.claims.powerpc.switch import NO_GP, PATCH, REVIEW, walk_and_leave_radix
 from mkold.kvm.powerpc.radix.age import (
     kvm_arch_has_test_clear_young,
-    kvm_arch_test_clear_young,
     radix_enabled_on_bare_metal,
 )
-from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.powerpc.radix.pte import pfn_pte
-from mkold.kvm.types import Kvm
+from mkold.kvm.types import Kvm, KvmArch
 
 # -- claim 7: a table used again while a walker is in it -----------------------------------
 
@@ -26,15 +23,14 @@ def walk_and_recycle(m: Setup) -> None:
     vm = make_vm(m)
     vm.map(0)
     table_entry = vm.entry(0)
-    waits = vm.kvm + Kvm.offset("stat")
-    huge = m.call(pfn_pte, HUGE_PFN, 0x107)
-    other = m.call(pfn_pte, OTHER_PFN, 0x107)
+    huge = vm.leaf(HUGE_PFN)
+    other = vm.leaf(OTHER_PFN)
     m.watch("recycled", table_entry)
-    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread("walker", vm.age())
     m.thread(
         "host",
-        (kvmppc_create_pte, vm.kvm, 0, huge, 1, 0, HVA, waits),
-        (kvmppc_create_pte, vm.kvm, 2, other, 0, 0, HVA + 2, waits),
+        vm.sets(0, huge, level=1),
+        vm.sets(2, other),
     )
     m.never(
         "other-page-changed",
@@ -64,10 +60,10 @@ TOUCHED = frozenset({"other-page-touched"})
 def unaligned_start(m: Setup) -> None:
     """Pages 0 and 1 are one huge leaf, page 2 is small; the walk starts at page 1."""
     vm = make_vm(m)
-    vm.create(0, m.call(pfn_pte, HUGE_PFN, 0x107), level=1)
+    vm.create(0, vm.leaf(HUGE_PFN), level=1)
     vm.map(2)
     vm.watch(2)
-    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 1, 4, 1, NULL, 0))
+    m.thread("walker", vm.age(1, 4))
     m.never(
         "page-skipped",
         lambda end: bool(end["pte2"] & ACCESSED),
@@ -117,6 +113,8 @@ def _gate_case(name: str, hv: int, isa300: int, radix: int) -> Case:
 
 # -- claim 13: guests of the guest -----------------------------------------------------------
 
+NESTED_GUESTS = Kvm.offset("arch") + KvmArch.offset("nested_guests")
+
 
 def l2_access(m: Setup) -> None:
     """An L2 guest touches the page through its shadow tree; aging sees the L1 tree only."""
@@ -128,7 +126,7 @@ def l2_access(m: Setup) -> None:
     shadow.map(5, pfn=FIRST_PFN)
     shadow.clear(5, ACCESSED)
     m.poke(vm.kvm + NESTED_GUESTS, 1)
-    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread("ager", vm.age())
     m.thread("L2", (mmu_walk_hw, shadow.kvm, shadow.vcpu("vcpu"), 5, 1))
 
     def missed(end: End) -> bool:
@@ -144,14 +142,33 @@ def l2_access(m: Setup) -> None:
     )
 
 
-def _arch_offset(name: str) -> int:
-    from mkold.kvm.types import KvmArch
-
-    return Kvm.offset("arch") + KvmArch.offset(name)
-
-
-NESTED_GUESTS = _arch_offset("nested_guests")
 L2 = Scenario("l2-guest", l2_access, SMALL)
+
+# -- claim 21: the range --------------------------------------------------------------------
+
+
+def part_of_a_table(m: Setup) -> None:
+    """Pages 0 to 3 are young; pages 1 and 2, of two tables, are asked for."""
+    vm = make_vm(m)
+    for gfn in range(4):
+        vm.map(gfn)
+        vm.watch(gfn)
+    m.thread("ager", vm.age(1, 3))
+    m.never(
+        "outside-cleared",
+        lambda end: not (end["pte0"] & ACCESSED and end["pte3"] & ACCESSED),
+        "The accessed bit of a page outside the range was cleared.",
+    )
+    m.never(
+        "inside-missed",
+        lambda end: (
+            bool((end["pte1"] | end["pte2"]) & ACCESSED) or end.result("ager", 0, 1) != 2
+        ),
+        "A young page of the range was missed.",
+    )
+
+
+RANGE = Scenario("part-of-a-table", part_of_a_table, SMALL)
 
 CLAIMS = [
     Claim(
@@ -222,5 +239,11 @@ CLAIMS = [
             Case("as written here: refused, so the slow path decides", L2, decides=False),
         ),
         asks="possible",
+    ),
+    Claim(
+        "21-the-range-and-no-more",
+        "A pass clears every young page of its range and none outside it.",
+        "Documentation of mmu_notifier_test_clear_young (this project's mm/mmu_notifier.py)",
+        (Case("a range that ends within tables", RANGE),),
     ),
 ]

@@ -17,8 +17,8 @@ from itertools import groupby, pairwise, zip_longest
 from pathlib import PurePath
 
 from mkold.base.errors import Pos
-from mkold.check import slice as cutting
 from mkold.check.decide import Finding
+from mkold.check.story import cut as cutting
 from mkold.ir import boot
 from mkold.ir.program import POISON
 from mkold.lkmm.verdict import Edge, Event, Execution

@@ -6,16 +6,16 @@ The host's memory is one word here: the frame behind the page, or 0.
 from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Skip, Swap
-from mkold.check.claims._vm import HVA, PRESENT, SMALL, make_vm
-from mkold.check.claims.switch import REVIEW
+from mkold.claims.powerpc.guest import GIVES_UP, guest_reads, mapped_frame, running_vcpu
+from mkold.claims.powerpc.small_vm import HVA, PRESENT, SMALL, make_vm
+from mkold.claims.powerpc.switch import REVIEW
 from mkold.kvm.main import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
 )
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import KVM_PFN_ERR, RESUME_HOST, Kvm, Vcpu
-from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
+from mkold.kvm.types import Kvm, Vcpu
 from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,
@@ -82,27 +82,6 @@ FAULT = Scenario(
 
 # -- claim 11: a stale translation -----------------------------------------------------------
 
-FRAME_SHIFT = 3
-
-
-@kernel
-def no_memory(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
-    """Stands for the fault path: the page is gone for good."""
-    return RESUME_HOST
-
-
-@kernel
-def guest_reads(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
-    """Enter the guest, read a page through whatever the TLB says, leave."""
-    if kvm_vcpu_load(kvm, vcpu):
-        return 0
-    pfn = kvm_vcpu_access(kvm, vcpu, gfn, 0)
-    if pfn >= KVM_PFN_ERR:
-        return 0
-    word = READ_ONCE(cast(Ptr[u64], pfn << FRAME_SHIFT).value)
-    kvm_vcpu_put(vcpu)
-    return word
-
 
 @kernel
 def reuse_frame(frame: Ptr[u64]) -> None:
@@ -112,11 +91,9 @@ def reuse_frame(frame: Ptr[u64]) -> None:
 
 def stale_tlb(m: Setup) -> None:
     vm = make_vm(m)
-    frame = m.words(1 << FRAME_SHIFT, "frame", value=7, align=1 << FRAME_SHIFT)
-    vm.map(0, pfn=frame >> FRAME_SHIFT)
-    vcpu = vm.vcpu("vcpu")
+    frame = mapped_frame(vm, value=7)
+    vcpu = running_vcpu(vm)
     m.call(mmu_walk_hw, vm.kvm, vcpu, 0, 0)  # the TLB knows the page
-    m.poke(vm.kvm + MMU_READY, 1)
     m.thread("guest", (guest_reads, vm.kvm, vcpu, 0))
     m.thread(
         "host",
@@ -125,18 +102,11 @@ def stale_tlb(m: Setup) -> None:
     )
 
 
-def _mmu_ready() -> int:
-    from mkold.kvm.types import KvmArch
-
-    return Kvm.offset("arch") + KvmArch.offset("mmu_ready")
-
-
-MMU_READY = _mmu_ready()
 STALE_TLB = Scenario(
     "stale-tlb-vs-frame-reuse",
     stale_tlb,
     SMALL,
-    stand_ins={"kvmppc_book3s_radix_page_fault": no_memory},
+    stand_ins=GIVES_UP,
 )
 
 BY_WRITE_ONCE = Swap("kvm_mmu_invalidate_end:smp_store_release", "WRITE_ONCE")

@@ -1,22 +1,26 @@
-"""The walker against the switches between radix and hash: claims 1, 2, 3 and 6."""
+"""The walker against the switches between radix and hash: claims 1, 2, 3, 6 and 20."""
 
 from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Swap
-from mkold.check.claims._vm import SMALL, make_vm
-from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
-from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt, kvmppc_switch_mmu_to_radix
+from mkold.claims.powerpc.guest import guest_walks, mapped_frame, running_vcpu
+from mkold.claims.powerpc.small_vm import SMALL, make_vm
+from mkold.kvm.powerpc.switch import (
+    kvmhv_configure_mmu,
+    kvmppc_switch_mmu_to_hpt,
+    kvmppc_switch_mmu_to_radix,
+)
+from mkold.kvm.types import Kvm
 
 REVIEW = "review of v2 07/10, lore.kernel.org, 20-21 June 2023"
 PATCH = "v2 07/10, lore 20230526234435.662652-8-yuzhao@google.com"
-NULL = 0
 
 
 def walk_and_leave_radix(m: Setup) -> None:
     vm = make_vm(m)
     for gfn in (0, 1):
         vm.map(gfn)
-    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, 2, 1, NULL, 0))
+    m.thread("walker", vm.age(0, 2))
     m.thread("switch", (kvmppc_switch_mmu_to_hpt, vm.kvm))
 
 
@@ -24,15 +28,15 @@ def two_walkers_and_leave_radix(m: Setup) -> None:
     vm = make_vm(m)
     for gfn in (0, 1):
         vm.map(gfn)
-    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, 2, 1, NULL, 0))
+    m.thread("walker", vm.age(0, 2))
     m.thread("switch", (kvmppc_switch_mmu_to_hpt, vm.kvm))
-    m.thread("tester", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 0, NULL, 0))
+    m.thread("tester", vm.age(clear=False))
 
 
 def walk_and_enter_radix(m: Setup) -> None:
     vm = make_vm(m, radix=False)
     vm.stock(cpu=1, levels=range(3, 4))
-    m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, 2, 1, NULL, 0))
+    m.thread("walker", vm.age(0, 2))
     m.thread("switch", (kvmppc_switch_mmu_to_radix, vm.kvm))
 
     def young(end: End) -> bool:
@@ -41,9 +45,20 @@ def walk_and_enter_radix(m: Setup) -> None:
     m.never("young-from-nowhere", young, "An empty tree is reported to hold young pages.")
 
 
+def guest_and_leave_radix(m: Setup) -> None:
+    """A running VM is switched to HPT: its vCPUs are stopped before the tree is freed."""
+    vm = make_vm(m)
+    mapped_frame(vm, value=7)
+    vcpu = running_vcpu(vm)
+    m.poke(vm.kvm + Kvm.offset("stop"), 1)  # whoever finds it not ready gives up
+    m.thread("guest", (guest_walks, vm.kvm, vcpu, 0))
+    m.thread("switch", (kvmhv_configure_mmu, vm.kvm, 0))
+
+
 TO_HPT = Scenario("walk-vs-to-hpt", walk_and_leave_radix, SMALL)
 TO_HPT_3 = Scenario("two-walks-vs-to-hpt", two_walkers_and_leave_radix, SMALL)
 TO_RADIX = Scenario("walk-vs-to-radix", walk_and_enter_radix, SMALL)
+STOP = Scenario("guest-vs-configure-mmu", guest_and_leave_radix, SMALL)
 
 NO_GP = Drop("kvmppc_switch_mmu_to_hpt:synchronize_rcu")
 NO_WMB = Drop("kvmppc_switch_mmu_to_radix:smp_wmb")
@@ -107,5 +122,11 @@ CLAIMS = [
             ),
             Case("as written", TO_HPT, decides=False, only=frozenset({"data-race"})),
         ),
+    ),
+    Claim(
+        "20-vcpus-stopped",
+        "No vCPU walks the tree that a mode switch frees.",
+        "arch/powerpc/kvm/book3s_hv.c (kvmhv_configure_mmu)",
+        (Case("guest while the mode is switched", STOP),),
     ),
 ]

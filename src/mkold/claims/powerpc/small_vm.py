@@ -10,11 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mkold.check import Setup
+from mkold.check.scenario import ThreadCall
 from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
+from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.fault import leaf_bits
 from mkold.kvm.powerpc.radix.pte import (
+    _PAGE_ACCESSED,
+    _PAGE_DIRTY,
+    _PAGE_PRESENT,
     RADIX_SMALL,
     entry_table,
     pfn_pte,
@@ -48,15 +53,15 @@ HEAP_WORDS = 4096
 FIRST_PFN = 0x50
 LEVELS = ("pte", "pmd", "pud", "pgd")
 
-PRESENT = 1 << 63
-ACCESSED = 0x100
-DIRTY = 0x080
+PRESENT, ACCESSED, DIRTY = _PAGE_PRESENT, _PAGE_ACCESSED, _PAGE_DIRTY
+NULL = 0
 
 __all__ = [
     "ACCESSED",
     "DIRTY",
     "FIRST_PFN",
     "HVA",
+    "NULL",
     "PRESENT",
     "SMALL",
     "Vm",
@@ -77,19 +82,28 @@ class Vm:
     ) -> int:
         """Map a page by the fault path's own ``kvmppc_create_pte``; its entry's address."""
         frame = FIRST_PFN + gfn if pfn is None else pfn
-        pte = self.m.call(pfn_pte, frame, self.m.call(leaf_bits, int(write), 1))
-        self.create(gfn, pte, level)
+        self.create(gfn, self.leaf(frame, write=write), level)
         return self.entry(gfn)
 
+    def leaf(self, pfn: int, *, write: bool = False) -> int:
+        """A writable young leaf that maps ``pfn``, dirty if its fault was a ``write``."""
+        return self.m.call(pfn_pte, pfn, self.m.call(leaf_bits, int(write), 1))
+
     def create(self, gfn: int, pte: int, level: int = 0) -> None:
-        """Set the leaf ``pte``."""
-        waits = self.kvm + Kvm.offset("stat")
+        """Set the leaf ``pte`` now."""
         seq = self.m.peek(self.kvm + Kvm.offset("mmu_invalidate_seq"))
-        failed = self.m.call(
-            kvmppc_create_pte, self.kvm, gfn, pte, level, seq, HVA + gfn, waits
-        )
+        failed = self.m.call(*self.sets(gfn, pte, level=level, seq=seq))
         assert not failed
         self.name_tables()
+
+    def sets(self, gfn: int, pte: int, *, level: int = 0, seq: int = 0) -> ThreadCall:
+        """What sets the leaf ``pte``, for a thread; ``seq``: invalidations seen before."""
+        waits = self.kvm + Kvm.offset("stat")
+        return (kvmppc_create_pte, self.kvm, gfn, pte, level, seq, HVA + gfn, waits)
+
+    def age(self, start: int = 0, end: int = 1, *, clear: bool = True) -> ThreadCall:
+        """A lockless pass over guest pages ``[start, end)``, for a thread."""
+        return (kvm_arch_test_clear_young, self.kvm, start, end, int(clear), NULL, 0)
 
     def name_tables(self) -> None:
         """Name the words of every table for pictures: ``pgd[0]``, ``pud[0]``, ``pte[1]``.

@@ -22,7 +22,7 @@ from mkold.check.claim import Case
 from mkold.check.decide import DEFAULT_UNROLL
 from mkold.check.program import Built, build, parameters, sources
 from mkold.check.scenario import HEAP_START
-from mkold.check.torture_code import Torture, torture_begin, torture_end
+from mkold.check.torture.code import Torture, torture_begin, torture_end
 from mkold.ir import boot
 from mkold.ir.edit import bind
 from mkold.ir.nodes import (

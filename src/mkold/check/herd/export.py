@@ -16,8 +16,8 @@ from mkold.base.errors import LimitError, UnsupportedError
 from mkold.base.output import write_file
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL
+from mkold.check.herd.straighten import straighten
 from mkold.check.program import build
-from mkold.check.straight import straighten
 from mkold.ir.nodes import Break, Loop
 from mkold.ir.program import Program
 from mkold.litmus import parse, write

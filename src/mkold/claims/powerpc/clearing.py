@@ -4,20 +4,17 @@ claims 4, 5 and 14."""
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Split, Swap
-from mkold.check.claims._vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, make_vm
-from mkold.check.claims.switch import NULL, REVIEW
+from mkold.claims.powerpc.small_vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, make_vm
+from mkold.claims.powerpc.switch import REVIEW
 from mkold.kvm.main import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
     kvm_test_clear_young_slow,
 )
 from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
-from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
-from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pfn_pte, pte_mkold, pte_young
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_mkold, pte_young
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte, pte_xchg
-from mkold.kvm.types import Kvm
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 
 NEW_PFN = 0x77
@@ -47,7 +44,7 @@ def age_hardware_unmap(m: Setup) -> None:
     m.call(kvm_memslot_set_dirty_bitmap, vm.kvm, 0, m.words(1, "dirty_bitmap"))
     m.watch("dirty", m.names["dirty_bitmap"])
     vcpu = vm.vcpu("vcpu")
-    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread("ager", vm.age())
     m.thread("hardware", (mmu_walk_hw, vm.kvm, vcpu, 0, 1))
     m.thread("unmap", (kvm_mmu_notifier_invalidate_range_start, vm.kvm, HVA, HVA + 1))
     m.never(
@@ -64,14 +61,13 @@ def age_hardware_unmap(m: Setup) -> None:
 
 def age_remap(m: Setup) -> None:
     vm = one_page(m)
-    new = m.call(pfn_pte, NEW_PFN, 0x107)
-    waits = vm.kvm + Kvm.offset("stat")
-    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    new = vm.leaf(NEW_PFN)
+    m.thread("ager", vm.age())
     m.thread(
         "host",
         (kvm_mmu_notifier_invalidate_range_start, vm.kvm, HVA, HVA + 1),
         (kvm_mmu_notifier_invalidate_range_end, vm.kvm, HVA, HVA + 1),
-        (kvmppc_create_pte, vm.kvm, 0, new, 0, 1, HVA, waits),
+        vm.sets(0, new, seq=1),
     )
     m.never(
         "stale-frame",
@@ -83,7 +79,7 @@ def age_remap(m: Setup) -> None:
 def age_hardware(m: Setup) -> None:
     vm = one_page(m)
     vcpu = vm.vcpu("vcpu")
-    m.thread("ager", (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0))
+    m.thread("ager", vm.age())
     m.thread("hardware", (mmu_walk_hw, vm.kvm, vcpu, 0, 1))
     never_other_bits(m, vm)
     m.never(
@@ -171,7 +167,7 @@ def lose_by_update_pte(m: Setup) -> None:
 
 def access_between_passes(m: Setup) -> None:
     vm = one_page(m, young=False)
-    age = (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0)
+    age = vm.age()
     m.thread("ager", age, age)
     m.thread("hardware", (mmu_walk_hw, vm.kvm, vm.vcpu("vcpu"), 0, 1))
 
@@ -197,7 +193,7 @@ LEFT_SET = frozenset({"left-set"})
 
 def _beside(m: Setup, *, locked: bool) -> None:
     vm = one_page(m)
-    fast = (kvm_arch_test_clear_young, vm.kvm, 0, 1, 1, NULL, 0)
+    fast = vm.age()
     m.thread("first", fast)
     if locked:
         m.thread("second", (kvm_test_clear_young_slow, vm.kvm, HVA, HVA + 1, 1))

@@ -5,16 +5,31 @@ Whether it is noticed is for the checker to say; what is expected stands in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkold.check import Case, Drop, Exchange, Scenario, Set, Skip, Split, Swap
-from mkold.check.claims import _more as more
-from mkold.check.claims.clearing import BY_UPDATE, HARDWARE, REMAP, TWO_LOCKLESS, UNMAP
-from mkold.check.claims.faults import FAULT, STALE_TLB
-from mkold.check.claims.locks import RCU_1, SPIN_2
-from mkold.check.claims.switch import TO_HPT, TO_RADIX
-from mkold.check.claims.walking import RECYCLE, STEP
+from mkold.claims.generic.locks import RCU_1, SPIN_2
+from mkold.claims.generic.notifiers import SUBSCRIBE, UNSUBSCRIBE
+from mkold.claims.powerpc.clearing import BY_UPDATE, HARDWARE, REMAP, TWO_LOCKLESS, UNMAP
+from mkold.claims.powerpc.dirty_log import DIRTY_LOG, HARVEST
+from mkold.claims.powerpc.faults import FAULT, STALE_TLB
+from mkold.claims.powerpc.switch import STOP, TO_HPT, TO_RADIX
+from mkold.claims.powerpc.tables import (
+    COLLAPSE,
+    CREATE,
+    GUEST_COLLAPSE,
+    HW_CREATE,
+    NEW_FRAME,
+    SWAP_OUT,
+    TWO_FAULTS,
+)
+from mkold.claims.powerpc.walking import RANGE, RECYCLE, STEP
 from mkold.ir.variant import Edit
+from mkold.kvm.powerpc.radix.age import age_run
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.tlb import kvm_flush_tlb_range
+from mkold.kvm.types import Kvm
+from mkold.lang import Ptr, kernel, u64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,36 @@ class Mutant:
         """The question."""
         return Case(self.what, self.scenario, self.edits)
 
+
+# Faults that are no edit: a function that stands in the place of another.
+
+
+@kernel
+def flush_then_clear(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
+    """``kvmppc_unmap_pte`` in the wrong order."""
+    kvm_flush_tlb_range(kvm, gfn, 1)
+    kvmppc_radix_update_pte(ptep, ~0, 0)
+
+
+@kernel
+def age_one_more(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_table``, one entry too far."""
+    return age_run(ptep, n + 1, clear, bitmap, bit)
+
+
+@kernel
+def age_one_less(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_table``, one entry short."""
+    return age_run(ptep, n - 1, clear, bitmap, bit)
+
+
+ONE_MORE = replace(RANGE, name="one-more", stand_ins={"age_table": age_one_more})
+ONE_LESS = replace(RANGE, name="one-less", stand_ins={"age_table": age_one_less})
+FLUSH_FIRST = replace(
+    STALE_TLB,
+    name="stale-tlb-flush-first",
+    stand_ins={**STALE_TLB.stand_ins, "kvmppc_unmap_pte": flush_then_clear},
+)
 
 WALKER, SWITCH = "kvm_arch_test_clear_young", "kvmppc_switch_mmu_to_"
 NO_READ_SECTION = (
@@ -66,12 +111,12 @@ MUTANTS = [
     Mutant("flag written plainly", TO_HPT, _swap("set_radix_mode:WRITE_ONCE", "store")),
     Mutant("flag written with no lock", TO_HPT, NO_MMU_LOCK),
     Mutant("root left behind", TO_HPT, _drop("kvmppc_free_radix:WRITE_ONCE")),
-    Mutant("guest: no barrier on entry", more.STOP, _drop("kvm_vcpu_load:smp_mb")),
-    Mutant("switch: no barrier before asking", more.STOP, (
+    Mutant("guest: no barrier on entry", STOP, _drop("kvm_vcpu_load:smp_mb")),
+    Mutant("switch: no barrier before asking", STOP, (
         Drop("kvm_stop_vcpus:smp_mb"), Swap("kvm_make_request:try_cmpxchg[0]",
                                             "try_cmpxchg_relaxed"))),
-    Mutant("switch: vCPUs not stopped", more.STOP, (Skip("kvm_stop_vcpus"),)),
-    Mutant("switch: mode of the vCPU without acquire", more.STOP,
+    Mutant("switch: vCPUs not stopped", STOP, (Skip("kvm_stop_vcpus"),)),
+    Mutant("switch: mode of the vCPU without acquire", STOP,
            _swap("kvm_stop_vcpus:smp_load_acquire[1]", "READ_ONCE")),
     # entering radix mode
     Mutant("no smp_wmb", TO_RADIX, _drop(f"{SWITCH}radix:smp_wmb")),
@@ -81,35 +126,35 @@ MUTANTS = [
     Mutant("root not zeroed", TO_RADIX, (Skip("zero_table"),)),
     Mutant("root read plainly", TO_RADIX, _swap(f"{WALKER}:READ_ONCE[1]", "load")),
     # tables that come and go
-    Mutant("table published without release", more.CREATE,
+    Mutant("table published without release", CREATE,
            _swap("map_leaf:smp_store_release", "WRITE_ONCE")),
-    Mutant("table published by a plain store", more.CREATE,
+    Mutant("table published by a plain store", CREATE,
            _swap("map_leaf:smp_store_release", "store")),
-    Mutant("table published before it is zeroed", more.CREATE, (Skip("zero_table"),)),
-    Mutant("table published without release, to the hardware", more.HW_CREATE,
+    Mutant("table published before it is zeroed", CREATE, (Skip("zero_table"),)),
+    Mutant("table published without release, to the hardware", HW_CREATE,
            _swap("map_leaf:smp_store_release", "WRITE_ONCE")),
-    Mutant("leaf published without release", more.NEW_FRAME,
+    Mutant("leaf published without release", NEW_FRAME,
            _swap("set_leaf:smp_store_release", "WRITE_ONCE")),
-    Mutant("leaf read plainly by the hardware", more.NEW_FRAME,
+    Mutant("leaf read plainly by the hardware", NEW_FRAME,
            _swap("radix_walk:READ_ONCE", "load")),
-    Mutant("leaf published by a plain store", more.CREATE,
+    Mutant("leaf published by a plain store", CREATE,
            _swap("set_leaf:smp_store_release", "store")),
-    *(Mutant(f"walk: entry {i} read plainly", more.CREATE,
+    *(Mutant(f"walk: entry {i} read plainly", CREATE,
              _swap(f"radix_walk_to_table:READ_ONCE[{i}]", "load")) for i in range(3)),
-    Mutant("scan reads plainly", more.CREATE, _swap("age_run:READ_ONCE", "load")),
-    Mutant("table freed before it is unlinked", more.COLLAPSE,
+    Mutant("scan reads plainly", CREATE, _swap("age_run:READ_ONCE", "load")),
+    Mutant("table freed before it is unlinked", COLLAPSE,
            _drop("kvmppc_unlink_table:WRITE_ONCE")),
-    Mutant("table freed at once", more.COLLAPSE, (Set("TABLE_FREE", 2),)),
-    Mutant("table unlinked by a plain store", more.COLLAPSE,
+    Mutant("table freed at once", COLLAPSE, (Set("TABLE_FREE", 2),)),
+    Mutant("table unlinked by a plain store", COLLAPSE,
            _swap("kvmppc_unlink_table:WRITE_ONCE", "store")),
-    Mutant("collapse: walk without a read section", more.COLLAPSE, NO_READ_SECTION),
-    Mutant("collapse: no flush before the free", more.GUEST_COLLAPSE,
+    Mutant("collapse: walk without a read section", COLLAPSE, NO_READ_SECTION),
+    Mutant("collapse: no flush before the free", GUEST_COLLAPSE,
            (Skip("kvm_flush_tlb_range"), Set("TABLE_FREE", 2))),
     Mutant("recycled table cleared by a true exchange", RECYCLE,
            _swap("pte_xchg:cmpxchg", "xchg")),
     Mutant("step from inside a huge page", STEP, (Set("STEP_FROM_GFN", 1),)),
-    Mutant("one entry too far", more.ONE_MORE, ()),
-    Mutant("one entry short", more.ONE_LESS, ()),
+    Mutant("one entry too far", ONE_MORE, ()),
+    Mutant("one entry short", ONE_LESS, ()),
     # clearing the accessed bit
     Mutant("a true exchange", UNMAP, _swap("pte_xchg:cmpxchg", "xchg")),
     Mutant("a store", UNMAP, _swap("pte_xchg:cmpxchg", "WRITE_ONCE")),
@@ -137,9 +182,9 @@ MUTANTS = [
     Mutant("no smp_rmb between in_progress and counter", FAULT,
            _drop("mmu_invalidate_retry:smp_rmb")),
     Mutant("no mmu_lock", FAULT, NO_MMU_LOCK),
-    Mutant("two faults with no mmu_lock", more.TWO_FAULTS, NO_MMU_LOCK),
+    Mutant("two faults with no mmu_lock", TWO_FAULTS, NO_MMU_LOCK),
     # the TLB
-    Mutant("flush before clear", more.FLUSH_FIRST, ()),
+    Mutant("flush before clear", FLUSH_FIRST, ()),
     Mutant("no flush", STALE_TLB, (Skip("kvm_flush_tlb_range"),)),
     Mutant("no wait for the vCPU", STALE_TLB, (Skip("kvm_wait_for_vcpu"),)),
     Mutant("no barrier on the way in", STALE_TLB, _drop("kvm_vcpu_load:smp_mb")),
@@ -147,28 +192,28 @@ MUTANTS = [
            _swap("kvm_vcpu_put:smp_store_release", "WRITE_ONCE")),
     Mutant("request posted without a barrier", STALE_TLB,
            _swap("kvm_make_request:try_cmpxchg[0]", "try_cmpxchg_relaxed")),
-    Mutant("answer looked for without acquire", more.SWAP_OUT,
+    Mutant("answer looked for without acquire", SWAP_OUT,
            _swap(f"{FLUSH_WAIT}[0]", "READ_ONCE")),
     Mutant("mode looked at without acquire", STALE_TLB, _swap(f"{FLUSH_WAIT}[1]", "READ_ONCE")),
     Mutant("request taken without a barrier", STALE_TLB,
            _swap("kvm_vcpu_take_request:xchg", "xchg_relaxed")),
     # the dirty log
-    Mutant("C cleared without a flush", more.DIRTY_LOG, (Skip("kvm_flush_tlb_range"),)),
-    Mutant("page not logged", more.DIRTY_LOG, _drop("kvmppc_update_dirty_map:atomic_or")),
-    Mutant("log fetched by a read and a write", more.HARVEST,
+    Mutant("C cleared without a flush", DIRTY_LOG, (Skip("kvm_flush_tlb_range"),)),
+    Mutant("page not logged", DIRTY_LOG, _drop("kvmppc_update_dirty_map:atomic_or")),
+    Mutant("log fetched by a read and a write", HARVEST,
            (Split("kvmppc_hv_get_dirty_log_radix:xchg"),)),
-    Mutant("page logged by a read and a write", more.HARVEST,
+    Mutant("page logged by a read and a write", HARVEST,
            (Split("kvmppc_update_dirty_map:atomic_or"),)),
     # notifiers
-    Mutant("no synchronize_srcu", more.UNSUBSCRIBE, _drop(f"{UNREGISTER}:synchronize_srcu")),
-    Mutant("callbacks outside SRCU", more.UNSUBSCRIBE, NO_SRCU),
-    Mutant("never unlinked", more.UNSUBSCRIBE, _drop(f"{UNREGISTER}:rcu_assign_pointer")),
-    Mutant("unlinked after the grace period", more.UNSUBSCRIBE,
+    Mutant("no synchronize_srcu", UNSUBSCRIBE, _drop(f"{UNREGISTER}:synchronize_srcu")),
+    Mutant("callbacks outside SRCU", UNSUBSCRIBE, NO_SRCU),
+    Mutant("never unlinked", UNSUBSCRIBE, _drop(f"{UNREGISTER}:rcu_assign_pointer")),
+    Mutant("unlinked after the grace period", UNSUBSCRIBE,
            (Exchange(f"{UNREGISTER}:spin_unlock", f"{UNREGISTER}:synchronize_srcu"),
             Drop(f"{UNREGISTER}:synchronize_srcu"))),
-    Mutant("subscribed without release", more.SUBSCRIBE,
+    Mutant("subscribed without release", SUBSCRIBE,
            _swap("mmu_notifier_register:rcu_assign_pointer", "WRITE_ONCE")),
-    Mutant("subscribed before the VM is written", more.SUBSCRIBE,
+    Mutant("subscribed before the VM is written", SUBSCRIBE,
            (Exchange("mmu_notifier_register:WRITE_ONCE",
                      "mmu_notifier_register:rcu_assign_pointer"),)),
     # mkold's own locks

@@ -1,0 +1,1 @@
+"""Claims about code that no architecture is part of."""
