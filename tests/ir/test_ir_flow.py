@@ -2,10 +2,11 @@
 
 import pytest
 
-from mkold.ir.flow import falls_through, unassigned
+from mkold.ir.flow import falls_through, taken_over, unassigned
 from mkold.ir.nodes import (
     Assign,
     Binary,
+    Block,
     Break,
     Call,
     Const,
@@ -31,6 +32,12 @@ ASSIGNED = {
     "before every break": (Loop((If(N, (SET, Break())), SET, Break())), USE),
     "in the body, for the step": (Loop((SET, BREAK_IF), (USE,)),),
     "after an endless loop": (Loop((Op("cpu_relax"),)), USE),
+    "before the break of a block": (Block("b", (If(N, (SET, Break(label="b"))), SET)), USE),
+    "when only a far break leaves": (
+        Block("b", (SET, Loop((If(N, (Break(label="b"),)),)))),
+        USE,
+    ),
+    "before every continue": (Loop((SET, If(N, (Continue(),)), BREAK_IF), (USE,)),),
     "by a primitive": (Op("load", ("x",), (N,)), USE),
 }
 UNASSIGNED = {
@@ -39,6 +46,11 @@ UNASSIGNED = {
     "after a break": (Loop((BREAK_IF, SET)), USE),
     "skipped by continue": (Loop((If(N, (Continue(),)), SET, BREAK_IF), (USE,)),),
     "in an inner loop's break": (Loop((Loop((BREAK_IF,)), BREAK_IF)), USE),
+    "after a break of the block": (Block("b", (If(N, (Break(label="b"),)), SET)), USE),
+    "after a break of a loop around": (
+        Loop((Loop((If(N, (Break(label="l"),)), SET)),), label="l"),
+        USE,
+    ),
     "in a condition": (If(X, (), ()),),
     "in a return": (Return((X,)),),
 }
@@ -64,12 +76,26 @@ def test_ends():
     assert not falls_through((If(N, (Return(),), (Break(),)),))
     assert falls_through((Loop((BREAK_IF,)),))
     assert not falls_through((Loop((Loop((BREAK_IF,)),)),))
+    assert falls_through((Loop((Loop((If(N, (Break(label="l"),)),)),), label="l"),))
+    assert falls_through((Block("b", (If(N, (Break(label="b"),)), Return())),))
+    assert not falls_through((Block("b", (Return(),)),))
+
+
+def test_what_a_round_takes_over():
+    early = If(N, (Continue(),))
+    assert taken_over(Loop((early, SET), (USE,))) == {"n", "x"}
+    assert taken_over(Loop((SET, early), (USE,))) == {"n"}
+    assert taken_over(Loop((Block("b", (If(N, (Break(label="b"),)), SET)), USE))) == {"n", "x"}
 
 
 WRONG = {
     "no return": {"f": function((), 1)},
     "wrong number of results": {"f": function((Return(),), 1)},
     "break outside": {"f": function((Break(),))},
+    "break of no block": {"f": function((Loop((Break(label="b"),)),))},
+    "continue of a block": {"f": function((Loop((Block("b", (Continue(label="b"),)),)),))},
+    "a label twice": {"f": function((Block("b", (Block("b", ()),)),))},
+    "a block without a label": {"f": function((Block("", ()),))},
     "jump in a step": {"f": function((Loop((BREAK_IF,), (Break(),)),))},
     "unknown primitive": {"f": function((Op("smp_xmb"),))},
     "arguments of a primitive": {"f": function((Op("load", ("x",)),))},

@@ -10,6 +10,7 @@ from mkold.ir.nodes import (
     WORD_MASK,
     Assign,
     Binary,
+    Block,
     Call,
     CallRcu,
     Const,
@@ -45,9 +46,11 @@ def map_statements(body: Body, change: Callable[[Stmt], Body | None]) -> Body:
             case If(cond, then, orelse, at):
                 a, b = map_statements(then, change), map_statements(orelse, change)
                 out.append(If(cond, a, b, at))
-            case Loop(inner, step, at):
+            case Block(body=inner):
+                out.append(replace(stmt, body=map_statements(inner, change)))
+            case Loop(inner, step):
                 a, b = map_statements(inner, change), map_statements(step, change)
-                out.append(Loop(a, b, at))
+                out.append(replace(stmt, body=a, step=b))
             case _:
                 out.append(stmt)
     return tuple(out)
@@ -71,9 +74,11 @@ def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
             case If(cond, then, orelse, at):
                 a, b = map_expressions(then, change), map_expressions(orelse, change)
                 out.append(If(change(cond), a, b, at))
-            case Loop(inner, step, at):
+            case Block(body=inner):
+                out.append(replace(stmt, body=map_expressions(inner, change)))
+            case Loop(inner, step):
                 a, b = map_expressions(inner, change), map_expressions(step, change)
-                out.append(Loop(a, b, at))
+                out.append(replace(stmt, body=a, step=b))
             case Return(values, at):
                 out.append(Return(all_of(values), at))
             case _:

@@ -3,16 +3,23 @@
 Rules
 -----
 * After an ``If`` a local is assigned if both branches that go on assign it.
-* After a ``Loop`` it is assigned if every ``Break`` that leaves it comes after the
-  assignment; a loop without a ``Break`` ends nowhere.
+* After a ``Block`` or ``Loop`` it is assigned if every way out comes after the assignment:
+  each ``Break`` that leaves it and, of a block, its end. A loop that nothing leaves ends
+  nowhere.
+* A loop's ``step`` knows what its body's end and every ``Continue`` know.
 * What follows a jump in the same block is never reached, so nothing is said of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
 from mkold.base.errors import Pos
 from mkold.ir.nodes import (
     Assign,
+    Block,
     Break,
     Call,
     CallRcu,
@@ -47,92 +54,116 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
             return ()
 
 
+def reads(stmt: Stmt) -> Iterator[str]:
+    """Names of the locals that ``stmt`` itself reads, with repeats."""
+    for expr in expressions(stmt):
+        yield from locals_of(expr)
+
+
+def writes(stmt: Stmt) -> tuple[str, ...]:
+    """Names of the locals that ``stmt`` itself assigns."""
+    match stmt:
+        case Assign(dst=dst):
+            return (dst,)
+        case Op(dsts=dsts) | Call(dsts=dsts):
+            return dsts
+        case _:
+            return ()
+
+
+class Scope(Protocol):
+    """A block or loop around a statement, as a reading keeps it."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def is_loop(self) -> bool: ...
+
+
+_Scope = TypeVar("_Scope", bound=Scope)
+
+
+def target(scopes: Sequence[_Scope], label: str) -> _Scope | None:
+    """The one of ``scopes``, outermost first, that a jump with ``label`` means."""
+    for scope in reversed(scopes):
+        if scope.label == label if label else scope.is_loop:
+            return scope
+    return None
+
+
 def unassigned(function: Function) -> tuple[str, Pos | None] | None:
     """The first local that a path reads before it is assigned, and where; else ``None``."""
-    try:
-        _flow(function.body, frozenset(function.params), [])
-    except _UnassignedError as found:
-        return found.name, found.at
-    return None
+    walk = _Walk()
+    walk.block(function.body, frozenset(function.params))
+    return walk.missing[0] if walk.missing else None
 
 
 def falls_through(body: tuple[Stmt, ...]) -> bool:
     """Whether control can reach the end of ``body``."""
-    for stmt in body:
-        match stmt:
-            case Return() | Break() | Continue():
-                return False
-            case If(then=then, orelse=orelse):
-                if not falls_through(then) and not falls_through(orelse):
-                    return False
-            case Loop(body=inner):
-                if not _has_break(inner):
-                    return False
-            case _:
-                pass
-    return True
+    return _Walk().block(body, frozenset()) is not None
 
 
-class _UnassignedError(Exception):
-    def __init__(self, name: str, at: Pos | None) -> None:
-        super().__init__(name)
-        self.name, self.at = name, at
+def taken_over(loop: Loop) -> _Names:
+    """Locals that a round of ``loop`` may read before it assigns them."""
+    walk = _Walk()
+    walk.statement(loop, frozenset())
+    return frozenset(name for name, _ in walk.missing)
 
 
-def _flow(body: tuple[Stmt, ...], known: _Names, breaks: list[_Names]) -> _Names | None:
-    """Locals assigned at the end of ``body``; ``None`` if the end is not reached.
+@dataclass(slots=True)
+class _Way:
+    """What is known where control leaves a block or loop, or goes on to a loop's step."""
 
-    ``breaks`` collects what is known at each ``Break`` of the innermost loop.
-    """
-    for stmt in body:
-        for expr in expressions(stmt):
-            for name in locals_of(expr):
-                if name not in known:
-                    raise _UnassignedError(name, stmt.at)
-        match stmt:
-            case Assign(dst=dst):
-                known |= {dst}
-            case Op(dsts=dsts) | Call(dsts=dsts):
-                known |= set(dsts)
-            case If(then=then, orelse=orelse):
-                ends = [_flow(then, known, breaks), _flow(orelse, known, breaks)]
-                reached = [end for end in ends if end is not None]
-                if not reached:
-                    return None
-                known = frozenset.intersection(*reached)
-            case Loop(body=inner, step=step):
-                exits: list[_Names] = []
-                end = _flow(inner, known, exits)
-                # A ``Continue`` reaches the step too, knowing at least ``known``.
-                _flow(step, known if end is None or _has_continue(inner) else end, exits)
-                if not exits:
-                    return None
-                known = frozenset.intersection(*exits)
-            case Break():
-                breaks.append(known)
+    label: str
+    is_loop: bool
+    breaks: list[_Names] = field(default_factory=list)
+    continues: list[_Names] = field(default_factory=list)
+
+
+class _Walk:
+    """Follows every path; ``missing`` are the reads of locals not yet assigned."""
+
+    def __init__(self) -> None:
+        self.missing: list[tuple[str, Pos | None]] = []
+        self._ways: list[_Way] = []
+
+    def block(self, body: tuple[Stmt, ...], known: _Names) -> _Names | None:
+        """Locals assigned at the end of ``body``; ``None`` if the end is not reached."""
+        for stmt in body:
+            after = self.statement(stmt, known)
+            if after is None:
                 return None
-            case Continue() | Return():
+            known = after
+        return known
+
+    def statement(self, stmt: Stmt, known: _Names) -> _Names | None:
+        """As ``block``, for one statement."""
+        self.missing += [(name, stmt.at) for name in reads(stmt) if name not in known]
+        match stmt:
+            case If(then=then, orelse=orelse):
+                return _meet([self.block(then, known), self.block(orelse, known)])
+            case Block(body=body, label=label):
+                self._ways.append(_Way(label, is_loop=False))
+                end = self.block(body, known)
+                return _meet([end, *self._ways.pop().breaks])
+            case Loop(body=body, step=step, label=label):
+                self._ways.append(_Way(label, is_loop=True))
+                end = _meet([self.block(body, known), *self._ways[-1].continues])
+                if end is not None:
+                    self.block(step, end)
+                return _meet(self._ways.pop().breaks)
+            case Break(label=label) | Continue(label=label):
+                way = target(self._ways, label)
+                if way is not None:
+                    (way.breaks if isinstance(stmt, Break) else way.continues).append(known)
+                return None
+            case Return():
                 return None
             case _:
-                pass
-    return known
+                return known.union(writes(stmt))
 
 
-def _has_break(body: tuple[Stmt, ...]) -> bool:
-    """Whether a ``Break`` that can be reached leaves this loop (not one nested in it)."""
-    return _has_jump(body, Break)
-
-
-def _has_continue(body: tuple[Stmt, ...]) -> bool:
-    return _has_jump(body, Continue)
-
-
-def _has_jump(body: tuple[Stmt, ...], kind: type[Break] | type[Continue]) -> bool:
-    for stmt in body:
-        if isinstance(stmt, kind):
-            return True
-        if isinstance(stmt, If) and (
-            _has_jump(stmt.then, kind) or _has_jump(stmt.orelse, kind)
-        ):
-            return True
-    return False
+def _meet(ends: Sequence[_Names | None]) -> _Names | None:
+    reached = [end for end in ends if end is not None]
+    return frozenset.intersection(*reached) if reached else None

@@ -19,6 +19,7 @@ from mkold.ir.nodes import (
     WORD_MASK,
     Assign,
     Binary,
+    Block,
     Break,
     Call,
     CallRcu,
@@ -59,11 +60,13 @@ class _Left(Exception):  # noqa: N818 - a jump, not an error
 
 
 class _Break(_Left):
-    pass
+    def __init__(self, label: str) -> None:
+        self.label = label
 
 
 class _Continue(_Left):
-    pass
+    def __init__(self, label: str) -> None:
+        self.label = label
 
 
 class _Return(_Left):
@@ -149,29 +152,37 @@ class Interpreter:
                 self.call(function, evaluate(argument, env))
             case If(cond, then, orelse):
                 self._block(then if evaluate(cond, env) else orelse, env)
-            case Loop(body, step):
-                self._loop(body, step, env)
-            case Break():
-                raise _Break
-            case Continue():
-                raise _Continue
+            case Block(label, body):
+                try:
+                    self._block(body, env)
+                except _Break as jump:
+                    if jump.label != label:
+                        raise
+            case Loop():
+                self._loop(stmt, env)
+            case Break(label=label):
+                raise _Break(label)
+            case Continue(label=label):
+                raise _Continue(label)
             case Return(values):
                 raise _Return(tuple(evaluate(v, env) for v in values))
 
-    def _loop(
-        self, body: tuple[Stmt, ...], step: tuple[Stmt, ...], env: dict[str, int]
-    ) -> None:
+    def _loop(self, loop: Loop, env: dict[str, int]) -> None:
+        mine = ("", loop.label)
         while True:
             try:
                 self.steps_left -= 1
                 if self.steps_left < 0:
-                    raise InterpretError("no end within the step limit", None)
-                self._block(body, env)
-            except _Break:
+                    raise InterpretError("no end within the step limit", loop.at)
+                self._block(loop.body, env)
+            except _Break as jump:
+                if jump.label not in mine:
+                    raise
                 return
-            except _Continue:
-                pass
-            self._block(step, env)
+            except _Continue as jump:
+                if jump.label not in mine:
+                    raise
+            self._block(loop.step, env)
 
     def _op(self, row: Prim, args: list[int], at: Pos | None) -> tuple[int, ...]:
         match row.shape:

@@ -11,8 +11,10 @@ Rules
   memory, orders memory or may block is an ``Op`` statement naming a row of
   ``mkold.ir.prims``.
 * Control flow is structured. ``Loop`` runs ``body`` then ``step`` for ever; ``Continue``
-  jumps to ``step``, ``Break`` leaves. A function ends in ``Return`` on every path
-  that can end.
+  jumps to ``step``, ``Break`` leaves. Without a label they mean the innermost loop; a
+  label names any ``Block`` or ``Loop`` around them, so every reducible flow (C's ``goto``,
+  ``switch``, ``do``) has a form without a statement written twice. A function ends in
+  ``Return`` on every path that can end.
 * A local is assigned before it is read on every path.
 * Every node is an immutable value; passes build new ones.
 
@@ -166,22 +168,38 @@ class If:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """``body``, which ``Break(label=label)`` leaves."""
+
+    label: str
+    body: tuple[Stmt, ...]
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
-    """``for (;;) { body; step; }``, left by ``Break`` or ``Return``."""
+    """``for (;;) { body; step; }``, left by ``Break`` or ``Return``; ``label`` if not empty."""
 
     body: tuple[Stmt, ...]
     step: tuple[Stmt, ...] = ()
     at: Pos | None = field(default=None, compare=False)
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
+    """Leave the block or loop called ``label``; the innermost loop if it is empty."""
+
     at: Pos | None = field(default=None, compare=False)
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
+    """On to the step of the loop called ``label``; of the innermost loop if it is empty."""
+
     at: Pos | None = field(default=None, compare=False)
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +208,7 @@ class Return:
     at: Pos | None = field(default=None, compare=False)
 
 
-Stmt = Assign | Op | Call | CallRcu | If | Loop | Break | Continue | Return
+Stmt = Assign | Op | Call | CallRcu | If | Block | Loop | Break | Continue | Return
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,8 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
             case If(then=then, orelse=orelse):
                 yield from walk(then)
                 yield from walk(orelse)
+            case Block(body=inner):
+                yield from walk(inner)
             case Loop(body=inner, step=step):
                 yield from walk(inner)
                 yield from walk(step)

@@ -8,6 +8,7 @@ from mkold.ir.nodes import (
     NARROW,
     Assign,
     Binary,
+    Block,
     Break,
     Call,
     CallRcu,
@@ -74,16 +75,19 @@ def stmt_lines(stmt: Stmt, indent: str = "") -> Iterator[str]:
             if orelse:
                 yield f"{indent}else:"
                 yield from block_lines(orelse, indent + "  ")
-        case Loop(body, step):
-            yield f"{indent}loop:"
+        case Block(label, body):
+            yield f"{indent}block {label}:"
+            yield from block_lines(body, indent + "  ")
+        case Loop(body, step, label=label):
+            yield f"{indent}{_labelled('loop', label)}:"
             yield from block_lines(body, indent + "  ")
             if step:
                 yield f"{indent}step:"
                 yield from block_lines(step, indent + "  ")
-        case Break():
-            yield f"{indent}break"
-        case Continue():
-            yield f"{indent}continue"
+        case Break(label=label):
+            yield indent + _labelled("break", label)
+        case Continue(label=label):
+            yield indent + _labelled("continue", label)
         case Return(values):
             yield f"{indent}return {_list(values)}".rstrip()
 
@@ -101,6 +105,10 @@ def function_text(function: Function) -> str:
     head = f"function {function.name}({', '.join(function.params)})"
     head += f" -> {function.n_results}"
     return "\n".join([head, *block_lines(function.body, "  "), ""])
+
+
+def _labelled(word: str, label: str) -> str:
+    return f"{word} {label}" if label else word
 
 
 def _to(dsts: tuple[str, ...]) -> str:

@@ -31,6 +31,7 @@ from mkold.ir.edit import Body, bind, map_statements
 from mkold.ir.nodes import (
     Assign,
     Binary,
+    Block,
     Const,
     Expr,
     Function,
@@ -357,7 +358,10 @@ def _forced_inside(stmt: Stmt, target: Op, taken: int) -> Stmt:
     match stmt:
         case If(cond, then, orelse, at):
             return If(cond, _forced(then, target, taken), _forced(orelse, target, taken), at)
-        case Loop(inner, step, at):
-            return Loop(_forced(inner, target, taken), _forced(step, target, taken), at)
+        case Block(body=inner):
+            return replace(stmt, body=_forced(inner, target, taken))
+        case Loop(inner, step):
+            a, b = _forced(inner, target, taken), _forced(step, target, taken)
+            return replace(stmt, body=a, step=b)
         case _:
             return stmt

@@ -7,14 +7,15 @@ error.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from mkold.ir.flow import expressions as expressions
-from mkold.ir.flow import falls_through, unassigned
+from mkold.ir.flow import expressions, falls_through, target, unassigned
 from mkold.ir.nodes import (
     BINARY,
     UNARY,
     WORD_MASK,
     Binary,
+    Block,
     Break,
     Call,
     CallRcu,
@@ -32,6 +33,12 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    label: str
+    is_loop: bool
 
 
 def verify(functions: Mapping[str, Function]) -> None:
@@ -64,7 +71,7 @@ def verify_function(function: Function, functions: Mapping[str, Function]) -> No
             )
         elif isinstance(stmt, Loop):
             _verify_step(stmt.step, function)
-    _verify_jumps(function.body, function, in_loop=False)
+    _verify_jumps(function.body, function, ())
     missing = unassigned(function)
     _require(missing is None, function, f"reads {missing} before assigned")
     if function.n_results:
@@ -110,16 +117,25 @@ def _verify_call(call: Call, function: Function, functions: Mapping[str, Functio
     _require(len(call.dsts) in (0, callee.n_results), function, f"results of {callee.name}")
 
 
-def _verify_jumps(body: tuple[Stmt, ...], function: Function, *, in_loop: bool) -> None:
+def _verify_jumps(
+    body: tuple[Stmt, ...], function: Function, scopes: tuple[_Scope, ...]
+) -> None:
     for stmt in body:
         match stmt:
-            case Break() | Continue():
-                _require(in_loop, function, "break or continue outside a loop")
+            case Break(label=label) | Continue(label=label):
+                scope = target(scopes, label)
+                _require(scope is not None, function, f"jump to {label or 'no loop'}")
+                is_loop = scope is not None and scope.is_loop
+                _require(is_loop or isinstance(stmt, Break), function, f"{label} is no loop")
             case If(then=then, orelse=orelse):
-                _verify_jumps(then, function, in_loop=in_loop)
-                _verify_jumps(orelse, function, in_loop=in_loop)
-            case Loop(body=inner):
-                _verify_jumps(inner, function, in_loop=True)
+                _verify_jumps(then, function, scopes)
+                _verify_jumps(orelse, function, scopes)
+            case Block(body=inner) | Loop(body=inner):
+                scope = _Scope(stmt.label, isinstance(stmt, Loop))
+                taken = {outer.label for outer in scopes} - {""}
+                _require(scope.label not in taken, function, f"two labels {scope.label}")
+                _require(bool(scope.label) or scope.is_loop, function, "block without label")
+                _verify_jumps(inner, function, (*scopes, scope))
             case _:
                 pass
 

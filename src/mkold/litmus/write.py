@@ -190,7 +190,7 @@ class _Writer:
                 yield f"{indent}for (;;{' ' if clause else ''}{clause}) {{"
                 yield from self.block(body, indent + "  ")
                 yield f"{indent}}}"
-            case Break() | Continue() | Return(()):
+            case Break(label="") | Continue(label="") | Return(()):
                 yield f"{indent}{type(stmt).__name__.lower()};"
             case _:
                 raise UnsupportedError(f"a litmus test has no {type(stmt).__name__.lower()}")

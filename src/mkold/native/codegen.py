@@ -16,11 +16,14 @@ Known limits: 64-bit little-endian targets.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from mkold.ir.flow import target
 from mkold.ir.nodes import (
     NARROW,
     Assign,
     Binary,
+    Block,
     Break,
     Call,
     Const,
@@ -107,6 +110,19 @@ def _entry(function: Function, fallible: bool) -> str:
     return "\n".join([*lines, "}", ""])
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A block or loop being written, and the LLVM labels of its step and of what follows."""
+
+    label: str
+    step: str
+    out: str
+
+    @property
+    def is_loop(self) -> bool:
+        return bool(self.step)
+
+
 class FunctionWriter:
     """Writes one function; ``accesses`` adds the primitives through the same object."""
 
@@ -129,7 +145,7 @@ class FunctionWriter:
         self.open = True  # whether the current block still lacks its end
         self.slots: dict[str, str] = {}
         self.n = 0
-        self.loops: list[tuple[str, str]] = []  # where continue and break go
+        self.scopes: list[_Scope] = []
 
     # Pieces.
 
@@ -252,12 +268,14 @@ class FunctionWriter:
                 self._call(stmt)
             case If(cond, then, orelse):
                 self._if(cond, then, orelse)
-            case Loop(body, step):
-                self._loop(body, step)
-            case Break():
-                self.end(f"br label %{self.loops[-1][1]}")
-            case Continue():
-                self.end(f"br label %{self.loops[-1][0]}")
+            case Block():
+                self._labelled(stmt)
+            case Loop():
+                self._loop(stmt)
+            case Break(label=label):
+                self.end(f"br label %{self._scope(label).out}")
+            case Continue(label=label):
+                self.end(f"br label %{self._scope(label).step}")
             case Return(values):
                 self.give_back(values)
             case _:
@@ -299,14 +317,26 @@ class FunctionWriter:
         if goes_on:
             self.start(after)
 
-    def _loop(self, body: tuple[Stmt, ...], step: tuple[Stmt, ...]) -> None:
+    def _scope(self, label: str) -> _Scope:
+        scope = target(self.scopes, label)
+        assert scope is not None
+        return scope
+
+    def _labelled(self, stmt: Block) -> None:
+        out = self.label("out")
+        self.scopes.append(_Scope(stmt.label, "", out))
+        self.block(stmt.body)
+        self.scopes.pop()
+        self.start(out)
+
+    def _loop(self, stmt: Loop) -> None:
         again, next_, out = self.label("loop"), self.label("step"), self.label("out")
         self.start(again)
-        self.loops.append((next_, out))
-        self.block(body)
-        self.loops.pop()
+        self.scopes.append(_Scope(stmt.label, next_, out))
+        self.block(stmt.body)
+        self.scopes.pop()
         self.start(next_)
-        self.block(step)
+        self.block(stmt.step)
         if self.open:
             self.end(f"br label %{again}")
         self.start(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mkold.ir.flow import target
 from mkold.lkmm.graph.values import (
     NO_TAINT,
     Guard,
@@ -40,12 +41,37 @@ class State:
 
 
 @dataclass(slots=True)
+class Scope:
+    """A block or loop that the path is in, and the jumps out of it or on to its step."""
+
+    label: str
+    is_loop: bool
+    breaks: list[State] = field(default_factory=list)
+    continues: list[State] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Frame:
     """Jumps met while a function body runs."""
 
     returns: list[tuple[State, list[tuple[Value, Taint]]]] = field(default_factory=list)
-    breaks: list[list[State]] = field(default_factory=list)
-    continues: list[list[State]] = field(default_factory=list)
+    scopes: list[Scope] = field(default_factory=list)
+
+    def enter(self, label: str, *, is_loop: bool) -> Scope:
+        """Into a block or loop; take it off ``scopes`` at its end."""
+        self.scopes.append(Scope(label, is_loop))
+        return self.scopes[-1]
+
+    def scope(self, label: str) -> Scope:
+        """The block or loop that a jump with ``label`` means."""
+        scope = target(self.scopes, label)
+        assert scope is not None
+        return scope
+
+    def n_left(self) -> int:
+        """How many paths left so far by a jump."""
+        jumps = (len(scope.breaks) + len(scope.continues) for scope in self.scopes)
+        return len(self.returns) + sum(jumps)
 
 
 def meet(guard: Guard, a: tuple[Value, Taint], b: tuple[Value, Taint]) -> tuple[Value, Taint]:

@@ -20,6 +20,7 @@ from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.nodes import (
     Assign,
     Binary,
+    Block,
     Break,
     Call,
     CallRcu,
@@ -202,13 +203,15 @@ class Unroller(Remembering):
                                     self.expr(argument, state), state)  # fmt: skip
             case If(cond, then, orelse):
                 self.branch(self.expr(cond, state), then, orelse, state, frame)
-            case Loop(body, step):
-                self.loop(body, step, state, frame)
-            case Break():
-                frame.breaks[-1].append(state.now())
+            case Block():
+                self.labelled(stmt, state, frame)
+            case Loop():
+                self.loop(stmt, state, frame)
+            case Break(label=label):
+                frame.scope(label).breaks.append(state.now())
                 state.live = 0
-            case Continue():
-                frame.continues[-1].append(state.now())
+            case Continue(label=label):
+                frame.scope(label).continues.append(state.now())
                 state.live = 0
             case Return(values):
                 results = [self.expr(value, state) for value in values]
@@ -261,25 +264,30 @@ class Unroller(Remembering):
         if state.live == alive:
             state.ctrl = before
 
-    def loop(
-        self, body: tuple[Stmt, ...], step: tuple[Stmt, ...], state: State, frame: Frame
-    ) -> None:
-        live, ctrl, n_returns = state.live, state.ctrl, len(frame.returns)
-        left: list[State] = []
+    def labelled(self, stmt: Block, state: State, frame: Frame) -> None:
+        live, ctrl, n_left = state.live, state.ctrl, frame.n_left()
+        scope = frame.enter(stmt.label, is_loop=False)
+        self.block(stmt.body, state, frame)
+        frame.scopes.pop()
+        self.join(state, scope.breaks)
+        if state.live != 0 and frame.n_left() == n_left:
+            state.live, state.ctrl = live, ctrl
+
+    def loop(self, stmt: Loop, state: State, frame: Frame) -> None:
+        live, ctrl, n_left = state.live, state.ctrl, frame.n_left()
+        scope = frame.enter(stmt.label, is_loop=True)
         outer = self.where
         n_open = 0  # rounds after which it is open whether there is another
         for turn in range(self.max_unroll if self.oracle is None else MAX_FORCED):
-            self.where = (*outer, id(body), turn)
+            self.where = (*outer, id(stmt.body), turn)
             start, n_nodes = state.under(1, state.ctrl), len(self.graph.nodes)
-            frame.breaks.append([])
-            frame.continues.append([])
-            self.block(body, state, frame)
-            left += frame.breaks.pop()
-            self.join(state, frame.continues.pop())
+            self.block(stmt.body, state, frame)
+            self.join(state, scope.continues)
+            scope.continues = []
             if state.live == 0:
                 break
-            self.block(step, state, frame)
-            if self._only_waits(body, start, state, n_nodes):
+            self.block(stmt.step, state, frame)
+            if self._only_waits(stmt, start, state, n_nodes):
                 self.graph.waits.append((state.live, self.unit))
                 state.live = 0
                 break
@@ -290,24 +298,23 @@ class Unroller(Remembering):
         else:
             self._cut(state)
         self.where = outer
-        self.join(state, left)
-        if state.live != 0 and len(frame.returns) == n_returns:
+        frame.scopes.pop()
+        self.join(state, scope.breaks)
+        if state.live != 0 and frame.n_left() == n_left:
             state.live, state.ctrl = live, ctrl
 
     def _cut(self, state: State) -> None:
         self.graph.cuts.append((state.live, self.unit))
         state.live = 0
 
-    def _only_waits(
-        self, body: tuple[Stmt, ...], start: State, state: State, n_nodes: int
-    ) -> bool:
+    def _only_waits(self, loop: Loop, start: State, state: State, n_nodes: int) -> bool:
         """Whether the round just done changed nothing where the loop goes on.
 
         Then it only waits for another thread, and leaving it out leaves every outcome.
         """
         if self.oracle is None:
             return False
-        names = exposed(body)
+        names = exposed(loop)
         if any(state.env.get(name) != start.env.get(name) for name in names):
             return False
         for address, (stored, _) in state.mem.items():
