@@ -36,7 +36,7 @@ from functools import partial
 from pathlib import Path
 
 from mkold.base.workers import Died, each
-from mkold.cli.litmus_file import Options, Outcome, decide_file
+from mkold.herd.job import Options, Outcome, decide_file
 
 HERD_LIMIT_S = 20.0
 FLOOR_S = 0.0005  # what is left of a herd7 run is at least this

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lang": {"base", "ir"},
     "litmus": {"base", "ir"},
     "lkmm": {"base", "ir"},
+    "herd": {"base", "ir", "litmus", "lkmm"},
     "trace": {"base"},
     "native": {"base", "ir", "lang"},
     "sync": {"base", "ir", "lang"},

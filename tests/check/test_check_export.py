@@ -9,7 +9,7 @@ import pytest
 from mkold import lkmm
 from mkold.base.errors import InputError
 from mkold.check import load
-from mkold.check.herd.export import export, exports
+from mkold.check.export.litmus_text import export, exports
 from mkold.litmus import parse
 from mkold.lkmm import Observation
 

@@ -6,10 +6,17 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mkold.base.errors import Exit, UsageError
-from mkold.cli.options import StatusLine, add_force, check_output, positive_float, positive_int
+from mkold.cli.options import (
+    StatusLine,
+    add_force,
+    check_output,
+    deliver,
+    positive_float,
+    positive_int,
+)
 
 if TYPE_CHECKING:  # the engine is imported when a claim is decided, not for --help
     from mkold.check.claim import Claim
@@ -104,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
         return _replay(args)
     claims, files = _claims(args.claims)
     if args.list:
-        return _emit(args, view.list_text(claims), view.list_json(claims))
+        deliver(args, view.list_json(claims), view.list_text(claims))
+        return Exit.HOLDS
     if args.needed:
         return _needed(args, claims)
     if args.torture:
@@ -179,7 +187,7 @@ def _deliver(
         print(view.summary_text(results), file=sys.stderr)
         _write(args, results, files)
     elif args.json:
-        _emit(args, "", view.results_json(results))
+        deliver(args, view.results_json(results), "")
     else:
         print(view.summary_text(results))
     verdicts = {result.verdict for result in results}
@@ -196,7 +204,7 @@ def _write(
     from mkold.view import claims as view
     from mkold.view.html import counterexamples_html, first_svg
 
-    name, body = args.output.name, None
+    name = args.output.name
     if name.endswith(".html"):
         text = counterexamples_html(results)
     elif name.endswith(".svg"):
@@ -206,22 +214,7 @@ def _write(
     else:
         parts = (view.claim_text(r, explain=args.explain, diff=args.diff) for r in results)
         text = "\n".join([*parts, view.summary_text(results)])
-        body = view.results_json(results)
-    _emit(args, text, body)
-
-
-def _emit(args: argparse.Namespace, text: str, body: dict[str, Any] | None) -> int:
-    import json
-
-    from mkold.base.output import write_file
-
-    shown = json.dumps(body, indent=2) if args.json and body is not None else text
-    shown = shown if shown.endswith("\n") else shown + "\n"
-    if args.output:
-        write_file(args.output, shown, force=args.force)
-    else:
-        sys.stdout.write(shown)
-    return Exit.HOLDS
+    deliver(args, view.results_json(results), text)
 
 
 def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
@@ -231,7 +224,8 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
     status = StatusLine()
     needs = list(needed(claims, timeout_s=args.timeout, progress=status.show))
     status.clear()
-    return _emit(args, needed_text(needs), needed_json(needs))
+    deliver(args, needed_json(needs), needed_text(needs))
+    return Exit.HOLDS
 
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
@@ -245,13 +239,14 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
             status.show(f"{claim.name}: {case.label}")
             results.append(torture(case, rounds=args.rounds, timeout_s=args.timeout))
     status.clear()
-    _emit(args, view.torture_text(results), view.torture_json(results))
+    deliver(args, view.torture_json(results), view.torture_text(results))
     return Exit.INTERNAL if any(r.forbidden for r in results) else Exit.HOLDS
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:
-    from mkold.check.herd.export import export
+    from mkold.check.export.litmus_text import export
 
     if args.export.exists() and not args.export.is_dir():
         raise UsageError(f"{args.export} is not a directory")
-    return _emit(args, export(claims, args.export, force=args.force), None)
+    deliver(args, None, export(claims, args.export, force=args.force))
+    return Exit.HOLDS

@@ -17,8 +17,8 @@ from typing import TextIO
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite, write_file
 from mkold.base.workers import Died, each
-from mkold.cli.litmus_file import SCHEMA, Options, Outcome, decide_file, json_line
 from mkold.cli.options import StatusLine, add_output_options, positive_float, positive_int
+from mkold.herd.job import SCHEMA, Options, Outcome, decide_file, json_line
 
 HELP = """\
 Decide C litmus tests under the Linux-kernel memory model.

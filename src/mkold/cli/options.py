@@ -48,16 +48,16 @@ def check_output(args: argparse.Namespace) -> None:
 
 
 def deliver(
-    args: argparse.Namespace, body: Mapping[str, Any], text: Callable[[], str] | str
+    args: argparse.Namespace, body: Mapping[str, Any] | None, text: Callable[[], str] | str
 ) -> None:
     """Write the result as JSON or as text, to the file named or to standard output.
 
     Parameters
     ----------
-    body : the JSON form, with its ``schema``; numbers must be finite
+    body : the JSON form, with its ``schema``; numbers must be finite. None: it has none
     text : the plain form, or what makes it
     """
-    if args.json:
+    if args.json and body is not None:
         shown = json.dumps(body, indent=2, allow_nan=False)
     else:
         shown = text if isinstance(text, str) else text()

@@ -34,7 +34,7 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.program import Program, Thread
 from mkold.litmus.macros import MACROS
-from mkold.litmus.wording import Names
+from mkold.litmus.names import Names
 
 _SIGNS = {
     "add": "+", "sub": "-", "mul": "*", "sdiv": "/", "smod": "%", "and": "&", "or": "|",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mkold.base.errors import Pos
 from mkold.ir.program import POISON, Program
-from mkold.litmus.wording import Names
+from mkold.litmus.names import Names
 from mkold.lkmm.verdict import INIT_THREAD, Cycle, Edge, Event, Execution, Verdict
 
 MAX_SOURCE = 48

@@ -14,7 +14,7 @@ import pytest
 
 from mkold.cli.main import main
 
-VECTORS = Path(__file__).parent / "vectors"
+VECTORS = Path(__file__).parents[1] / "litmus" / "vectors"
 SB = str(VECTORS / "sb.litmus")
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import InputError, LimitError, UnsupportedError
+from mkold.herd.lines import condition_line, head_line
 from mkold.ir.program import Program
 from mkold.litmus.parse import read
-from mkold.litmus.wording import condition_line, head_line
 
 if TYPE_CHECKING:
     from mkold.lkmm import Verdict
@@ -139,7 +139,7 @@ def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Option
     if not options.states:
         found = (int(observation != "Never"), int(observation != "Always"))
         return replace(outcome, counts=found)
-    from mkold.cli.litmus_states import count_satisfying, text_blocks
+    from mkold.herd.states import count_satisfying, text_blocks
 
     n_states = len(verdict.states)
     positive = count_satisfying(program, verdict.states)

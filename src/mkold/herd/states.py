@@ -12,9 +12,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from mkold.herd.lines import satisfies, state_texts
 from mkold.ir.formula import Side, fold
 from mkold.ir.program import Observed, Program
-from mkold.litmus.wording import Names, satisfies, state_texts
+from mkold.litmus.names import Names
 from mkold.lkmm.states import PackedStates
 
 BLOCK = 1 << 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mkold.cli.litmus_states import count_satisfying, text_blocks
+from mkold.herd.states import count_satisfying, text_blocks
 from mkold.ir.nodes import WORD_MASK
 from mkold.ir.program import Program
 from mkold.litmus import parse

@@ -1,6 +1,6 @@
 """Cases as C litmus tests, so that herd7 can be asked the same question.
 
-A case is straightened (``straight``), written, read back and decided again; only a text
+A case is straightened (``straighten``), written, read back and decided again; only a text
 that comes back with the same final states and the same data races is kept.
 """
 
@@ -16,12 +16,12 @@ from mkold.base.errors import LimitError, UnsupportedError
 from mkold.base.output import write_file
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL
-from mkold.check.herd.straighten import straighten
+from mkold.check.export.straighten import straighten
 from mkold.check.program import build
 from mkold.ir.nodes import Break, Loop
 from mkold.ir.program import Program
 from mkold.litmus import parse, write
-from mkold.litmus.wording import Names
+from mkold.litmus.names import Names
 from mkold.lkmm.unroll import unroll
 
 MAX_STATES = 64

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mkold.litmus import parse
-from mkold.litmus.wording import (
-    Names,
+from mkold.herd.lines import (
     condition_line,
     head_line,
     satisfies,
     state_texts,
 )
+from mkold.litmus import parse
+from mkold.litmus.names import Names
 
 TEXT = "C t\n{{ x=0; int y[2]; }}\nP0(int *x) {{ r1 = READ_ONCE(*x); }}\n{}\n"
 

@@ -1,0 +1,6 @@
+"""A litmus test decided, and answered in herd7's words.
+
+``lines``   the question, and final states that fit in memory
+``states``  final states by the million
+``job``     one file, read, decided and worded, as a job for a worker
+"""

@@ -1,0 +1,67 @@
+"""herd7's wording: the question, and final states that fit in memory.
+
+States stand in herd's order: by value, integers before names. Known difference: the
+``Hash`` line is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+
+from mkold.ir.formula import holds
+from mkold.ir.program import Program
+from mkold.litmus.names import Names
+
+_KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
+
+
+def satisfies(program: Program) -> Callable[[Sequence[int]], bool]:
+    """A test whether the values of ``program.observed`` satisfy the condition's formula."""
+    index = {place: i for i, place in enumerate(program.observed)}
+    condition = program.condition
+    if condition is None:
+        return lambda values: True
+    return lambda values: holds(condition.formula, lambda place: values[index[place]])
+
+
+def head_line(program: Program) -> str:
+    """``Test NAME Allowed``."""
+    kind = _KINDS[program.condition.quantifier] if program.condition else "Required"
+    return f"Test {program.name} {kind}"
+
+
+def condition_line(program: Program) -> str:
+    """``Condition exists (0:r1=1)``."""
+    names = Names(program.symbols)
+    if program.condition is None:
+        return "Condition forall (true)"
+    condition = program.condition
+    return f"Condition {condition.quantifier} ({names.formula(condition.formula)})"
+
+
+def state_texts(program: Program, states: Sequence[tuple[int, ...]]) -> list[str]:
+    """The lines of ``States``, in herd's order.
+
+    For states that fit in memory; see ``states`` for millions.
+    """
+    names = Names(program.symbols)
+    columns = [
+        {value: f"{names.place(place)}={names.value(value)};" for value in values}
+        for place, values in zip(program.observed, _values(program, states), strict=True)
+    ]
+    in_order = all(
+        value < 1 << 63 and value not in names for column in columns for value in column
+    )
+    ordered = states if in_order else sorted(states, key=names.sort_key)
+    return [
+        " ".join([text[value] for text, value in zip(columns, values, strict=False)])
+        for values in ordered
+    ]
+
+
+def _values(program: Program, states: Sequence[tuple[int, ...]]) -> list[set[int]]:
+    """The distinct values of each observed place."""
+    if not states:
+        return [set() for _ in program.observed]
+    return [set(map(itemgetter(i), states)) for i in range(len(program.observed))]
