@@ -133,7 +133,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"{name} is for counterexamples; name another file")
     if args.replay and args.claims:
         raise UsageError("--replay FILE says which claims; name none")
-    args.json = args.json or name.endswith(".json")
+    args.json = args.json or (name.endswith(".json") and not fixed)
 
 
 def _claims(words: list[str]) -> tuple[list[Claim], dict[str, Path]]:
