@@ -43,7 +43,6 @@ RESUME_HOST = 1  # not memory of the guest, or the machine is being stopped
 KVM_PFN_ERR = 1 << 62
 
 # kvm.arch.secure_guest
-KVMPPC_SECURE_INIT_START = 0x1
 KVMPPC_SECURE_INIT_DONE = 0x2
 
 
@@ -100,14 +99,13 @@ class KvmStat(Struct):
     """Counters of the aging and unmapping side; updated under the lock they speak of,
     or atomically."""
 
-    fast_passes: atomic_t
-    slow_passes: atomic_t
     fast_refused: atomic_t
     lock_waits: u64
     lock_wait_cycles: u64
     unmapped: u64
     tlb_flushes: u64
     huge_split: u64  # tables put in the place of a large leaf
+    pad: Array[u64, 2]
 
 
 class KvmArch(Struct):

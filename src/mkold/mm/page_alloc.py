@@ -23,6 +23,7 @@ from mkold.lang import (
     Array,
     Ptr,
     Struct,
+    addr,
     atomic_fetch_add_relaxed,
     cast,
     kernel,
@@ -131,16 +132,22 @@ def page_alloc_init(first_pfn: u64, n_frames: u64, links: Ptr[u64]) -> None:
 
 
 @kernel
+def move_pages(zone: Ptr[Zone], source: Ptr[u64], target: Ptr[u64], n: u64) -> None:
+    """Move ``n`` frames from the list that the word ``source`` heads to ``target``'s."""
+    for _ in range(n):
+        pfn = source.value
+        link = page_link(zone, pfn)
+        source.value = link.value
+        link.value = target.value
+        target.value = pfn
+
+
+@kernel
 def rmqueue_bulk(zone: Ptr[Zone], pcp: Ptr[PerCpuPages]) -> None:
     """Move up to a batch of frames from the zone's list to a CPU's."""
     spin_lock(zone.lock)
     n = min(PCP_BATCH, zone.nr_free)
-    for _ in range(n):
-        pfn = zone.head
-        link = page_link(zone, pfn)
-        zone.head = link.value
-        link.value = pcp.head
-        pcp.head = pfn
+    move_pages(zone, addr(zone.head), addr(pcp.head), n)
     WRITE_ONCE(zone.nr_free, zone.nr_free - n)
     WRITE_ONCE(pcp.count, pcp.count + n)
     spin_unlock(zone.lock)
@@ -151,12 +158,7 @@ def free_pcppages_bulk(zone: Ptr[Zone], pcp: Ptr[PerCpuPages]) -> None:
     """Move a batch of frames from a CPU's list to the zone's."""
     spin_lock(zone.lock)
     n = min(PCP_BATCH, pcp.count)
-    for _ in range(n):
-        pfn = pcp.head
-        link = page_link(zone, pfn)
-        pcp.head = link.value
-        link.value = zone.head
-        zone.head = pfn
+    move_pages(zone, addr(pcp.head), addr(zone.head), n)
     WRITE_ONCE(zone.nr_free, zone.nr_free + n)
     WRITE_ONCE(pcp.count, pcp.count - n)
     spin_unlock(zone.lock)

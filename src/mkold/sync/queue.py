@@ -2,7 +2,8 @@
 
 Rules
 -----
-* Bits 0-15 belong to the lock. Bits 16-39 are the ticket being served, bits 40-63 the
+* Bits 0-15 belong to the lock: 1 while one thread holds it for itself, 0 while it is free.
+  Bits 16-39 are the ticket being served, bits 40-63 the
   next ticket to give out. Both are 0 while nobody waits.
 * A thread first tries for a while to take the lock whenever the word shows no waiter.
   Then it takes a ticket; from there on nobody who comes later gets past it. So a lock
@@ -17,12 +18,23 @@ Known limits: 2**24 waiters.
 
 from __future__ import annotations
 
-from mkold.lang import READ_ONCE, Ptr, cmpxchg_acquire, kernel, parameter, u64
+from mkold.lang import (
+    READ_ONCE,
+    Ptr,
+    cmpxchg_acquire,
+    cpu_relax,
+    kernel,
+    parameter,
+    u64,
+)
 
 # How often to look at the lock before queueing.
 LOCK_PATIENCE = parameter("LOCK_PATIENCE", 256)
 
+# The lock's own bits, and their value while one thread holds it for itself.
 STATE_MASK = 0xFFFF
+HELD = 1
+
 TICKET_MASK = 0xFFFFFF
 SERVING_SHIFT = 16
 NEXT_SHIFT = 40
@@ -55,3 +67,20 @@ def queue_leave(word: u64, ticket: u64) -> u64:
     if word >> NEXT_SHIFT == following:
         return 0
     return ((word >> NEXT_SHIFT) << NEXT_SHIFT) | (following << SERVING_SHIFT)
+
+
+@kernel
+def queue_lock_exclusive(lock: Ptr[u64]) -> None:
+    """Take the lock for oneself: try for a while, then queue."""
+    for _ in range(LOCK_PATIENCE):
+        if READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, HELD) == 0:
+            return
+        cpu_relax()
+    ticket = queue_join(lock)
+    while True:
+        word = READ_ONCE(lock.value)
+        if word & STATE_MASK == 0 and queue_is_served(word, ticket):
+            new = queue_leave(word, ticket) | HELD
+            if cmpxchg_acquire(lock.value, word, new) == word:
+                return
+        cpu_relax()

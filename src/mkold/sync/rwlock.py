@@ -23,14 +23,16 @@ from mkold.lang import (
     rwlock_t,
 )
 from mkold.sync.queue import (
+    HELD,
     LOCK_PATIENCE,
     STATE_MASK,
     queue_is_served,
     queue_join,
     queue_leave,
+    queue_lock_exclusive,
 )
 
-WRITER = 1
+WRITER = HELD
 READER = 2
 
 
@@ -64,18 +66,7 @@ def queued_read_unlock(lock: Ptr[rwlock_t]) -> None:
 @kernel
 def queued_write_lock(lock: Ptr[rwlock_t]) -> None:
     """``write_lock``."""
-    for _ in range(LOCK_PATIENCE):
-        if READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, WRITER) == 0:
-            return
-        cpu_relax()
-    ticket = queue_join(lock)
-    while True:
-        word = READ_ONCE(lock.value)
-        if word & STATE_MASK == 0 and queue_is_served(word, ticket):
-            new = queue_leave(word, ticket) | WRITER
-            if cmpxchg_acquire(lock.value, word, new) == word:
-                return
-        cpu_relax()
+    queue_lock_exclusive(lock)
 
 
 @kernel

@@ -15,55 +15,29 @@ from mkold.lang import (
     Ptr,
     atomic_fetch_andnot_release,
     cmpxchg_acquire,
-    cpu_relax,
     kernel,
     spinlock_t,
 )
-from mkold.sync.queue import (
-    LOCK_PATIENCE,
-    STATE_MASK,
-    queue_is_served,
-    queue_join,
-    queue_leave,
-)
-
-LOCKED = 1
-
-
-@kernel
-def queued_spin_lock_slowpath(lock: Ptr[spinlock_t]) -> None:
-    """Try for a while, then queue."""
-    for _ in range(LOCK_PATIENCE):
-        if READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, LOCKED) == 0:
-            return
-        cpu_relax()
-    ticket = queue_join(lock)
-    while True:
-        word = READ_ONCE(lock.value)
-        if word & STATE_MASK == 0 and queue_is_served(word, ticket):
-            new = queue_leave(word, ticket) | LOCKED
-            if cmpxchg_acquire(lock.value, word, new) == word:
-                return
-        cpu_relax()
+from mkold.sync.queue import HELD, STATE_MASK, queue_lock_exclusive
 
 
 @kernel
 def queued_spin_lock(lock: Ptr[spinlock_t]) -> None:
     """``spin_lock``."""
-    if cmpxchg_acquire(lock.value, 0, LOCKED) != 0:
-        queued_spin_lock_slowpath(lock)
+    if cmpxchg_acquire(lock.value, 0, HELD) != 0:
+        queue_lock_exclusive(lock)
 
 
 @kernel
 def queued_spin_trylock(lock: Ptr[spinlock_t]) -> bool:
     """``spin_trylock``."""
-    return READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, LOCKED) == 0
+    return READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, HELD) == 0
 
 
 @kernel
 def queued_spin_unlock(lock: Ptr[spinlock_t]) -> None:
     """``spin_unlock``."""
-    atomic_fetch_andnot_release(lock.value, LOCKED)
+    atomic_fetch_andnot_release(lock.value, HELD)
 
 
 @kernel

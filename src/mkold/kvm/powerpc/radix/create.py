@@ -33,7 +33,7 @@ from mkold.kvm.powerpc.radix.pte import (
     table_index,
 )
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
-from mkold.kvm.powerpc.radix.tables import alloc_table, free_unused_table
+from mkold.kvm.powerpc.radix.tables import alloc_table, free_table_now
 from mkold.kvm.powerpc.radix.unmap import kvmppc_unlink_table, kvmppc_unmap_pte
 from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import Kvm
@@ -151,7 +151,7 @@ def kvmppc_create_pte(
             kvm, gfn, pte, level, mmu_seq, hva, spare, spare_level, waits
         )
         if spare != NULL:
-            free_unused_table(kvm, spare, spare_level)
+            free_table_now(spare)
             spare = NULL
         if result & NEED_TABLE:
             spare_level = result & 3

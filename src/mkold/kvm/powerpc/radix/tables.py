@@ -95,7 +95,7 @@ def alloc_table(kvm: Ptr[Kvm], level: u64) -> Ptr[u64]:
 
 @kernel
 def free_table_now(word: u64) -> None:
-    """Give a table back to its cache; a callback's argument is a word."""
+    """Give a table back to its cache; nobody is in it. A callback's argument is a word."""
     head = cast(Ptr[u64], word) - HEADER
     if PAGE_COUNT_WARNING and not cast(Ptr[KmemCache], head[0]).flags:
         WRITE_ONCE(head[1], 0)
@@ -106,12 +106,6 @@ def free_table_now(word: u64) -> None:
 def page_count(table: Ptr[u64]) -> u64:
     """References of the page that ``table`` lies in."""
     return READ_ONCE((table - HEADER)[1])
-
-
-@kernel
-def free_unused_table(kvm: Ptr[Kvm], table: Ptr[u64], level: u64) -> None:
-    """Free a table that was never linked in."""
-    free_table_now(table)
 
 
 @kernel
