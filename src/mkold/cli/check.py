@@ -53,24 +53,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "claims", nargs="*", metavar="CLAIM", help="a number, a name, or a Python file"
     )
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--list", action="store_true", help="list the claims; decide nothing")
-    mode.add_argument(
-        "--needed",
-        action="store_true",
-        help="for each ordering primitive: is it needed, would a weaker one do?",
-    )
-    mode.add_argument(
-        "--torture",
-        action="store_true",
-        help="run the scenarios natively too; an outcome that the model forbids is an error",
-    )
-    mode.add_argument(
-        "--export", type=Path, metavar="DIR", help="write each case as a litmus test for herd7"
-    )
-    mode.add_argument(
-        "--replay", type=Path, metavar="FILE", help="reproduce a saved counterexample"
-    )
+    _add_modes(parser)
     parser.add_argument(
         "--explain", action="store_true", help="draw every counterexample in the terminal"
     )
@@ -100,6 +83,28 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="write to FILE; .html, .svg and .replay.json hold the counterexamples",
     )
     add_force(parser)
+
+
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    """What is done in place of deciding."""
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--list", action="store_true", help="list the claims; decide nothing")
+    mode.add_argument(
+        "--needed",
+        action="store_true",
+        help="for each ordering primitive: is it needed, would a weaker one do?",
+    )
+    mode.add_argument(
+        "--torture",
+        action="store_true",
+        help="run the scenarios natively too; an outcome that the model forbids is an error",
+    )
+    mode.add_argument(
+        "--export", type=Path, metavar="DIR", help="write each case as a litmus test for herd7"
+    )
+    mode.add_argument(
+        "--replay", type=Path, metavar="FILE", help="reproduce a saved counterexample"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
