@@ -44,6 +44,7 @@ MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room}
 FENCED = {
     "llvmlite": {"native"},
     "polars": {"trace"},
+    "pysat": {"lkmm"},
 }
 MAX_FILE, MAX_FUNCTION = 350, 50
 

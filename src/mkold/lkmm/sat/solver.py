@@ -1,0 +1,84 @@
+"""CaDiCaL behind a few methods: literals, clauses, models, and a clock that is kept.
+
+A literal is a DIMACS number; ``TRUE`` is variable 1, fixed. The solver works in slices of
+conflicts, and ``check`` is called between them: it raises when time is up.
+
+Known limits: one slice may take some tenths of a second on a large formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pysat.solvers import Solver as Backend
+
+Lit = int
+TRUE: Lit = 1
+FALSE: Lit = -1
+SLICE = 2_000  # conflicts between two looks at the clock
+
+
+class Model:
+    """One assignment; a variable that is newer than it counts as false."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Sequence[int]) -> None:
+        self._values = values
+
+    def holds(self, lit: Lit) -> bool:
+        """Whether ``lit`` is true."""
+        var = abs(lit)
+        true = var <= len(self._values) and self._values[var - 1] > 0
+        return true == (lit > 0)
+
+    def word(self, bits: Iterable[Lit]) -> int:
+        """The word whose bits, lowest first, are these literals."""
+        return sum(1 << i for i, bit in enumerate(bits) if self.holds(bit))
+
+
+class Solver:
+    """A growing set of clauses.
+
+    Parameters
+    ----------
+    check : called between slices of work; raises when time is up
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
+        self._backend = Backend(name="cadical195")
+        self.n_vars = self.n_clauses = self.n_solves = 0
+        self._add = self._backend.add_clause
+        self.add([self.new()])
+
+    def new(self) -> Lit:
+        """A fresh variable."""
+        self.n_vars += 1
+        return self.n_vars
+
+    def add(self, clause: list[Lit]) -> None:
+        """At least one of ``clause`` holds."""
+        self.n_clauses += 1
+        self._add(clause)
+
+    def solve(self, assumptions: Iterable[Lit] = ()) -> Model | None:
+        """An assignment in which the assumptions hold too, or None.
+
+        Raises
+        ------
+        whatever ``check`` raises
+        """
+        assumed = list(assumptions)
+        self.n_solves += 1
+        backend = self._backend
+        while True:
+            self._check()
+            backend.conf_budget(SLICE)
+            found = backend.solve_limited(assumptions=assumed)
+            if found is not None:
+                return Model(backend.get_model()) if found else None
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._backend.delete()
