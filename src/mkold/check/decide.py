@@ -38,6 +38,7 @@ SENTENCES = {
     "use-before-init": "A thread reads memory that nobody has initialised yet.",
     "poison-address": "A thread follows a pointer that it read from freed memory.",
     "bug-on": "A BUG_ON fires.",
+    "bad-call": "A thread calls through a pointer that points to no function.",
     "warn-on": "A WARN_ON fires.",
     "deadlock": "The threads can get stuck for ever.",
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from mkold.base.errors import InputError
 from mkold.check.blame import users_code
 from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
-from mkold.ir.nodes import Call, CallRcu, Const, Function, Return, walk
+from mkold.ir.nodes import Call, Const, Function, Return, callees, walk
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Edit, Set, apply, diff
 from mkold.ir.verify import verify
@@ -109,8 +109,7 @@ def reachable(functions: Mapping[str, Function], roots: Iterable[str]) -> dict[s
         name = waiting.pop()
         if name not in found:
             found[name] = functions[name]
-            calls = (s for s in walk(functions[name].body) if isinstance(s, Call | CallRcu))
-            waiting += [call.function for call in calls]
+            waiting += [name for stmt in walk(found[name].body) for name in callees(stmt)]
     return found
 
 

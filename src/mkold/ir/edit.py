@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mkold.base.errors import InputError
+from mkold.ir.flow import expressions
 from mkold.ir.nodes import (
     WORD_MASK,
     Assign,
     Binary,
     Block,
     Call,
+    CallPtr,
     CallRcu,
     Const,
     Expr,
     Function,
+    FunctionWord,
     If,
     Loop,
     Op,
@@ -26,6 +29,8 @@ from mkold.ir.nodes import (
     Unary,
     evaluate_binary,
     evaluate_unary,
+    parts,
+    walk,
 )
 
 Body = tuple[Stmt, ...]
@@ -69,6 +74,8 @@ def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
                 out.append(Assign(dst, change(value), at))
             case Op(args=args) | Call(args=args):
                 out.append(replace(stmt, args=all_of(args)))
+            case CallPtr(target=target, args=args):
+                out.append(replace(stmt, target=change(target), args=all_of(args)))
             case CallRcu(function, argument, at):
                 out.append(CallRcu(function, change(argument), at))
             case If(cond, then, orelse, at):
@@ -86,15 +93,51 @@ def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
     return tuple(out)
 
 
+def map_parts(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """``expr`` rebuilt; ``change`` gives a part's replacement, or ``None`` to keep it."""
+    new = change(expr)
+    if new is not None:
+        return new
+    match expr:
+        case Unary(op, a):
+            return Unary(op, map_parts(a, change))
+        case Binary(op, a, b):
+            return Binary(op, map_parts(a, change), map_parts(b, change))
+        case Select(cond, a, b):
+            return Select(*(map_parts(part, change) for part in (cond, a, b)))
+        case _:
+            return expr
+
+
 def rename_calls(function: Function, name: str, calls: Mapping[str, str]) -> Function:
-    """``function`` under ``name``, its calls going to ``calls[callee]``."""
+    """``function`` under ``name``, its calls and pointers going to ``calls[callee]``."""
+
+    def word(expr: Expr) -> FunctionWord | None:
+        if not isinstance(expr, FunctionWord):
+            return None
+        return FunctionWord(calls.get(expr.name, expr.name), expr.key or expr.name)
 
     def change(stmt: Stmt) -> Body | None:
-        if isinstance(stmt, Call | CallRcu):
-            return (replace(stmt, function=calls.get(stmt.function, stmt.function)),)
-        return None
+        match stmt:
+            case Call() | CallRcu():
+                return (replace(stmt, function=calls.get(stmt.function, stmt.function)),)
+            case CallPtr(members=members):
+                renamed = tuple(filter(None, map(word, members)))
+                return (replace(stmt, members=renamed),)
+            case _:
+                return None
 
-    return replace(function, name=name, body=map_statements(function.body, change))
+    body = map_statements(function.body, change)
+    if any(isinstance(part, FunctionWord) for part in all_parts(body)):
+        body = map_expressions(body, lambda expr: map_parts(expr, word))
+    return replace(function, name=name, body=body)
+
+
+def all_parts(body: Body) -> Iterator[Expr]:
+    """Every expression of ``body`` and every expression in it."""
+    for stmt in walk(body):
+        for expr in expressions(stmt):
+            yield from parts(expr)
 
 
 def bind(functions: Mapping[str, Function], params: Mapping[str, int]) -> dict[str, Function]:

@@ -22,6 +22,7 @@ from mkold.ir.nodes import (
     Block,
     Break,
     Call,
+    CallPtr,
     CallRcu,
     Continue,
     Expr,
@@ -44,6 +45,8 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
             return (value,)
         case Op(args=args) | Call(args=args):
             return args
+        case CallPtr(target=pointer, args=args):
+            return (pointer, *args)
         case CallRcu(argument=argument):
             return (argument,)
         case If(cond=cond):
@@ -65,7 +68,7 @@ def writes(stmt: Stmt) -> tuple[str, ...]:
     match stmt:
         case Assign(dst=dst):
             return (dst,)
-        case Op(dsts=dsts) | Call(dsts=dsts):
+        case Op(dsts=dsts) | Call(dsts=dsts) | CallPtr(dsts=dsts):
             return dsts
         case _:
             return ()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 
 from mkold.base.errors import MkoldError, Pos
+from mkold.ir.meaning import meaning
 from mkold.ir.nodes import (
     WORD_BITS,
     WORD_MASK,
@@ -22,11 +23,13 @@ from mkold.ir.nodes import (
     Block,
     Break,
     Call,
+    CallPtr,
     CallRcu,
     Const,
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Local,
     Loop,
@@ -81,6 +84,8 @@ def evaluate(expr: Expr, env: Mapping[str, int]) -> int:
             return value
         case Local(name):
             return env[name]
+        case FunctionWord():
+            return expr.word
         case Binary(op, a, b):
             return evaluate_binary(op, evaluate(a, env), evaluate(b, env))
         case Unary(op, a):
@@ -148,6 +153,8 @@ class Interpreter:
             case Call(function, dsts, args):
                 got = self.call(function, *(evaluate(a, env) for a in args))
                 env.update(zip(dsts, got, strict=False))
+            case CallPtr():
+                self._block(meaning(stmt) or (), env)
             case CallRcu(function, argument):
                 self.call(function, evaluate(argument, env))
             case If(cond, then, orelse):
@@ -200,6 +207,8 @@ class Interpreter:
             case Shape.BUG_ON:
                 if args[0]:
                     raise InterpretError("BUG_ON", at)
+            case Shape.BAD_CALL:
+                raise InterpretError(f"calls {args[0]:#x}, which is no function here", at)
             case Shape.WARN_ON:
                 return (args[0],)
             case Shape.CPU_ID:

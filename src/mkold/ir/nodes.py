@@ -18,11 +18,13 @@ Rules
 * A local is assigned before it is read on every path.
 * Every node is an immutable value; passes build new ones.
 
-Known limits: no function pointers, no recursion, one access size.
+Known limits: no recursion, one access size.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -109,7 +111,24 @@ class Select:
     b: Expr
 
 
-Expr = Const | Param | Local | Unary | Binary | Select
+@dataclass(frozen=True, slots=True)
+class FunctionWord:
+    """The word that stands for a function: what a pointer to it holds.
+
+    ``name`` is the function's in its program; ``key`` its ``module:name``, from which the
+    word is made (``name`` if empty), so that every build and reading has the same one.
+    """
+
+    name: str
+    key: str = ""
+
+    @property
+    def word(self) -> int:
+        """A hash of the key among words that are no address."""
+        return _function_word(self.key or self.name)
+
+
+Expr = Const | Param | Local | Unary | Binary | Select | FunctionWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +162,23 @@ class Call:
     function: str
     dsts: tuple[str, ...] = ()
     args: tuple[Expr, ...] = ()
+    at: Pos | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallPtr:
+    """``dsts = (*target)(args)``: a call through a pointer.
+
+    ``members`` are all the functions that the pointer may mean, known when a program is
+    put together. A word that is none of theirs calls nothing: that is a bug, and every
+    reading says so. ``what`` is the pointer as the source wrote it.
+    """
+
+    target: Expr
+    members: tuple[FunctionWord, ...] = ()
+    dsts: tuple[str, ...] = ()
+    args: tuple[Expr, ...] = ()
+    what: str = field(default="", compare=False)
     at: Pos | None = field(default=None, compare=False)
 
 
@@ -208,7 +244,7 @@ class Return:
     at: Pos | None = field(default=None, compare=False)
 
 
-Stmt = Assign | Op | Call | CallRcu | If | Block | Loop | Break | Continue | Return
+Stmt = Assign | Op | Call | CallPtr | CallRcu | If | Block | Loop | Break | Continue | Return
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,22 +301,42 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
                 pass
 
 
-def locals_of(expr: Expr) -> Iterator[str]:
-    """Names of the locals that ``expr`` reads, with repeats."""
+def callees(stmt: Stmt) -> tuple[str, ...]:
+    """Names of the functions that ``stmt`` itself may call, now or after a grace period."""
+    match stmt:
+        case Call(function=function) | CallRcu(function=function):
+            return (function,)
+        case CallPtr(members=members):
+            return tuple(member.name for member in members)
+        case _:
+            return ()
+
+
+def parts(expr: Expr) -> Iterator[Expr]:
+    """``expr`` and every expression in it, outer before inner."""
+    yield expr
     match expr:
-        case Local(name):
-            yield name
         case Unary(_, a):
-            yield from locals_of(a)
+            yield from parts(a)
         case Binary(_, a, b):
-            yield from locals_of(a)
-            yield from locals_of(b)
+            yield from parts(a)
+            yield from parts(b)
         case Select(c, a, b):
-            yield from locals_of(c)
-            yield from locals_of(a)
-            yield from locals_of(b)
+            for part in (c, a, b):
+                yield from parts(part)
         case _:
             pass
+
+
+def locals_of(expr: Expr) -> Iterator[str]:
+    """Names of the locals that ``expr`` reads, with repeats."""
+    return (part.name for part in parts(expr) if isinstance(part, Local))
+
+
+@functools.cache
+def _function_word(key: str) -> int:
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(b"\xf1" + digest[:7])
 
 
 def evaluate_unary(op: str, a: int) -> int:

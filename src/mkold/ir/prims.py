@@ -65,6 +65,7 @@ class Shape(Enum):
     SYNC_SRCU = "sync_srcu"  # (a)
     POISON = "poison"  # (a, n)
     BUG_ON = "bug_on"  # (condition)
+    BAD_CALL = "bad_call"  # (word): a call through it goes nowhere
     WARN_ON = "warn_on"  # (condition) -> condition
     CPU_RELAX = "cpu_relax"  # ()
     CPU_ID = "cpu_id"  # () -> index of this CPU
@@ -282,6 +283,7 @@ def _others() -> list[Prim]:
         Prim("poison", Shape.POISON, n_args=2, lvalue=True,
              source="include/linux/poison.h"),
         Prim("BUG_ON", Shape.BUG_ON, n_args=1, source="include/asm-generic/bug.h"),
+        Prim("bad_call", Shape.BAD_CALL, n_args=1, source=own + ": a wild function pointer"),
         Prim("WARN_ON_ONCE", Shape.WARN_ON, result="old", n_args=1, n_dsts=1,
              source="include/asm-generic/bug.h"),
         Prim("cpu_relax", Shape.CPU_RELAX, source="Documentation/core-api"),

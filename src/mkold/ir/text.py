@@ -11,11 +11,13 @@ from mkold.ir.nodes import (
     Block,
     Break,
     Call,
+    CallPtr,
     CallRcu,
     Const,
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Local,
     Loop,
@@ -44,6 +46,8 @@ def expr_text(expr: Expr) -> str:
             return f"${name}"
         case Local(name):
             return name
+        case FunctionWord(name):
+            return f"&{name}"
         case Unary(op, a):
             sign = f"({op})" if op in NARROW else _SYMBOLS[op]
             return sign + _inner(a)
@@ -67,6 +71,10 @@ def stmt_lines(stmt: Stmt, indent: str = "") -> Iterator[str]:
             yield f"{indent}{_to(dsts)}{prim}({_list(args)})"
         case Call(function, dsts, args):
             yield f"{indent}{_to(dsts)}call {function}({_list(args)})"
+        case CallPtr(pointer, members, dsts, args):
+            among = ", ".join(member.name for member in members) or "none"
+            call = f"call *{_inner(pointer)}({_list(args)})"
+            yield f"{indent}{_to(dsts)}{call} of {among}"
         case CallRcu(function, argument):
             yield f"{indent}call_rcu {function}({expr_text(argument)})"
         case If(cond, then, orelse):

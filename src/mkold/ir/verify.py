@@ -6,9 +6,10 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mkold.ir.edit import all_parts
 from mkold.ir.flow import expressions, falls_through, target, unassigned
 from mkold.ir.nodes import (
     BINARY,
@@ -18,11 +19,13 @@ from mkold.ir.nodes import (
     Block,
     Break,
     Call,
+    CallPtr,
     CallRcu,
     Const,
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Loop,
     Op,
@@ -30,6 +33,7 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
+    callees,
     walk,
 )
 from mkold.ir.prims import PRIMS
@@ -47,6 +51,7 @@ def verify(functions: Mapping[str, Function]) -> None:
         _require(name == function.name, function, "is filed under another name")
         verify_function(function, functions)
     _verify_no_recursion(functions)
+    _verify_words(functions)
 
 
 def verify_function(function: Function, functions: Mapping[str, Function]) -> None:
@@ -57,7 +62,10 @@ def verify_function(function: Function, functions: Mapping[str, Function]) -> No
         if isinstance(stmt, Op):
             _verify_op(stmt, function)
         elif isinstance(stmt, Call):
-            _verify_call(stmt, function, functions)
+            _verify_call(stmt.function, stmt, function, functions)
+        elif isinstance(stmt, CallPtr):
+            for member in stmt.members:
+                _verify_call(member.name, stmt, function, functions)
         elif isinstance(stmt, CallRcu):
             callee = functions.get(stmt.function)
             _require(callee is not None, function, f"call_rcu of {stmt.function}")
@@ -109,9 +117,11 @@ def _verify_op(op: Op, function: Function) -> None:
     _require(len(op.dsts) in (0, row.n_dsts), function, f"results of {op.prim}")
 
 
-def _verify_call(call: Call, function: Function, functions: Mapping[str, Function]) -> None:
-    callee = functions.get(call.function)
-    _require(callee is not None, function, f"call of unknown {call.function}")
+def _verify_call(
+    name: str, call: Call | CallPtr, function: Function, functions: Mapping[str, Function]
+) -> None:
+    callee = functions.get(name)
+    _require(callee is not None, function, f"call of unknown {name}")
     assert callee is not None
     _require(len(call.args) == len(callee.params), function, f"arguments of {callee.name}")
     _require(len(call.dsts) in (0, callee.n_results), function, f"results of {callee.name}")
@@ -153,9 +163,28 @@ def _verify_no_recursion(functions: Mapping[str, Function]) -> None:
         if name in done:
             return
         for stmt in walk(functions[name].body):
-            if isinstance(stmt, Call):
-                visit(stmt.function, (*path, name))
+            for callee in () if isinstance(stmt, CallRcu) else callees(stmt):
+                visit(callee, (*path, name))
         done.add(name)
 
     for name in functions:
         visit(name, ())
+
+
+def _verify_words(functions: Mapping[str, Function]) -> None:
+    """No two functions have one word."""
+    keys: dict[int, str] = {}
+    for function in functions.values():
+        for word in _words(function):
+            key = word.key or word.name
+            other = keys.setdefault(word.word, key)
+            _require(other == key, function, f"{key} and {other} have the same word")
+
+
+def _words(function: Function) -> Iterator[FunctionWord]:
+    for stmt in walk(function.body):
+        if isinstance(stmt, CallPtr):
+            yield from stmt.members
+    for part in all_parts(function.body):
+        if isinstance(part, FunctionWord):
+            yield part

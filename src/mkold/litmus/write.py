@@ -21,10 +21,12 @@ from mkold.ir.nodes import (
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Local,
     Loop,
     Op,
+    Param,
     Return,
     Select,
     Stmt,
@@ -161,8 +163,8 @@ class _Writer:
                 return f"{self.inner(cond)} ? {self.inner(a)} : {self.inner(b)}"
             case Unary(op=op) | Binary(op=op):
                 raise UnsupportedError(f"a litmus test can't say '{op}'")
-            case _:
-                raise UnsupportedError(f"a litmus test has no build parameter {expr.name}")
+            case Param(name) | FunctionWord(name):
+                raise UnsupportedError(f"a litmus test can't say {name}")
 
     def inner(self, expr: Expr) -> str:
         text = self.expr(expr)

@@ -18,6 +18,7 @@ INIT_THREAD = -1
 OWN_FLAGS = frozenset(
     {
         "bug-on",
+        "bad-call",
         "warn-on",
         "use-after-free",
         "use-before-init",

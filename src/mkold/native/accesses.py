@@ -56,7 +56,7 @@ _UNROLL = 16
 
 def can_fail(row: Prim, *, checked: bool) -> bool:
     """Whether the primitive may leave the function."""
-    if row.shape in (Shape.BUG_ON, Shape.CPU_RELAX):
+    if row.shape in (Shape.BUG_ON, Shape.BAD_CALL, Shape.CPU_RELAX):
         return True
     return checked and row.shape in _ON_MEMORY
 
@@ -98,6 +98,9 @@ def _others(w: FunctionWriter, row: Prim, op: Op) -> None:
         case Shape.BUG_ON:
             condition = w.condition(op.args[0])
             w.fail_if(condition, w.site("BUG_ON", "", op), "0")
+        case Shape.BAD_CALL:
+            word = w.word(op.args[0])
+            w.fail_if("true", w.site("bad call", op.what, op), word)
         case Shape.WARN_ON:
             _warn(w, row, op)
         case Shape.CPU_RELAX:

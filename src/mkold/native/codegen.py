@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mkold.ir.flow import target
+from mkold.ir.meaning import expand
 from mkold.ir.nodes import (
     NARROW,
     Assign,
@@ -30,6 +31,7 @@ from mkold.ir.nodes import (
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Local,
     Loop,
@@ -54,6 +56,7 @@ def module_text(
     functions: Mapping[str, Function], exported: list[str], triple: str, *, checked: bool
 ) -> tuple[str, list[Site]]:
     """LLVM IR of all ``functions``, entries for ``exported``, and the table of sites."""
+    functions = expand(functions)
     fallible = _fallible(functions, checked=checked)
     sites: list[Site] = []
     parts = [runtime.prologue(triple)]
@@ -348,6 +351,8 @@ class FunctionWriter:
         match expr:
             case Const(value):
                 return str(value)
+            case FunctionWord():
+                return str(expr.word)
             case Local(name):
                 return self.name(f"load i64, ptr {self.slot(name)}")
             case Unary("neg", a):

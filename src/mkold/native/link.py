@@ -3,9 +3,8 @@
 Rules
 -----
 * An ``Op`` whose row names kernel Python (``Prim.native``) becomes a call of it.
-* ``CallRcu`` becomes a call of ``__call_rcu`` with the number of its function; the body of
-  ``rcu_invoke`` becomes the choice by that number. Numbers belong to one build, so
-  callbacks queued by one image must be run by it.
+* ``CallRcu`` becomes a call of ``__call_rcu`` with its function's word; the body of
+  ``rcu_invoke`` becomes a call through that word.
 """
 
 from __future__ import annotations
@@ -15,7 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mkold.ir.edit import map_statements
-from mkold.ir.nodes import Binary, Call, CallRcu, Const, Function, If, Local, Op, Stmt, walk
+from mkold.ir.nodes import (
+    Call,
+    CallPtr,
+    CallRcu,
+    Function,
+    FunctionWord,
+    Local,
+    Op,
+    Return,
+    Stmt,
+    walk,
+)
 from mkold.ir.prims import PRIMS
 from mkold.lang.collect import collect
 from mkold.lang.kernel import KernelFunction
@@ -63,22 +73,21 @@ def link(functions: Mapping[str, Function], names: Mapping[str, str]) -> dict[st
     functions : closed, by name
     names : the name of each function in ``functions`` by ``module:name``
     """
-    callbacks = sorted(
-        {
-            stmt.function
-            for function in functions.values()
-            for stmt in walk(function.body)
-            if isinstance(stmt, CallRcu)
-        }
-    )
+    keys = {name: key for key, name in names.items()}
+    callbacks = {
+        stmt.function: FunctionWord(stmt.function, keys.get(stmt.function, ""))
+        for function in functions.values()
+        for stmt in walk(function.body)
+        if isinstance(stmt, CallRcu)
+    }
 
     def change(stmt: Stmt) -> tuple[Stmt, ...] | None:
         if isinstance(stmt, Op) and PRIMS[stmt.prim].native:
             callee = names[PRIMS[stmt.prim].native]
             return (Call(callee, stmt.dsts, stmt.args, stmt.at),)
         if isinstance(stmt, CallRcu):
-            number = Const(callbacks.index(stmt.function))
-            return (Call(names[_CALL_RCU], (), (number, stmt.argument), stmt.at),)
+            args = (callbacks[stmt.function], stmt.argument)
+            return (Call(names[_CALL_RCU], (), args, stmt.at),)
         return None
 
     linked = {
@@ -87,14 +96,7 @@ def link(functions: Mapping[str, Function], names: Mapping[str, str]) -> dict[st
     }
     if _INVOKE in names:
         name = names[_INVOKE]
-        linked[name] = _dispatcher(linked[name], callbacks)
+        function, word = map(Local, linked[name].params)
+        call = CallPtr(function, tuple(callbacks.values()), (), (word,), "callback")
+        linked[name] = replace(linked[name], body=(call, Return()))
     return linked
-
-
-def _dispatcher(invoke: Function, callbacks: list[str]) -> Function:
-    number, word = (Local(p) for p in invoke.params)
-    body = tuple(
-        If(Binary("eq", number, Const(i)), (Call(callback, (), (word,)),))
-        for i, callback in enumerate(callbacks)
-    )
-    return replace(invoke, body=body)

@@ -143,7 +143,7 @@ def rcu_ring_entry(cpu: u64, index: u64) -> Ptr[Callback]:
 
 @kernel
 def __call_rcu(function: u64, word: u64) -> None:
-    """``call_rcu``: queue ``function(word)``; ``function`` is a number of this build."""
+    """``call_rcu``: queue ``function(word)``; ``function`` is its word."""
     cpu = smp_processor_id()
     this = rcu_cpu(cpu)
     BUG_ON(this.head - this.tail == RCU_RING_ENTRIES)
@@ -155,7 +155,7 @@ def __call_rcu(function: u64, word: u64) -> None:
 
 @kernel
 def rcu_invoke(function: u64, word: u64) -> None:
-    """Run ``function(word)``; each build puts its own choice of functions here."""
+    """Run ``function(word)``; each build puts its callbacks here."""
 
 
 @kernel

@@ -346,6 +346,12 @@ def _check(flag: str) -> Callable[[_Emitter], list[Arg]]:
     return emit_check
 
 
+def _bad_call(emit: _Emitter) -> list[Arg]:
+    unroller, state = emit.unroller, emit.state
+    unroller.graph.checks.append(Check("bad-call", state.live, 1, unroller.unit))
+    return []
+
+
 def _nothing(emit: _Emitter) -> list[Arg]:
     return []
 
@@ -403,6 +409,7 @@ _SHAPES: dict[Shape, Callable[[_Emitter], list[Arg]]] = {
     Shape.SYNC_SRCU: _sync_srcu,
     Shape.POISON: _poison,
     Shape.BUG_ON: _check("bug-on"),
+    Shape.BAD_CALL: _bad_call,
     Shape.WARN_ON: _check("warn-on"),
     Shape.CPU_RELAX: _nothing,
     Shape.CPU_ID: _cpu_id,

@@ -15,8 +15,10 @@ Known limit: control dependencies from a loop's condition end with the loop, as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mkold.base.errors import LimitError, UnsupportedError
+from mkold.ir.meaning import expand
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -28,6 +30,7 @@ from mkold.ir.nodes import (
     Continue,
     Expr,
     Function,
+    FunctionWord,
     If,
     Local,
     Loop,
@@ -346,6 +349,8 @@ class Unroller(Remembering):
         match expr:
             case Const(value):
                 return value, NO_TAINT
+            case FunctionWord():
+                return expr.word, NO_TAINT
             case Local(name):
                 return state.env.get(name, (0, NO_TAINT))
             case Binary(op, a, b):
@@ -373,6 +378,9 @@ def unroll(
     LimitError : the graph grows too large
     UnsupportedError : a build parameter was left without a value
     """
+    functions = expand(program.functions)
+    if functions is not program.functions:
+        program = replace(program, functions=functions)
     calls_or_loops = (
         isinstance(stmt, Loop | Call | CallRcu)
         for function in _entries(program)

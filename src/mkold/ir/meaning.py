@@ -1,0 +1,55 @@
+"""Statements that stand for others: what they mean, said in plainer ones.
+
+A reading may take a program through ``expand`` first, or ask for the ``meaning`` of one
+statement when it gets there; then it needs no case of its own for
+
+* ``CallPtr``: a choice by the pointer's word among its members. What a member does depends
+  on the word by control. A word that is no member's comes to ``bad_call``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mkold.ir.edit import Body, map_statements
+from mkold.ir.nodes import (
+    Assign,
+    Binary,
+    Call,
+    CallPtr,
+    Const,
+    Function,
+    If,
+    Op,
+    Stmt,
+    walk,
+)
+
+
+def meaning(stmt: Stmt) -> Body | None:
+    """What ``stmt`` stands for; ``None`` if it says itself what it means."""
+    match stmt:
+        case CallPtr():
+            return _choice(stmt)
+        case _:
+            return None
+
+
+def expand(functions: Mapping[str, Function]) -> Mapping[str, Function]:
+    """``functions`` without statements that stand for others."""
+    changed = {
+        name: replace(function, body=map_statements(function.body, meaning))
+        for name, function in functions.items()
+        if any(isinstance(stmt, CallPtr) for stmt in walk(function.body))
+    }
+    return {**functions, **changed} if changed else functions
+
+
+def _choice(stmt: CallPtr) -> Body:
+    bad = Op("bad_call", (), (stmt.target,), stmt.what, stmt.at)
+    body: Body = (bad, *(Assign(dst, Const(0), stmt.at) for dst in stmt.dsts))
+    for member in reversed(stmt.members):
+        call = Call(member.name, stmt.dsts, stmt.args, stmt.at)
+        body = (If(Binary("eq", stmt.target, member), (call,), body, stmt.at),)
+    return body
