@@ -18,40 +18,27 @@ from mkold.ir.nodes import (
     Expr,
     Function,
     If,
-    Local,
     Loop,
-    Op,
     Return,
     Stmt,
     Unary,
 )
-from mkold.litmus.calls import read_call
-from mkold.litmus.expr import TYPE_WORDS, Expressions, _fold
+from mkold.litmus.expr import TYPE_WORDS
 from mkold.litmus.initial import is_name
-from mkold.litmus.macros import BUILTIN_NAMES
+from mkold.litmus.simple import STEPS, ParameterAssignedError, Statements
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 
-_COMPOUND = {
-    "+=": "add", "-=": "sub", "*=": "mul", "/=": "sdiv", "%=": "smod", "&=": "and",
-    "|=": "or", "^=": "xor", "<<=": "shl", ">>=": "ashr",
-}  # fmt: skip
-_STEPS = {"++": "add", "--": "sub"}
 _UNSUPPORTED = frozenset({"goto", "switch", "case", "default", "asm", "__asm__", "typedef"})
 
 
-class _ParameterAssignedError(Exception):
-    """A parameter is assigned to: it has to be a local of the thread instead."""
-
-
-class Body(Expressions):
+class Body(Statements):
     """Reads the statements of one thread."""
 
-    __slots__ = ("declared", "in_loop")
+    __slots__ = ("in_loop",)
 
     def __init__(self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool) -> None:
         super().__init__(tokens, addresses, placed=placed)
         self.in_loop = False
-        self.declared: set[str] = set()  # or assigned somewhere
 
     def block(self) -> None:
         """Statements up to the closing brace, which is stepped over."""
@@ -68,24 +55,24 @@ class Body(Expressions):
         tokens = self.tokens
         token = tokens.texts[tokens.at]
         if token in TYPE_WORDS:
-            self._declaration()
+            self.declaration()
         elif token == "*":
-            self._store()
+            self.store()
         elif is_name(token):
             self._worded(token)
         elif token == "{":
             tokens.at += 1
-            self._deeper()
+            self.deeper()
             self.block()
             self.depth -= 1
         elif token == ";":
             tokens.at += 1
         elif token == "(":
-            self._parenthesised()
-        elif token in _STEPS:
+            self.parenthesised()
+        elif token in STEPS:
             tokens.at += 1
-            self._step(tokens.texts[tokens.at], _STEPS[token], tokens.at)
-            self._semicolon()
+            self.step(tokens.texts[tokens.at], STEPS[token], tokens.at)
+            self.semicolon()
         else:
             tokens.fail(f"expected a statement, found {shown(token)}")
 
@@ -94,130 +81,14 @@ class Body(Expressions):
         if reader is not None:
             start = self.tokens.at
             self.tokens.at += 1
-            self._deeper()
+            self.deeper()
             reader(self, start)
             self.depth -= 1
             return
         if token in _UNSUPPORTED:
             self.tokens.fail(f"'{token}'", kind=UnsupportedSourceError)
-        self._simple(token)
-        self._semicolon()
-
-    def _semicolon(self) -> None:
-        tokens = self.tokens
-        if tokens.texts[tokens.at] != ";":
-            tokens.fail(f"expected ';', found {shown(tokens.texts[tokens.at])}")
-        tokens.at += 1
-
-    def _simple(self, token: str) -> None:
-        """An assignment or a call, up to its end."""
-        tokens = self.tokens
-        start = tokens.at
-        after = tokens.texts[start + 1]
-        if after == "=":
-            tokens.at += 2
-            self.assign(token, self.expression(), start)
-        elif after == "(" or (after == "{" and token in BUILTIN_NAMES):
-            read_call(self, wanted=False)
-        elif after in _STEPS:
-            self._step(token, _STEPS[after], start)
-            tokens.at += 1
-        elif after in _COMPOUND:
-            tokens.at += 2
-            value = self.name(token)
-            self.assign(token, _fold(_COMPOUND[after], value, self.expression()), start)
-        elif after == "[":
-            self._store_into(start)
-        elif after in (".", "->"):
-            self._no_structs()
-        elif after == ":":
-            tokens.fail("labels", kind=UnsupportedSourceError)
-        elif is_name(after) or after == "*":
-            tokens.fail(f"'{token}' is no type that mkold knows", kind=UnsupportedSourceError)
-        else:
-            tokens.fail(f"expected '=' or '(' after '{token}'", index=start + 1)
-
-    def _step(self, name: str, op: str, start: int) -> None:
-        """``r++``; the name is stepped over."""
-        if not is_name(name):
-            self.tokens.fail("only a register can be stepped", kind=UnsupportedSourceError)
-        value = self.name(name)
-        self.tokens.at += 1
-        self.assign(name, _fold(op, value, Const(1)), start)
-
-    def assign(self, name: str, value: Expr, start: int) -> None:
-        """``name = value``; a value just computed is put there at once."""
-        if name in self.addresses:
-            raise _ParameterAssignedError(name)
-        self.declared.add(name)
-        out = self.out
-        if isinstance(value, Local) and out and value.name[0] == "$":
-            last = out[-1]
-            if isinstance(last, Op) and last.dsts == (value.name,):
-                out[-1] = Op(last.prim, (name,), last.args, last.what, last.at)
-                self.assigned.add(name)
-                return
-        out.append(Assign(name, value, self.pos(start)))
-        self.assigned.add(name)
-
-    def _store(self) -> None:
-        """``*e = value;``"""
-        start = self.tokens.at
-        self._store_into(start)
-        self._semicolon()
-
-    def _store_into(self, start: int) -> None:
-        tokens = self.tokens
-        address = self.lvalue("an assignment")
-        what = self.text(start)
-        what = what[1:] if what[:1] == "*" else what
-        sign = tokens.texts[tokens.at]
-        tokens.at += 1
-        if sign in _COMPOUND or sign in _STEPS:
-            old = self.temporary()
-            self.out.append(Op("load", (old,), (address,), what, self.pos(start)))
-            operand = self.expression() if sign in _COMPOUND else Const(1)
-            op = _COMPOUND.get(sign) or _STEPS[sign]
-            value = _fold(op, self.local(old), operand)
-        elif sign == "=":
-            value = self.expression()
-        else:
-            tokens.fail(f"expected '=', found {shown(sign)}", index=tokens.at - 1)
-        self.out.append(Op("store", (), (address, value), what, self.pos(start)))
-
-    def _parenthesised(self) -> None:
-        """``(void)e;`` or ``(*x) = e;``."""
-        tokens = self.tokens
-        start = tokens.at
-        if tokens.texts[start + 1] == "void" and tokens.texts[start + 2] == ")":
-            tokens.at += 3
-            self.expression()
-            self._semicolon()
-        else:
-            self._store()
-
-    def _declaration(self) -> None:
-        """``int r1 = e, *r2;``."""
-        tokens = self.tokens
-        texts = tokens.texts
-        while True:
-            self.skip_type()
-            name, start = texts[tokens.at], tokens.at
-            if not is_name(name):
-                tokens.fail(f"expected a name to declare, found {shown(name)}")
-            tokens.at += 1
-            self.declared.add(name)
-            if texts[tokens.at] == "=":
-                tokens.at += 1
-                self.assign(name, self.expression(), start)
-            elif texts[tokens.at] == "[":
-                tokens.fail("arrays in registers", kind=UnsupportedSourceError)
-            elif name in self.addresses:
-                raise _ParameterAssignedError(name)
-            if texts[tokens.at] != ",":
-                break
-            tokens.at += 1
-        self._semicolon()
+        self.simple(token)
+        self.semicolon()
 
     # --- control flow -----------------------------------------------------------------
 
@@ -245,7 +116,7 @@ class Body(Expressions):
         if tokens.texts[tokens.at] == "else":
             tokens.at += 1
             self.assigned = set(before)
-            self._deeper()
+            self.deeper()
             orelse = self._collect()
             self.depth -= 1
             if _leaves(then):
@@ -268,10 +139,8 @@ class Body(Expressions):
         self.in_loop = outer
         return body
 
-    def _exit_unless(self, read_condition: bool) -> list[Stmt]:
+    def _exit_unless(self) -> list[Stmt]:
         """The statements of a loop's condition, with the exit."""
-        if not read_condition:
-            return []
         outer, self.out = self.out, []
         start = self.tokens.at
         cond = self.expression()
@@ -285,7 +154,7 @@ class Body(Expressions):
         tokens = self.tokens
         known = set(self.assigned)
         tokens.expect("(", "after 'while'")
-        exit_ = self._exit_unless(True)
+        exit_ = self._exit_unless()
         tokens.expect(")", "after a condition")
         self._loop(start, [*exit_, *self._loop_body()], (), known)
 
@@ -300,9 +169,9 @@ class Body(Expressions):
         body = self._loop_body()
         tokens.expect("while", "after the body of 'do'")
         tokens.expect("(", "after 'while'")
-        exit_ = self._exit_unless(True)
+        exit_ = self._exit_unless()
         tokens.expect(")", "after a condition")
-        self._semicolon()
+        self.semicolon()
         test = If(self.local(again), tuple(exit_), (Assign(again, Const(1), at),), at)
         self._loop(start, [test, *body], (), known)
 
@@ -311,44 +180,24 @@ class Body(Expressions):
         texts = tokens.texts
         tokens.expect("(", "after 'for'")
         if texts[tokens.at] in TYPE_WORDS:
-            self._declaration()
+            self.declaration()
         else:
-            self._clause(";")
-            self._semicolon()
+            self.clause(";")
+            self.semicolon()
         known = set(self.assigned)
-        exit_ = self._exit_unless(texts[tokens.at] != ";")
-        self._semicolon()
+        exit_ = self._exit_unless() if texts[tokens.at] != ";" else []
+        self.semicolon()
         outer, self.out = self.out, []
-        self._clause(")")
+        self.clause(")")
         step, self.out = tuple(self.out), outer
         tokens.expect(")", "after the head of 'for'")
         self._loop(start, [*exit_, *self._loop_body()], step, known)
-
-    def _clause(self, closing: str) -> None:
-        """Simple statements separated by commas, up to ``closing``."""
-        tokens = self.tokens
-        texts = tokens.texts
-        while texts[tokens.at] != closing:
-            token = texts[tokens.at]
-            if token == "*":
-                self._store_into(tokens.at)
-            elif token in _STEPS:
-                tokens.at += 1
-                self._step(texts[tokens.at], _STEPS[token], tokens.at)
-            elif is_name(token):
-                self._simple(token)
-            else:
-                tokens.fail(f"expected an assignment, found {shown(token)}")
-            if texts[tokens.at] == ",":
-                tokens.at += 1
-            elif texts[tokens.at] != closing:
-                tokens.fail(f"expected '{closing}', found {shown(texts[tokens.at])}")
 
     def _jump(self, start: int, what: type[Break] | type[Continue]) -> None:
         if not self.in_loop:
             self.tokens.fail(f"'{what.__name__.lower()}' outside a loop", index=start)
         self.out.append(what(self.pos(start)))
-        self._semicolon()
+        self.semicolon()
 
     def read_break(self, start: int) -> None:
         self._jump(start, Break)
@@ -360,7 +209,7 @@ class Body(Expressions):
         if self.tokens.texts[self.tokens.at] != ";":
             self.tokens.fail("a thread returns nothing", hint="assign to a register")
         self.out.append(Return((), self.pos(start)))
-        self._semicolon()
+        self.semicolon()
 
 
 _STATEMENTS = {
@@ -397,7 +246,7 @@ def lower(
         body.assigned.update(registers, moved)
         try:
             body.block()
-        except _ParameterAssignedError as assigned:
+        except ParameterAssignedError as assigned:
             moved[assigned.args[0]] = kept.pop(assigned.args[0])
             tokens.at = start
             continue

@@ -6,17 +6,40 @@ Beside the macros of linux-kernel.def, herd's own words below them are read, suc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from mkold.ir.nodes import Const, Expr, Op
+from mkold.base.errors import Pos
+from mkold.ir.nodes import Const, Expr, Local, Op, Stmt
 from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
-from mkold.litmus.source import UnsupportedSourceError, shown
-
-if TYPE_CHECKING:
-    from mkold.litmus.expr import Expressions
+from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 
 
-def read_call(reader: Expressions, *, wanted: bool) -> Expr | None:
+class Reader(Protocol):
+    """What reads the arguments: a thread's reader of expressions."""
+
+    tokens: Tokens
+    out: list[Stmt]
+
+    def expression(self) -> Expr:
+        """The value of a whole expression."""
+
+    def lvalue(self, asked_by: str) -> Expr:
+        """The address of a place."""
+
+    def local(self, name: str) -> Local:
+        """A register."""
+
+    def temporary(self) -> str:
+        """The name of a new register."""
+
+    def pos(self, start: int) -> Pos | None:
+        """From token ``start`` to the last one read."""
+
+    def text(self, start: int) -> str:
+        """The source of the same."""
+
+
+def read_call(reader: Reader, *, wanted: bool) -> Expr | None:
     """A call; its result, or ``None`` if it has none and none is ``wanted``."""
     tokens = reader.tokens
     texts = tokens.texts
@@ -36,9 +59,7 @@ def read_call(reader: Expressions, *, wanted: bool) -> Expr | None:
     return _call(reader, macro, name, start, wanted)
 
 
-def _call(
-    reader: Expressions, macro: Macro, name: str, start: int, wanted: bool
-) -> Expr | None:
+def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> Expr | None:
     """The arguments after ``(``, and the operation."""
     tokens = reader.tokens
     texts = tokens.texts
@@ -67,7 +88,7 @@ def _call(
     return reader.local(result) if wanted else None
 
 
-def _wrong_count(reader: Expressions, macro: Macro, name: str) -> None:
+def _wrong_count(reader: Reader, macro: Macro, name: str) -> None:
     n = len(macro.signature)
     found = reader.tokens.texts[reader.tokens.at]
     reader.tokens.fail(
@@ -75,7 +96,7 @@ def _wrong_count(reader: Expressions, macro: Macro, name: str) -> None:
     )
 
 
-def _builtin(reader: Expressions, wanted: bool) -> Expr | None:
+def _builtin(reader: Reader, wanted: bool) -> Expr | None:
     """herd's own words, such as ``__load{once}(*x)``."""
     tokens = reader.tokens
     texts = tokens.texts
@@ -107,9 +128,7 @@ def _builtin(reader: Expressions, wanted: bool) -> Expr | None:
     return _call(reader, macro, name, start, wanted)
 
 
-def _atomic_op(
-    reader: Expressions, name: str, tag: str, start: int, wanted: bool
-) -> Expr | None:
+def _atomic_op(reader: Reader, name: str, tag: str, start: int, wanted: bool) -> Expr | None:
     """``__atomic_op_return{mb}(x, +, 1)``."""
     tokens = reader.tokens
     texts = tokens.texts

@@ -76,14 +76,14 @@ class Expressions:
 
     def expression(self) -> Expr:
         """A whole expression, ``?:`` included."""
-        self._deeper()
+        self.deeper()
         cond = self._binary(1)
         if self.tokens.texts[self.tokens.at] == "?":
             cond = self._conditional(cond)
         self.depth -= 1
         return cond
 
-    def _deeper(self) -> None:
+    def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.tokens.fail(f"nested more than {MAX_DEPTH} deep", kind=UnsupportedSourceError)
@@ -104,7 +104,7 @@ class Expressions:
             right = self._binary(row[0] + 1)
             if sign in _SWAPPED:
                 left, right = right, left
-            left = _fold(row[1], left, right)
+            left = fold(row[1], left, right)
 
     def _unary(self) -> Expr:
         tokens = self.tokens
@@ -118,7 +118,7 @@ class Expressions:
         if token == "*":
             start = tokens.at
             tokens.at += 1
-            self._deeper()
+            self.deeper()
             address = self._unary()
             self.depth -= 1
             return self._load(address, start)
@@ -127,7 +127,7 @@ class Expressions:
     def _operator(self, token: str) -> Expr:
         tokens = self.tokens
         tokens.at += 1
-        self._deeper()
+        self.deeper()
         try:
             if token in _UNARY:
                 operand = self._unary()
@@ -159,7 +159,7 @@ class Expressions:
         if texts[tokens.at] in TYPE_WORDS:
             self.skip_type()
             tokens.expect(")", "after the type of a cast")
-            self._deeper()
+            self.deeper()
             value = self._unary()
             self.depth -= 1
             return value
@@ -188,7 +188,7 @@ class Expressions:
             start = tokens.at
             return self._load(self.lvalue(token), start)
         if after in (".", "->"):
-            self._no_structs()
+            self.no_structs()
         if token in TYPE_WORDS:
             tokens.fail(f"expected a value, found the type word {shown(token)}")
         if token == "sizeof":
@@ -226,13 +226,13 @@ class Expressions:
         token = texts[tokens.at]
         if token == "*":
             tokens.at += 1
-            self._deeper()
+            self.deeper()
             address = self._unary()
             self.depth -= 1
             return address
         if token == "(":
             tokens.at += 1
-            self._deeper()
+            self.deeper()
             address = self.lvalue(asked_by)
             self.depth -= 1
             tokens.expect(")", "after a place")
@@ -245,16 +245,16 @@ class Expressions:
                 tokens.at += 1
                 index = self.expression()
                 tokens.expect("]", "after an index")
-                return _fold("add", base, index)
+                return fold("add", base, index)
             if after in (".", "->"):
-                self._no_structs()
+                self.no_structs()
             tokens.fail(
                 f"{asked_by} needs a place in memory, and '{token}' is a register or a pointer",
                 hint=f"write '*{token}'",
             )
         raise tokens.error(f"expected a place in memory, found {shown(token)}")
 
-    def _no_structs(self) -> None:
+    def no_structs(self) -> None:
         self.tokens.fail(
             "struct members", index=self.tokens.at + 1, kind=UnsupportedSourceError,
             hint="litmus tests have one variable a place; use an array or variables",
@@ -303,7 +303,7 @@ class Expressions:
         right, inner = self._apart(least)
         a, b = truth(left), truth(right)
         if not inner:
-            return _fold("and" if sign == "&&" else "or", a, b)
+            return fold("and" if sign == "&&" else "or", a, b)
         name = self.temporary()
         at = self.pos(start)
         self.out.append(Assign(name, a, at))
@@ -340,10 +340,10 @@ def truth(value: Expr) -> Expr:
         return value
     if isinstance(value, Unary) and value.op == "lnot":
         return value
-    return _fold("ne", value, Const(0))
+    return fold("ne", value, Const(0))
 
 
-def _fold(op: str, a: Expr, b: Expr) -> Expr:
+def fold(op: str, a: Expr, b: Expr) -> Expr:
     if isinstance(a, Const) and isinstance(b, Const):
         return Const(evaluate_binary(op, a.value, b.value))
     return Binary(op, a, b)
