@@ -166,7 +166,7 @@ def test_all_tables_come_back(machine: Machine) -> None:
     machine("kvmhv_configure_mmu", machine.kvm, 0)
     machine("kvmhv_configure_mmu", machine.kvm, 1)
     machine.create(5, 69)
-    machine("kvm_destroy", machine.kvm)
+    machine("kvm_destroy_vm", machine.kvm)
     machine("rcu_do_batch")
     for level in range(4):
         cache = machine.kvm + Kvm.offset("caches") + level * KmemCache.size

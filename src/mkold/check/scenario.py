@@ -6,7 +6,7 @@ seeing, and states the threads and the properties::
 
     def two_pages(m: Setup) -> None:
         kvm = m.new(Kvm, "kvm")
-        m.call(kvm_init, kvm, ...)
+        m.call(kvm_create_vm, kvm, ...)
         m.watch("pte0", m.call(find_pte, kvm, 0))
         m.thread("walker", (kvm_arch_test_clear_young, kvm, 0, 2))
         m.thread("switch", (kvmppc_switch_mmu_to_hpt, kvm))

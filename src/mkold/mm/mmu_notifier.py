@@ -15,7 +15,7 @@ Rules
 * Answers of all subscribers are ORed. A test without ``clear`` stops at the first young.
 
 The language has no function pointers, so ``mmu_notifier_ops`` is a set of declared
-functions that the one kind of subscriber, KVM, defines (``mkold.kvm.main``).
+functions that the one kind of subscriber, KVM, defines (``mkold.kvm.notifier``).
 
 Sources: include/linux/mmu_notifier.h, mm/mmu_notifier.c; test_clear_young: "mm/kvm: add
 mmu_notifier_ops->test_clear_young()", lore 20230526234435.662652-2-yuzhao@google.com.
@@ -68,29 +68,29 @@ class MmuNotifierSubscriptions(Struct):
     srcu: SrcuStruct
 
 
-@declare("mkold.kvm.main:kvm_mmu_notifier_test_clear_young")
+@declare("mkold.kvm.notifier:kvm_mmu_notifier_test_clear_young")
 def notify_test_clear_young(
     notifier: Ptr[MmuNotifier], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]
 ) -> u64:
     """``ops->test_clear_young``."""
 
 
-@declare("mkold.kvm.main:kvm_mmu_notifier_clear_young")
+@declare("mkold.kvm.notifier:kvm_mmu_notifier_clear_young")
 def notify_clear_young(notifier: Ptr[MmuNotifier], start: u64, end: u64, flush: u64) -> u64:
     """``ops->clear_young``, and with ``flush`` ``ops->clear_flush_young``."""
 
 
-@declare("mkold.kvm.main:kvm_mmu_notifier_change_pte")
+@declare("mkold.kvm.notifier:kvm_mmu_notifier_change_pte")
 def notify_change_pte(notifier: Ptr[MmuNotifier], page: u64, pfn: u64) -> None:
     """``ops->change_pte``."""
 
 
-@declare("mkold.kvm.main:kvm_mmu_notifier_invalidate_range_start")
+@declare("mkold.kvm.notifier:kvm_mmu_notifier_invalidate_range_start")
 def notify_invalidate_range_start(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> None:
     """``ops->invalidate_range_start``."""
 
 
-@declare("mkold.kvm.main:kvm_mmu_notifier_invalidate_range_end")
+@declare("mkold.kvm.notifier:kvm_mmu_notifier_invalidate_range_end")
 def notify_invalidate_range_end(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> None:
     """``ops->invalidate_range_end``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mkold.kvm.main import kvm_init
+from mkold.kvm.main import kvm_create_vm
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K
 from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
@@ -29,7 +29,7 @@ _CLEAR = {"pte_xchg": CLEAR_BY_PTE_XCHG, "radix_update_pte": CLEAR_BY_UPDATE_PTE
 
 ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
-    mmu_notifier_subscriptions_init, kvm_init, kvm_add_memslot, kvm_vcpu_init,
+    mmu_notifier_subscriptions_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
     kvmhv_configure_mmu, read_cycles, replay, kswapd_work,
 )  # fmt: skip
 

@@ -151,7 +151,7 @@ class Machine:
         mm["next_table"], mm["swap_area"] = self._tables, self._swap
         mm["reported"] = self._reported
         self.call("mmu_notifier_subscriptions_init", mm.at, self._subscriptions)
-        if self.call("kvm_init", kvm.at, mm.at):
+        if self.call("kvm_create_vm", kvm.at, mm.at):
             raise MkoldError("the machine has no memory for its first page table")
         self.call("kvm_add_memslot", kvm.at, 0, self.n_pages, 0)
         self._boot_guests(random.Random(seed))

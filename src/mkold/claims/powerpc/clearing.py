@@ -6,12 +6,12 @@ from __future__ import annotations
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Split, Swap
 from mkold.claims.powerpc.small_vm import ACCESSED, DIRTY, HVA, PRESENT, SMALL, Vm, make_vm
 from mkold.claims.powerpc.switch import REVIEW
-from mkold.kvm.main import (
+from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
+from mkold.kvm.notifier import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
     kvm_test_clear_young_slow,
 )
-from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_mkold, pte_young
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte, pte_xchg

@@ -9,7 +9,7 @@ from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Skip, Swap
 from mkold.claims.powerpc.guest import GIVES_UP, guest_reads, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import HVA, PRESENT, SMALL, make_vm
 from mkold.claims.powerpc.switch import REVIEW
-from mkold.kvm.main import (
+from mkold.kvm.notifier import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
 )

@@ -13,7 +13,7 @@ from mkold.claims.powerpc.guest import (
     running_vcpu,
 )
 from mkold.claims.powerpc.small_vm import HVA, PRESENT, SMALL, Vm, make_vm
-from mkold.kvm.main import kvm_mmu_notifier_invalidate_range_start
+from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import TABLE_MASK, TABLE_SHIFT
