@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lkmm": {"base", "ir"},
     "herd": {"base", "ir", "litmus", "lkmm"},
     "trace": {"base"},
-    "native": {"base", "ir", "lang"},
+    "native": {"base", "ir"},
     "sync": KERNEL_PYTHON,
     "mm": {*KERNEL_PYTHON, "sync"},
     "kvm": {*KERNEL_PYTHON, "sync", "mm"},

@@ -4,6 +4,7 @@ import pytest
 
 from mkold.base.errors import InputError
 from mkold.ir.interpret import Interpreter
+from mkold.ir.module import collect
 from mkold.ir.prims import PRIMS, Prim, Shape
 from mkold.ir.text import function_text
 from mkold.ir.variant import (
@@ -19,7 +20,7 @@ from mkold.ir.variant import (
     diff,
     sites,
 )
-from mkold.lang import collect, compile_text
+from mkold.lang import compile_text
 
 SOURCE = """
 from mkold.lang import Ptr, Struct, kernel, parameter, u64
@@ -57,7 +58,7 @@ BOX = 4096
 @pytest.fixture(scope="module")
 def functions():
     module = compile_text(SOURCE)
-    return collect([module["publish"], module["swap"]])
+    return dict(collect([module["publish"], module["swap"]]).functions)
 
 
 def lines(functions, *edits, of="publish") -> list[str]:
@@ -132,7 +133,7 @@ def test_a_split_atomic_computes_the_same_alone(row: Prim):
         f"from mkold.lang import Ptr, kernel, u64, {row.name}\n@kernel\n"
         f"def f(p: Ptr[u64], a: u64, b: u64) -> {types}:\n    {to}{row.name}({args}){back}\n"
     )
-    functions = collect([module["f"]])
+    functions = collect([module["f"]]).functions
     split = apply(functions, {}, (Split(f"f:{row.name}"),))
     assert f"{row.name}(" not in function_text(split["f"])
     for old in (0, 1, 6, 1 << 63, (1 << 64) - 1):

@@ -6,7 +6,7 @@ hold: a dictionary of leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -20,7 +20,7 @@ from mkold.kvm.powerpc import switch
 from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables, unmap
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
 from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
-from mkold.lang import kernel, parameter_defaults, rcu_read_lock, rcu_read_unlock
+from mkold.lang import kernel, rcu_read_lock, rcu_read_unlock
 from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
@@ -113,10 +113,10 @@ def _image(
     edits = tuple(v for v in variants if not callable(v))
     changes = [v for v in variants if callable(v)]
 
-    def edit(functions: Functions) -> Functions:
+    def edit(functions: Functions, values: Mapping[str, int]) -> Functions:
         for change in changes:
             functions = change(functions)
-        return apply(functions, {**parameter_defaults(), **settings}, edits)
+        return apply(functions, values, edits)
 
     entries = ENTRIES if guest else BASE
     return build(entries, settings, checked=True, edit=edit if variants else None)

@@ -5,9 +5,10 @@ import pytest
 from mkold.base.errors import InputError
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter
+from mkold.ir.module import collect
 from mkold.ir.text import function_text
 from mkold.ir.verify import verify
-from mkold.lang import Array, Ptr, Struct, collect, compile_text, parameter_defaults, u64
+from mkold.lang import Array, Ptr, Struct, compile_text, u64
 
 HEADER = """
 from enum import IntEnum
@@ -48,9 +49,9 @@ P = 5000  # where the node lies
 def evaluate(body: str, n: int = 0, memory: dict[int, int] | None = None, **params: int):
     indented = "\n".join("    " + line for line in body.splitlines())
     text = HEADER + "@kernel\ndef f(p: Ptr[Node], n: u64) -> u64:\n" + indented + "\n"
-    functions = collect([compile_text(text)["f"]])
-    verify(functions)
-    bound = bind(functions, parameter_defaults() | params)
+    module = collect([compile_text(text)["f"]])
+    verify(module.functions)
+    bound = bind(module.functions, module.values(params))
     (result,) = Interpreter(bound, {} if memory is None else memory).call("f", P, n)
     return result
 
@@ -126,9 +127,8 @@ def test_only_what_is_needed_is_evaluated(body, n, calls):
 
 def test_a_build_parameter_is_bound_late():
     assert evaluate("return SIZE", TEST_BITS=9) == 512
-    functions = collect(
-        [compile_text(HEADER + "\n@kernel\ndef g() -> u64:\n    return SIZE\n")["g"]]
-    )
+    text = HEADER + "\n@kernel\ndef g() -> u64:\n    return SIZE\n"
+    functions = collect([compile_text(text)["g"]]).functions
     with pytest.raises(InputError, match="TEST_BITS"):
         bind(functions, {})
 
@@ -163,12 +163,12 @@ def clear(p: Ptr[Node], i: u64) -> bool:
 def test_functions_that_share_a_name_are_told_apart():
     first = compile_text(HEADER + "\n@kernel\ndef g() -> u64:\n    return 1\n", "one")
     second = compile_text(HEADER + "\n@kernel\ndef g() -> u64:\n    return 2\n", "two")
-    both = collect([first["g"], second["g"]])
+    both = collect([first["g"], second["g"]]).functions
     assert sorted(both) == ["one.g", "two.g"]
     caller = compile_text(
         "from mkold.lang import *\n@kernel\ndef h() -> u64:\n    return 3\n", "three"
     )
-    assert sorted(collect([first["g"], caller["h"]])) == ["g", "h"]
+    assert sorted(collect([first["g"], caller["h"]]).functions) == ["g", "h"]
 
 
 def test_a_layout_in_words():

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.interpret import Interpreter
+from mkold.ir.module import collect
 from mkold.ir.verify import verify
-from mkold.lang import collect, compile_text
+from mkold.lang import compile_text
 from mkold.native import Memory, build
 
 MASK = (1 << 64) - 1
@@ -150,7 +151,7 @@ def test_three_readings_of_one_function_agree(body, a, b, c):
         "from mkold.lang import *\n@kernel\ndef u64_of(n: u64) -> u64:\n    return n\n\n"
         f"@kernel\n{kernel_source}"
     )
-    functions = collect([module["f"]])
+    functions = collect([module["f"]]).functions
     verify(functions)
     memory = {5000: 7, 5001: 9}
     assert Interpreter(functions, memory).call("f", 5000, a, b, c) == (int(expected),)

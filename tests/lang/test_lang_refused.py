@@ -196,7 +196,7 @@ def test_kernel_objects_are_refused_outside_of_kernel_functions():
         lambda: Node(),
         lambda: kernel(len),
         lambda: bool(parameter("TEST_REFUSED", 3)),
-        lambda: parameter("TEST_REFUSED", 4),
+        lambda: parameter("TEST_REFUSED", 3) + parameter("TEST_REFUSED", 4),
     ):
         with pytest.raises(InputError):
             call()

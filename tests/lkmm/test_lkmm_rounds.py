@@ -7,8 +7,9 @@ then seen to be shared; and only then are its stores looked at.
 from __future__ import annotations
 
 from mkold.ir.edit import bind
+from mkold.ir.module import collect
 from mkold.ir.program import Program, Reg, Thread
-from mkold.lang import collect, compile_text
+from mkold.lang import compile_text
 from mkold.lkmm import decide
 
 TEXT = """
@@ -39,7 +40,7 @@ def reader(p: Ptr[u64]) -> None:
 
 def test_a_word_read_behind_a_branch_has_all_its_values() -> None:
     names = compile_text(TEXT)
-    functions = bind(collect([names["writer"], names["reader"]]), {})
+    functions = bind(collect([names["writer"], names["reader"]]).functions, {})
     threads = (Thread("w", "writer", (64,)), Thread("r", "reader", (64,)))
     program = Program("rounds", functions, threads, observed=(Reg(1, "seen"),))
     assert decide(program).states == ((0,), (1,), (2,))

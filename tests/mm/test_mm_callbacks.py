@@ -5,9 +5,10 @@ from __future__ import annotations
 from mm_host import Host
 
 from mkold.ir.boot import RCU_RING_ENTRIES
+from mkold.ir.module import collect
 from mkold.kvm.types import RESUME_GUEST, Kvm
-from mkold.lang.kernel import parameter_defaults
 from mkold.mm.slab import KmemCache
+from mkold.sync.rcu import rcu_core
 
 PAGE = 600  # in the second table, all of which the slot has
 
@@ -24,6 +25,6 @@ def test_faults_run_the_callbacks_when_many_are_queued() -> None:
         result = machine.call("kvmppc_book3s_radix_page_fault", kvm, vcpu, PAGE, 0)
         assert result == RESUME_GUEST
         most = max(most, host.call("rcu_pending"))
-    assert most == parameter_defaults()["RCU_QHIMARK"] + 1
+    assert most == collect([rcu_core]).parameters["RCU_QHIMARK"] + 1
     at = kvm + Kvm.offset("caches") + KmemCache.offset("nr_objects")
     assert machine.memory.words[at] < 2 * most, "tables are used again"

@@ -4,9 +4,10 @@ import pytest
 
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.interpret import Interpreter
+from mkold.ir.module import collect
 from mkold.ir.prims import PRIMS, Prim, Shape
 from mkold.ir.program import POISON
-from mkold.lang import collect, compile_text
+from mkold.lang import compile_text
 from mkold.native import Image, Memory, build
 
 WORDS = (0, 1, 5, 63, 64, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, POISON)
@@ -43,7 +44,7 @@ def compiled() -> tuple[dict, Image, Image]:
     text = f"from mkold.lang import Ptr, kernel, u64, {names}\n" + "".join(map(source, ROWS))
     module = compile_text(text)
     functions = [module[f"do_{row.name}"] for row in ROWS]
-    return collect(functions), build(functions), build(functions, checked=True)
+    return collect(functions).functions, build(functions), build(functions, checked=True)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -6,9 +6,10 @@ Bounded: one reader, one grace period, few turns of each waiting loop.
 
 import pytest
 
+from mkold.ir.module import collect
 from mkold.ir.program import And, Compare, Condition, Program, Reg, Thread
 from mkold.ir.variant import Drop, Skip, Swap, apply
-from mkold.lang import collect, compile_text, parameter_defaults
+from mkold.lang import compile_text
 from mkold.lkmm import Observation, decide
 
 TEXT = """
@@ -68,9 +69,10 @@ BROKEN = And((Compare("eq", Reg(0, "a"), 1), Compare("eq", Reg(0, "b"), 0)))
 
 
 def verdict(names: tuple[str, str], edits: tuple = ()):
-    module = compile_text(TEXT)
-    params = parameter_defaults() | {"NR_CPUS": 1}
-    functions = apply(collect([module[name] for name in names]), params, edits)
+    text = compile_text(TEXT)
+    module = collect([text[name] for name in names])
+    params = {**module.parameters, "NR_CPUS": 1}
+    functions = apply(module.functions, params, edits)
     threads = tuple(Thread(f"P{i}", name, (X, Y, OBJECT)) for i, name in enumerate(names))
     program = Program("sync", functions, threads, {}, {}, Condition("exists", BROKEN))
     return decide(program, timeout_s=20, max_unroll=2)

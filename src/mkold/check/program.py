@@ -8,24 +8,28 @@ itself, the same intermediate form that is compiled to machine code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mkold.base.errors import InputError
 from mkold.check.blame import users_code
 from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
-from mkold.ir.nodes import Call, Const, Function, Return, callees, walk
+from mkold.ir.module import Definition, Module, collect
+from mkold.ir.nodes import Call, Const, Function, Return
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Edit, Set, apply, diff
 from mkold.ir.verify import verify
-from mkold.lang import KernelFunction, collect, parameter_defaults
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A scenario ready to decide: the program, and how to read its final states."""
+    """A scenario ready to decide: the program, and how to read its final states.
+
+    ``module``: what the threads call, before any edit.
+    """
 
     scenario: Scenario
     setup: Setup
+    module: Module
     program: Program
     results: tuple[tuple[str, int, int], ...]
 
@@ -47,10 +51,10 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
     ------
     InputError : the setup states no thread, or an edit names a place that is not there
     """
-    setup, functions = _set_up(scenario)
-    functions = apply(functions, parameters(scenario), edits)
-    entries, results = _entries(setup.threads, functions)
-    functions = {**functions, **{entry.name: entry for entry in entries}}
+    setup, module = _set_up(scenario)
+    edited = apply(module.functions, parameters(scenario, module), edits)
+    entries, results = _entries(setup.threads, module)
+    functions = {**edited, **{entry.name: entry for entry in entries}}
     verify(functions)
     program = Program(
         name=scenario.name,
@@ -63,14 +67,14 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
         symbols=setup.names,
         observed=_observed(setup, results),
     )
-    return Built(scenario, setup, program, results)
+    return Built(scenario, setup, module, program, results)
 
 
 # Setups are pure: a scenario's is run once a process.
-_SET_UP: dict[int, tuple[Scenario, Setup, dict[str, Function]]] = {}
+_SET_UP: dict[int, tuple[Scenario, Setup, Module]] = {}
 
 
-def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
+def _set_up(scenario: Scenario) -> tuple[Setup, Module]:
     known = _SET_UP.get(id(scenario))
     if known is None:
         setup = Setup(scenario.params)
@@ -84,49 +88,31 @@ def _set_up(scenario: Scenario) -> tuple[Setup, dict[str, Function]]:
     return known[1], known[2]
 
 
-def sources(scenario: Scenario, roots: Iterable[KernelFunction]) -> dict[str, Function]:
+def sources(scenario: Scenario, roots: Iterable[Definition]) -> Module:
     """``roots`` and all they call, with the scenario's stand-ins in place.
 
     Raises
     ------
     InputError : a stand-in does not fit what it stands for
     """
-    functions = collect([*roots, *scenario.stand_ins.values()])
-    for name, stand_in in scenario.stand_ins.items():
-        there, here = functions.get(name), functions[stand_in.name]
-        fits = there is not None and len(there.params) == len(here.params)
-        if there is None or not fits or there.n_results != here.n_results:
-            raise InputError(f"{stand_in.name} does not fit where {name} stands")
-        functions[name] = replace(here, name=name)
-    return reachable(functions, [root.name for root in roots])
+    return collect(roots, stand_ins=scenario.stand_ins)
 
 
-def reachable(functions: Mapping[str, Function], roots: Iterable[str]) -> dict[str, Function]:
-    """What ``roots`` call, directly or not."""
-    found: dict[str, Function] = {}
-    waiting = list(roots)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = functions[name]
-            waiting += [name for stmt in walk(found[name].body) for name in callees(stmt)]
-    return found
-
-
-def parameters(scenario: Scenario) -> dict[str, int]:
-    """Every build parameter's value in ``scenario``."""
-    return {**parameter_defaults(), **scenario.params}
+def parameters(scenario: Scenario, module: Module) -> dict[str, int]:
+    """Every build parameter's value for ``module`` in ``scenario``."""
+    return {**module.parameters, **scenario.params}
 
 
 def source_diff(scenario: Scenario, edits: tuple[Edit, ...]) -> str:
     """What ``edits`` change: build parameters, then a unified diff of functions."""
-    values = parameters(scenario)
+    before = build(scenario)
+    values = parameters(scenario, before.module)
     lines = [
         f"build parameter {edit.name}: {values[edit.name]} -> {edit.value}"
         for edit in edits
         if isinstance(edit, Set)
     ]
-    changed = diff(build(scenario).program.functions, build(scenario, edits).program.functions)
+    changed = diff(before.program.functions, build(scenario, edits).program.functions)
     return "\n".join([*lines, *([changed] if changed else [])])
 
 
@@ -137,16 +123,17 @@ def _observed(setup: Setup, results: tuple[tuple[str, int, int], ...]) -> tuple[
 
 
 def _entries(
-    threads: list[ThreadCalls], functions: Mapping[str, Function]
+    threads: list[ThreadCalls], module: Module
 ) -> tuple[list[Function], tuple[tuple[str, int, int], ...]]:
     entries, results = [], []
     for thread in threads:
         body = []
         for i, (function, args) in enumerate(thread.calls):
-            n_results = functions[function.name].n_results
+            name = module.name_of(function)
+            n_results = module.functions[name].n_results
             dsts = tuple(_local(i, k) for k in range(n_results))
             results += [(thread.name, i, k) for k in range(n_results)]
-            body.append(Call(function.name, dsts, tuple(map(Const, args))))
+            body.append(Call(name, dsts, tuple(map(Const, args))))
         entries.append(Function(f"thread:{thread.name}", (), (*body, Return())))
     return entries, tuple(results)
 

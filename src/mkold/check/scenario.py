@@ -18,18 +18,14 @@ BUG_ON, WARN_ON, deadlock) are always checked unless ``Scenario.ignore`` names t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter
+from mkold.ir.layout import LaidOut
+from mkold.ir.module import Definition, collect
 from mkold.ir.program import POISON
-from mkold.lang import KernelFunction, collect, parameter_defaults
-from mkold.lang.types import Record, Repeat, Type, n_words
-
-if TYPE_CHECKING:
-    from mkold.lang import Struct
 
 # The setup's own objects lie above the boot area and apart from each other.
 HEAP_START = 0x10000
@@ -73,8 +69,8 @@ class Never:
     sentence: str
 
 
-# A kernel function and its words.
-ThreadCall = tuple[KernelFunction, *tuple[int, ...]]
+# A function and its words.
+ThreadCall = tuple[Definition, *tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ class ThreadCalls:
     """What one thread does: calls in order, each a function and its constant words."""
 
     name: str
-    calls: tuple[tuple[KernelFunction, tuple[int, ...]], ...]
+    calls: tuple[tuple[Definition, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ class Scenario:
     params : build parameters (a small table geometry, say)
     ignore : built-in properties not looked at, by name
     sentence : what the scenario shows, for people
-    stand_ins : kernel functions put in the place of others, by the others' names: what lies
+    stand_ins : functions put in the place of others, by the others' names: what lies
         outside the scenario (the host's memory, say), kept small
     partial : a stand-in leaves executions out (by waiting for ever, say), so the verdict is
         about the rest, and the scenario can't be run natively
@@ -107,7 +103,7 @@ class Scenario:
     params: Mapping[str, int] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
     sentence: str = ""
-    stand_ins: Mapping[str, KernelFunction] = field(default_factory=dict)
+    stand_ins: Mapping[str, Definition] = field(default_factory=dict)
     partial: bool = False
 
 
@@ -120,14 +116,15 @@ class Setup:
         self.watched: dict[str, int] = {}
         self.threads: list[ThreadCalls] = []
         self.nevers: list[Never] = []
-        self._params = {**parameter_defaults(), **params}
+        self._params = params
         self._next = HEAP_START
 
-    def new(self, struct: type[Struct], name: str = "", *, count: int = 1) -> int:
+    def new(self, struct: LaidOut, name: str = "", *, count: int = 1) -> int:
         """A zeroed object (or ``count`` in a row); returns its word address."""
-        address = self.words(struct.size * count)
+        layout = struct.layout
+        address = self.words(layout.n_words * count)
         if name:
-            for text, offset in _words_of(struct):
+            for text, offset in layout.words(NAMED_ELEMENTS):
                 self.names[f"{name}.{text}"] = address + offset
         return address
 
@@ -145,10 +142,12 @@ class Setup:
         """``n`` words never initialised: they hold POISON."""
         return self.words(n, value=POISON, align=align)
 
-    def call(self, function: KernelFunction, *args: int, cpu: int = 0) -> int:
+    def call(self, function: Definition, *args: int, cpu: int = 0) -> int:
         """Run kernel Python now, alone; returns its first result (0 if it has none)."""
-        functions = bind(collect([function]), self._params)
-        results = Interpreter(functions, self.memory, cpu=cpu).call(function.name, *args)
+        module = collect([function])
+        functions = bind(module.functions, {**module.parameters, **self._params})
+        run = Interpreter(functions, self.memory, cpu=cpu)
+        results = run.call(module.name_of(function), *args)
         return results[0] if results else 0
 
     def peek(self, address: int) -> int:
@@ -176,22 +175,3 @@ class Setup:
     def never(self, name: str, test: Callable[[End], bool], sentence: str) -> None:
         """State a final state that must not be."""
         self.nevers.append(Never(name, test, sentence))
-
-
-def _words_of(struct: type[Struct]) -> Iterator[tuple[str, int]]:
-    """Each field of ``struct`` down to its words, as ``arch.radix``, with its offset."""
-    for item in struct.layout.fields:
-        type_, offset = struct.field(item.name)
-        yield from _parts(item.name, type_, offset)
-
-
-def _parts(name: str, type_: Type, offset: int) -> Iterator[tuple[str, int]]:
-    match type_:
-        case Record(inner):
-            for text, at in _words_of(inner):
-                yield f"{name}.{text}", offset + at
-        case Repeat(element, n) if n <= NAMED_ELEMENTS:
-            for i in range(n):
-                yield from _parts(f"{name}[{i}]", element, offset + i * n_words(element))
-        case _:
-            yield name, offset

@@ -1,6 +1,8 @@
 """The one intermediate form: what kernel Python and C litmus tests become.
 
-``nodes``    expressions, statements, functions, structs
+``nodes``    expressions, statements, functions
+``module``   what front ends hand over, and the closed program made of it
+``layout``   where the fields of a struct lie
 ``prims``    the table of primitives: each one's events under LKMM and native meaning
 ``program``  functions set to run concurrently on an initial memory, with a question
 ``verify``   checks the form's rules; run after every pass

@@ -1,4 +1,4 @@
-"""Expressions, statements, functions and structs of the intermediate form.
+"""Expressions, statements and functions of the intermediate form.
 
 Rules
 -----
@@ -263,25 +263,6 @@ class Function:
     types: Mapping[str, str] = field(default_factory=dict, compare=False)
     doc: str = field(default="", compare=False)
     at: Pos | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A struct member: ``n_words`` words at word ``offset``; ``type`` as written."""
-
-    name: str
-    offset: int
-    n_words: int
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Struct:
-    """A struct's layout in words."""
-
-    name: str
-    fields: tuple[Field, ...]
-    n_words: int
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:

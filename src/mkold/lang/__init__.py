@@ -3,10 +3,10 @@
 ``types``        words, pointers, structs, arrays
 ``annotations``  reads type annotations
 ``source``       finds a function's syntax tree; errors that point into the file
-``kernel``       ``@kernel``, ``parameter``, what the names stand for
+``kernel``       ``@kernel``, ``hook``, ``parameter``, what the names stand for
 ``lower``        checks a function and lowers it to ``mkold.ir`` (with ``frame``, ``values``,
                  ``places``, ``expressions``, ``calls``, ``refuse``)
-``collect``      the closure of functions over their calls
+``text``         kernel Python given as text
 
 Every primitive of ``mkold.ir.prims`` is a name of this module. See docs/kernel-python.md.
 """
@@ -20,15 +20,15 @@ from mkold.ir.program import POISON
 from mkold.lang.annotations import ARRAY as _ARRAY
 from mkold.lang.annotations import PTR as _PTR
 from mkold.lang.annotations import TypeName as _TypeName
-from mkold.lang.collect import collect, compile_text
 from mkold.lang.kernel import (
     KernelFunction,
     Primitive,
     Special,
+    hook,
     kernel,
     parameter,
-    parameter_defaults,
 )
+from mkold.lang.text import compile_text
 from mkold.lang.types import Struct
 from mkold.lang.types import Word as _Word
 
@@ -78,11 +78,10 @@ __all__ = [  # and every name in ``mkold.ir.prims.PRIMS``
     "atomic_t",
     "call_rcu",
     "cast",
-    "collect",
     "compile_text",
+    "hook",
     "kernel",
     "parameter",
-    "parameter_defaults",
     "rwlock_t",
     "spinlock_t",
     "u64",

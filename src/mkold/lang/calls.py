@@ -81,6 +81,7 @@ class Calls(Expressions):
         match node.args:
             case [ast.Constant(value=str() as name)]:
                 if name in (f.name for f in struct.layout.fields):
+                    self.structs[struct] = None
                     return Value(Const(struct.offset(name)))
                 raise self.error(node, f"struct {struct.__name__} has no field {name}")
         raise self.error(node, "offset() takes one field's name in quotes")

@@ -12,7 +12,7 @@ from mkold.base.errors import Pos, SourceError
 from mkold.ir.nodes import Stmt
 from mkold.lang.kernel import KernelFunction
 from mkold.lang.source import Source
-from mkold.lang.types import NULL_TYPE, Pointer, Type, converts
+from mkold.lang.types import NULL_TYPE, Pointer, Struct, Type, converts
 
 
 class Frame:
@@ -32,6 +32,8 @@ class Frame:
         self.name, self.source, self.scope, self.assigned = name, source, scope, assigned
         self.types: dict[str, Type] = {}
         self.callees: dict[str, KernelFunction] = {}
+        self.parameters: dict[str, int] = {}  # build parameters used, and their defaults
+        self.structs: dict[type[Struct], None] = {}  # used, in order
         self._blocks: list[list[Stmt]] = [[]]
         self._n_temporaries = 0
 

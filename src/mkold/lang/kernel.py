@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mkold.base.errors import InputError
+from mkold.ir.edit import rename_calls
+from mkold.ir.layout import Layout
 from mkold.ir.nodes import (
     BINARY,
     WORD_MASK,
@@ -18,7 +20,7 @@ from mkold.ir.nodes import (
     Unary,
 )
 from mkold.ir.prims import Prim
-from mkold.lang.types import Type
+from mkold.lang.types import Struct, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ class KernelFunction:
     key : ``module:name``, by which the lowered form refers to it
     params, results : types of the parameters and of the results
     callees : the functions it calls or hands to ``call_rcu``, by key
+    parameters : the build parameters it uses, and their defaults
     """
+
+    is_hook = False
 
     def __init__(
         self,
@@ -65,13 +70,27 @@ class KernelFunction:
         params: tuple[Type, ...],
         results: tuple[Type, ...],
         callees: dict[str, KernelFunction],
+        parameters: Mapping[str, int],
+        structs: Iterable[type[Struct]],
     ) -> None:
         self.__wrapped__ = wrapped
         self.__doc__ = wrapped.__doc__
         self.name: str = wrapped.__name__
         self.key = lowered.name
         self.lowered, self.params, self.results = lowered, params, results
-        self.callees = callees
+        self.callees, self.parameters = callees, parameters
+        self._structs = tuple(structs)
+
+    @property
+    def signature(self) -> str:
+        """Types of parameters and results."""
+        results = self.results[0] if len(self.results) == 1 else _listed(self.results)
+        return f"{_listed(self.params)} -> {results}"
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The structs it uses; laid out now, when every type they name is defined."""
+        return tuple(struct.layout for struct in self._structs)
 
     @property
     def definition(self) -> KernelFunction:
@@ -81,9 +100,8 @@ class KernelFunction:
     @property
     def ir(self) -> Function:
         """The function in the intermediate form, callees under their short names."""
-        from mkold.lang.collect import collect
-
-        return collect([self])[self.name]
+        calls = {label: callee.name for label, callee in self.callees.items()}
+        return rename_calls(self.lowered, self.name, calls)
 
     def __call__(self, *_: object) -> Any:
         raise InputError(
@@ -92,6 +110,33 @@ class KernelFunction:
 
     def __repr__(self) -> str:
         return f"<kernel function {self.key}>"
+
+
+class Hook(KernelFunction):
+    """A signature that somebody else defines; bound when a module is collected."""
+
+    is_hook = True
+
+    def __repr__(self) -> str:
+        return f"<hook {self.key}>"
+
+
+def hook(function: Callable[..., Any]) -> Hook:
+    """Declare a function that an architecture, say, defines: a signature and a docstring.
+
+    ``ir.module.collect(..., hooks={name: definition})`` says what it stands for.
+
+    Raises
+    ------
+    SourceError : the signature is outside kernel Python, or there is a body
+    """
+    from mkold.lang.lower import lower_hook
+
+    return lower_hook(function)
+
+
+def _listed(types: tuple[Type, ...]) -> str:
+    return f"({', '.join(map(str, types))})"
 
 
 def kernel(function: Callable[..., Any]) -> KernelFunction:
@@ -107,13 +152,16 @@ def kernel(function: Callable[..., Any]) -> KernelFunction:
 
 
 class Parameter:
-    """A build-time constant, or arithmetic on such; see ``parameter``."""
+    """A build-time constant, or arithmetic on such; see ``parameter``.
 
-    __slots__ = ("expr",)
+    ``defaults`` are those of the parameters in ``expr``, by name.
+    """
+
+    __slots__ = ("defaults", "expr")
     __hash__ = None  # type: ignore[assignment]  # equality builds an expression
 
-    def __init__(self, expr: Expr) -> None:
-        self.expr = expr
+    def __init__(self, expr: Expr, defaults: Mapping[str, int]) -> None:
+        self.expr, self.defaults = expr, defaults
 
     def __bool__(self) -> NoReturn:
         raise InputError("a build parameter has no value until the build; test it in @kernel")
@@ -126,10 +174,10 @@ class Parameter:
         return expr_text(self.expr)
 
     def __invert__(self) -> Parameter:
-        return Parameter(Unary("not", self.expr))
+        return Parameter(Unary("not", self.expr), self.defaults)
 
     def __neg__(self) -> Parameter:
-        return Parameter(Unary("neg", self.expr))
+        return Parameter(Unary("neg", self.expr), self.defaults)
 
 
 _OPERATORS = {
@@ -139,12 +187,27 @@ _OPERATORS = {
 }  # fmt: skip
 
 
-def _operand(value: object) -> Expr | None:
+def _operand(value: object) -> Parameter | None:
     if isinstance(value, Parameter):
-        return value.expr
+        return value
     if isinstance(value, int):
-        return Const(value & WORD_MASK)
+        return Parameter(Const(value & WORD_MASK), {})
     return None
+
+
+def merged(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    """The defaults in ``a`` and in ``b``.
+
+    Raises
+    ------
+    InputError : a name has another default in ``b`` than in ``a``
+    """
+    for name, default in b.items():
+        if a.get(name, default) != default:
+            raise InputError(
+                f"the build parameter {name} has two defaults: {a[name]} and {default}"
+            )
+    return {**a, **b}
 
 
 def _operator(op: str, *, swapped: bool) -> Callable[[Parameter, object], Any]:
@@ -154,8 +217,8 @@ def _operator(op: str, *, swapped: bool) -> Callable[[Parameter, object], Any]:
         operand = _operand(other)
         if operand is None:
             return NotImplemented
-        a, b = (operand, self.expr) if swapped else (self.expr, operand)
-        return Parameter(Binary(op, a, b))
+        a, b = (operand, self) if swapped else (self, operand)
+        return Parameter(Binary(op, a.expr, b.expr), merged(a.defaults, b.defaults))
 
     return apply
 
@@ -165,24 +228,12 @@ for _name, _op in _OPERATORS.items():
     if _name not in ("eq", "ne", "lt", "le"):
         setattr(Parameter, f"__r{_name}__", _operator(_op, swapped=True))
 
-_DEFAULTS: dict[str, int] = {}
-
 
 def parameter(name: str, default: int) -> Any:
     """A constant that a build may set, such as a table's number of index bits.
 
-    Arithmetic on it at module level (``1 << PTE_INDEX_BITS``) stays symbolic.
-
-    Raises
-    ------
-    InputError : the name is taken with another default
+    Arithmetic on it at module level (``1 << PTE_INDEX_BITS``) stays symbolic. The default
+    goes with it: a function knows those of the parameters it uses, and a module that
+    reaches two different ones for a name is refused when it is collected.
     """
-    default &= WORD_MASK
-    if _DEFAULTS.setdefault(name, default) != default:
-        raise InputError(f"build parameter {name} has two defaults")
-    return Parameter(Param(name))
-
-
-def parameter_defaults() -> dict[str, int]:
-    """Every parameter defined so far and its default."""
-    return dict(_DEFAULTS)
+    return Parameter(Param(name), {name: default & WORD_MASK})

@@ -14,6 +14,7 @@ Known limits: ``range`` must not wrap around; with a negative step it compares s
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,7 @@ from mkold.ir.nodes import (
     Stmt,
 )
 from mkold.lang.calls import Calls
-from mkold.lang.kernel import KernelFunction
+from mkold.lang.kernel import Hook, KernelFunction
 from mkold.lang.refuse import OPERATORS, REFUSED_OPERATORS, refusal
 from mkold.lang.source import Source, find
 from mkold.lang.types import BOOL, U64, Pointer, Record, Repeat, Type, converts
@@ -50,6 +51,17 @@ def lower(function: Callable[..., Any]) -> KernelFunction:
     source, node = find(function)
     statements = _Statements(node.name, source, function.__globals__, _locals(function))
     return statements.function(function, node)
+
+
+def lower_hook(function: Callable[..., Any]) -> Hook:
+    """Check a signature that somebody else defines.
+
+    Raises
+    ------
+    SourceError : it is outside the subset, or there is a body
+    """
+    source, node = find(function)
+    return _Statements(node.name, source, function.__globals__, set()).hook(function, node)
 
 
 def _locals(function: Callable[..., Any]) -> set[str]:
@@ -88,8 +100,31 @@ class _Statements(Calls):
         )
         self._check_flow(lowered, node)
         return KernelFunction(
-            wrapped, lowered, tuple(params.values()), self.results, self.callees
+            wrapped,
+            lowered,
+            tuple(params.values()),
+            self.results,
+            self.callees,
+            self.parameters,
+            self.structs,
         )
+
+    def hook(self, wrapped: Callable[..., Any], node: ast.FunctionDef) -> Hook:
+        """Check a signature; a docstring, ``...`` or ``pass`` may follow."""
+        params = self._params(node)
+        results = self._result_types_of(node)
+        for stmt in node.body:
+            match stmt:
+                case ast.Pass() | ast.Expr(value=ast.Constant(value=str() | builtins.Ellipsis)):
+                    pass
+                case _:
+                    hint = "an architecture's own function is the body"
+                    raise self.error(stmt, f"the hook {node.name} has a body", hint)
+        lowered = Function(
+            f"{wrapped.__module__}:{node.name}", tuple(params), (), len(results),
+            {name: str(type_) for name, type_ in params.items()}, at=self.pos(node),
+        )  # fmt: skip
+        return Hook(wrapped, lowered, tuple(params.values()), results, {}, {}, ())
 
     def _params(self, node: ast.FunctionDef) -> dict[str, Type]:
         args = node.args

@@ -18,7 +18,7 @@ from mkold.base.errors import InputError
 from mkold.ir.nodes import Const, Expr, Local, Op
 from mkold.lang.annotations import AnnotationError, from_syntax
 from mkold.lang.frame import Frame
-from mkold.lang.kernel import KernelFunction, Parameter, Primitive, Special
+from mkold.lang.kernel import KernelFunction, Parameter, Primitive, Special, merged
 from mkold.lang.refuse import refusal
 from mkold.lang.types import (
     BOOL,
@@ -123,6 +123,10 @@ class Places(Frame):
             case enum.IntEnum() | int():
                 return Value(self._checked_word(int(found), node, ast.unparse(node)))
             case Parameter(expr=expr):
+                try:
+                    self.parameters = merged(self.parameters, found.defaults)
+                except InputError as error:
+                    raise self.error(node, str(error)) from None
                 return Value(expr)
             case Special(name="NULL"):
                 return Value(Const(0), NULL_TYPE)
@@ -146,6 +150,7 @@ class Places(Frame):
             return self.object(getattr(found, node.attr), node)
         if isinstance(found, type) and issubclass(found, Struct):
             if node.attr == "size":
+                self.structs[found] = None
                 return Value(word(found.size))
             hint = f'{found.__name__}.size and {found.__name__}.offset("field") are constants'
             raise self.error(node, f"{found.__name__} is a struct, not a place", hint)
@@ -178,6 +183,7 @@ class Places(Frame):
         if node.attr not in names:
             reason = f"struct {record} has no field {node.attr}"
             raise self.error(node, reason, f"fields: {', '.join(names)}")
+        self.structs[record.struct] = None
         type_, offset = record.struct.field(node.attr)
         return Place(binary("add", base, word(offset)), type_, text)
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mkold.base.errors import InputError
-from mkold.ir.nodes import Field
-from mkold.ir.nodes import Struct as Layout
+from mkold.ir.layout import Field, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,15 @@ def _lay_out(cls: _StructMeta) -> Layout:
         type_ = resolve_text(annotation, scope, f"{cls.__name__}.{name}")
         types[name] = type_
         size = n_words(type_)
-        fields.append(Field(name, at, size, str(type_)))
+        fields.append(Field(name, at, size, str(type_), *_shape(type_)))
         at += size
     cls._types = types
     return Layout(cls.__name__, tuple(fields), at)
+
+
+def _shape(type_: Type) -> tuple[tuple[int, ...], Layout | None]:
+    """Lengths of an array, the outermost first, and the layout of a struct in it."""
+    counts: tuple[int, ...] = ()
+    while isinstance(type_, Repeat):
+        counts, type_ = (*counts, type_.n), type_.element
+    return counts, type_.struct.layout if isinstance(type_, Record) else None

@@ -10,7 +10,7 @@
 ``image``        built functions, called on a memory
 ``diagnostics``  what BUG_ON, WARN_ON_ONCE and the checked build recorded
 
-Imports ``lang`` and ``ir``; LLVM is loaded by the first build only.
+Imports ``ir``; LLVM is loaded by the first build only.
 """
 
 from __future__ import annotations

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from mkold.base.errors import InputError
 from mkold.ir.boot import MAX_CPUS
 from mkold.ir.edit import bind
+from mkold.ir.module import Definition, collect
 from mkold.ir.nodes import Function
 from mkold.ir.verify import verify
-from mkold.lang.collect import collect, names_of
-from mkold.lang.kernel import KernelFunction, parameter_defaults
 from mkold.native import codegen, compile, link
 from mkold.native.diagnostics import (
     Finding,
@@ -26,7 +25,8 @@ from mkold.native.diagnostics import (
 )
 from mkold.native.memory import Memory
 
-Edit = Callable[[dict[str, Function]], dict[str, Function]]
+# Given the functions and the value of each build parameter.
+Edit = Callable[[Mapping[str, Function], Mapping[str, int]], Mapping[str, Function]]
 _WORD_MASK = (1 << 64) - 1
 
 
@@ -129,37 +129,34 @@ class Image:
 
 
 def build(
-    functions: Iterable[KernelFunction],
+    definitions: Iterable[Definition],
     params: Mapping[str, int] | None = None,
     *,
+    hooks: Mapping[str, Definition] | None = None,
     checked: bool = False,
     edit: Edit | None = None,
 ) -> Image:
-    """Compile ``functions`` and all they call; the ones named can be called.
+    """Compile ``definitions`` and all they call; the ones named can be called.
 
     Parameters
     ----------
-    functions : the entries; two that share a name are called ``module.function``
+    definitions : the entries; two that share a name are called ``module.function``
     params : build parameters that differ from their defaults
+    hooks : what each hook that is called stands for, by name
     checked : test every address, and every word read for POISON
     edit : a change to the functions before locks and RCU are linked in (a variant)
 
     Raises
     ------
-    InputError : a parameter that does not exist
+    InputError : a parameter that nothing here uses; what ``ir.module.collect`` refuses
     """
-    roots = list(functions)
-    closed = link.close(roots)
-    names = names_of(closed)
-    lowered = collect(closed)
-    values = parameter_defaults()
-    for name, value in (params or {}).items():
-        if name not in values:
-            raise InputError(f"there is no build parameter {name}")
-        values[name] = value
+    roots = list(definitions)
+    module = link.close(collect(roots, hooks=hooks))
+    values = module.values(params or {})
+    functions = module.functions
     if edit is not None:
-        lowered = edit(lowered)
-    bound = bind(link.link(lowered, names), values)
+        functions = edit(functions, values)
+    bound = bind(link.link(functions, module.names), values)
     verify(bound)
-    exported = [names[function.definition.key] for function in roots]
+    exported = [module.name_of(definition) for definition in roots]
     return Image(bound, list(dict.fromkeys(exported)), checked=checked)

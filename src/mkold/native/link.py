@@ -10,10 +10,11 @@ Rules
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mkold.ir.edit import map_statements
+from mkold.ir.module import Definition, Module
 from mkold.ir.nodes import (
     Call,
     CallPtr,
@@ -27,8 +28,6 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS
-from mkold.lang.collect import collect
-from mkold.lang.kernel import KernelFunction
 
 _CALL_RCU = "mkold.sync.rcu:__call_rcu"
 _INVOKE = "mkold.sync.rcu:rcu_invoke"
@@ -46,23 +45,20 @@ def needed(functions: Mapping[str, Function]) -> set[str]:
     return wanted
 
 
-def implementation(key: str) -> KernelFunction:
-    """The kernel function ``module:name``."""
+def implementation(key: str) -> Definition:
+    """The function ``module:name``."""
     module, name = key.split(":")
-    found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, KernelFunction)
+    found: Definition = getattr(importlib.import_module(module), name)
     return found
 
 
-def close(roots: Iterable[KernelFunction]) -> list[KernelFunction]:
-    """``roots`` and the implementations that they, or those, need."""
-    closed = list(roots)
+def close(module: Module) -> Module:
+    """``module`` and the implementations that it, or those, need."""
     while True:
-        have = {function.definition.key for function in closed}
-        missing = sorted(needed(collect(closed)) - have)
+        missing = sorted(needed(module.functions) - set(module.names))
         if not missing:
-            return closed
-        closed += [implementation(key) for key in missing]
+            return module
+        module = module.extended(implementation(key) for key in missing)
 
 
 def link(functions: Mapping[str, Function], names: Mapping[str, str]) -> dict[str, Function]:

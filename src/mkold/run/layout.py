@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mkold.lang import Struct
-from mkold.lang.types import Record, n_words
+from mkold.ir.layout import LaidOut
 
 Words = NDArray[np.uint64]
 
@@ -25,26 +24,19 @@ class Layout:
         self.end = at + n
         return at
 
-    def struct(self, kind: type[Struct]) -> int:
+    def struct(self, kind: LaidOut) -> int:
         """The address of one struct."""
-        return self.area(kind.size)
+        return self.area(kind.layout.n_words)
 
 
-def word_offset(kind: type[Struct], path: str) -> int:
+def word_offset(kind: LaidOut, path: str) -> int:
     """Offset in words of a member such as ``"lrugen.aging.passes"``.
 
     Raises
     ------
     InputError : there is no such member
     """
-    offset = 0
-    current: type[Struct] = kind
-    for name in path.split("."):
-        type_, at = current.field(name)
-        offset += at
-        if isinstance(type_, Record):
-            current = type_.struct
-    return offset
+    return kind.layout.field(path).offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class Place:
 
     words: Words
     at: int
-    kind: type[Struct]
+    kind: LaidOut
 
     def __getitem__(self, path: str) -> int:
         return int(self.words[self.at + word_offset(self.kind, path)])
@@ -67,12 +59,6 @@ class Place:
 
     def array(self, path: str) -> Words:
         """The words of an array member (or of an inner struct), as a view."""
-        parent, _, name = path.rpartition(".")
-        at = self.at + (word_offset(self.kind, parent) if parent else 0)
-        kind = self.kind
-        for part in filter(None, parent.split(".")):
-            inner, _offset = kind.field(part)
-            assert isinstance(inner, Record)
-            kind = inner.struct
-        type_, offset = kind.field(name)
-        return self.words[at + offset : at + offset + n_words(type_)]
+        field = self.kind.layout.field(path)
+        at = self.at + field.offset
+        return self.words[at : at + field.n_words]

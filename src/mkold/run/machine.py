@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from mkold.base.errors import MkoldError
 from mkold.ir.boot import BOOT_WORDS
+from mkold.ir.layout import LaidOut
 from mkold.kvm.types import Kvm, TlbEntry, Vcpu
-from mkold.lang import Struct
 from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, StoppedError
@@ -100,7 +100,7 @@ class Machine:
         self.page_shift = 9 if self.spec.page_size == "4k" else 13
         n_tables = -(-n_pages // PTRS_PER_PTE)
         layout = Layout(BOOT_WORDS)
-        kinds: tuple[type[Struct], ...] = (Node, Mm, Kvm, Kswapd, MmuNotifierSubscriptions)
+        kinds: tuple[LaidOut, ...] = (Node, Mm, Kvm, Kswapd, MmuNotifierSubscriptions)
         at = {kind: layout.struct(kind) for kind in kinds}
         guests = [layout.struct(Guest) for _ in range(n_vcpus)]
         vcpus = [layout.struct(Vcpu) for _ in range(n_vcpus)]

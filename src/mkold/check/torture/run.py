@@ -12,7 +12,7 @@ than the model allows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from mkold.check.scenario import HEAP_START
 from mkold.check.torture.code import Torture, torture_begin, torture_end
 from mkold.ir import boot
 from mkold.ir.edit import bind
+from mkold.ir.module import Module
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -41,7 +42,6 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.variant import apply
 from mkold.ir.verify import verify
-from mkold.lang.collect import names_of
 from mkold.lkmm.unroll import unroll
 from mkold.native import link
 from mkold.native.image import Image
@@ -176,37 +176,36 @@ def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     # An edit may bring in a primitive that is kernel Python, so look after editing.
     asked = sorted(link.needed(built.program.functions))
     extra = [link.implementation(key) for key in asked]
-    closed = link.close([*calls, torture_begin, torture_end, *extra])
-    params = parameters(case.scenario)  # after the imports above: they declare some
-    edited = apply(sources(case.scenario, closed), params, case.edits)
-    loops = _loops(built, edited)
-    # What only a function behind a stand-in calls is not there.
-    names = {key: name for key, name in names_of(closed).items() if name in edited}
-    functions = bind(link.link(edited, names), params)
+    module = link.close(sources(case.scenario, [*calls, torture_begin, torture_end, *extra]))
+    params = parameters(case.scenario, module)
+    edited = apply(module.functions, params, case.edits)
+    loops = _loops(built, module)
+    functions = bind(link.link(edited, module.names), params)
     functions |= {loop.name: loop for loop in loops}
     verify(functions)
     entries = [loop.name for loop in loops]
     return Image(functions, entries, checked=False), entries
 
 
-def _loops(built: Built, functions: Mapping[str, Function]) -> list[Function]:
+def _loops(built: Built, module: Module) -> list[Function]:
     loops = []
     slot = 0
     for me, thread in enumerate(built.setup.threads):
         body: list[Stmt] = [
             If(Binary("eq", Local("n"), Local("rounds")), (Break(),)),
-            Call(torture_begin.name, (), (Local("t"), Const(me))),
+            Call(module.name_of(torture_begin), (), (Local("t"), Const(me))),
         ]
         stores: list[Stmt] = []
         for i, (function, args) in enumerate(thread.calls):
-            n_results = functions[function.name].n_results
+            name = module.name_of(function)
+            n_results = module.functions[name].n_results
             dsts = tuple(f"r{i}.{k}" for k in range(n_results))
-            body.append(Call(function.name, dsts, tuple(map(Const, args))))
+            body.append(Call(name, dsts, tuple(map(Const, args))))
             for dst in dsts:
                 stores.append(_store_result(slot, dst))
                 slot += 1
         body += stores
-        body.append(Call(torture_end.name, (), (Local("t"), Const(me), Local("n"))))
+        body.append(Call(module.name_of(torture_end), (), (Local("t"), Const(me), Local("n"))))
         step = (Assign("n", Binary("add", Local("n"), Const(1))),)
         run = (Assign("n", Const(0)), Loop(tuple(body), step), Return())
         loops.append(Function(f"torture:{thread.name}", ("t", "rounds"), run))
