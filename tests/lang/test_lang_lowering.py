@@ -34,6 +34,13 @@ class Node(Struct):
     pairs: Array[Pair, 2]
     flag: bool
 
+class Tagged(Pair):
+    tag: u64
+
+@kernel
+def first(pair: Ptr[Pair]) -> u64:
+    return pair.a
+
 @kernel
 def divide(a: u64, b: u64) -> tuple[u64, u64]:
     return a // b, a % b
@@ -106,6 +113,12 @@ return p.next.next.key
 """
     assert evaluate(body, 2, memory) == 8
     assert memory == {P: 8, P + 1: P, P + 3: 2, P + 6: 3, P + 10: 4, P + 4: 5, P + 9: 10}
+
+
+def test_a_struct_may_begin_with_another():
+    memory = {P: 7, P + 1: 8, P + 2: 9}
+    body = "t = cast(Ptr[Tagged], p)\nreturn t.tag * 100 + first(t) * 10 + t.b"
+    assert evaluate(body, memory=memory) == 978
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ class Node(Struct):
 class Other(Struct):
     key: u64
 
+class Longer(Node):
+    more: u64
+
+@kernel
+def longer(node: Ptr[Longer]) -> u64:
+    return node.more
+
 RATIO = 0.5
 TEXT = "text"
 
@@ -83,6 +90,7 @@ STATEMENTS = [
     ("return «f»(p, n)", "recursion"),
     ("return «helper(p)»", "takes 2 arguments"),
     ("return helper(«n», n)", "wants Ptr[Node]"),
+    ("return longer(«p»)", "wants Ptr[Longer]"),
     ("return helper(«*p»)", "unpacking"),
     ("return «p.missing»", "no field missing"),
     ("return «n.key»", "has no fields"),
@@ -207,3 +215,9 @@ def test_kernel_objects_are_refused_outside_of_kernel_functions():
 def test_a_name_that_no_primitive_has():
     with pytest.raises(ImportError):
         compile_text("from mkold.lang import READ_TWICE\n")
+
+
+def test_a_field_that_the_struct_begins_with():
+    text = HEADER + "class Again(Longer):\n    key: u64\n"
+    with pytest.raises(InputError, match="begins with a field key"):
+        compile_text(text)["Again"].offset("more")

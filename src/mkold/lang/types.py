@@ -6,6 +6,7 @@ Rules
 * ``u64``, ``bool``, ``spinlock_t``, ``rwlock_t``, ``atomic_t`` and every pointer are one
   word; ``Array[T, n]`` is ``n`` times ``T``.
 * A struct is laid out at first use, so that a field may name a struct defined later.
+* ``class B(A)`` begins with all of ``A``; a pointer to it goes where one to ``A`` is wanted.
 
 Known limits: no bit fields (use masks), no unions, one access size.
 """
@@ -99,11 +100,15 @@ def converts(source: Type, target: Type) -> bool:
     """
     if isinstance(target, Word):
         return isinstance(source, Word | Pointer)
-    if isinstance(target, Pointer):
-        return same(source, target) or (
-            isinstance(source, Pointer) and (source.target is None or target.target is None)
-        )
+    if isinstance(source, Pointer) and isinstance(target, Pointer):
+        a, b = source.target, target.target
+        return a is None or b is None or same(a, b) or begins_with(a, b)
     return False
+
+
+def begins_with(a: Type, b: Type) -> bool:
+    """Whether ``a`` is a struct that begins with the struct ``b``."""
+    return isinstance(a, Record) and isinstance(b, Record) and issubclass(a.struct, b.struct)
 
 
 class _StructMeta(type):
@@ -150,7 +155,10 @@ class _StructMeta(type):
 
 
 class Struct(metaclass=_StructMeta):
-    """Base of every struct of kernel Python: a class whose annotations are its fields."""
+    """Base of every struct of kernel Python: a class whose annotations are its fields.
+
+    A struct derived from another begins with all of its fields.
+    """
 
     if TYPE_CHECKING:  # a struct is never instantiated; its places are words
         value: Any
@@ -172,7 +180,13 @@ def _lay_out(cls: _StructMeta) -> Layout:
     fields: list[Field] = []
     types: dict[str, Type] = {}
     at = 0
+    first = cls.__base__
+    if isinstance(first, _StructMeta) and first is not Struct:
+        fields, at = [*first.layout.fields], first.size
+        types = dict(first._types)
     for name, annotation in inspect.get_annotations(cls).items():
+        if name in types:
+            raise InputError(f"struct {cls.__name__} begins with a field {name} already")
         type_ = resolve_text(annotation, scope, f"{cls.__name__}.{name}")
         types[name] = type_
         size = n_words(type_)
