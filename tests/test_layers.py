@@ -50,19 +50,40 @@ MAX_FILE, MAX_FUNCTION = 350, 50
 
 # What does not keep the rules yet. These lists only get shorter.
 ARROWS_YET = {
-    "ir/prims -> sync/spinlock", "ir/prims -> sync/rwlock", "ir/prims -> sync/rcu",
-    "ir/prims -> sync/srcu", "native/link -> sync/rcu", "mm/mmu_notifier -> kvm/notifier",
-    "kvm/main -> kvm/powerpc", "kvm/notifier -> kvm/powerpc", "kvm/vcpu -> kvm/powerpc",
-    "run -> kvm/powerpc", "cli/run -> kvm/powerpc",
-}  # fmt: skip
-CIRCLES_YET = {"ir/prims", "kvm/notifier", "lang/annotations", "lkmm/model/grace",
-               "lkmm/unroll/primitives", "native/accesses"}  # fmt: skip
-FOLDERS_YET = {"kvm", "lang", "lkmm"}
+    "ir/prims -> sync/spinlock",
+    "ir/prims -> sync/rwlock",
+    "ir/prims -> sync/rcu",
+    "ir/prims -> sync/srcu",
+    "native/link -> sync/rcu",
+    "mm/mmu_notifier -> kvm/notifier",
+    "kvm/main -> kvm/powerpc",
+    "kvm/notifier -> kvm/powerpc",
+    "kvm/vcpu -> kvm/powerpc",
+    "run -> kvm/powerpc",
+    "cli/run -> kvm/powerpc",
+}
+CIRCLES_YET = {
+    "ir/prims",
+    "kvm/notifier",
+    "lang/annotations",
+    "lkmm/model/grace",
+    "lkmm/unroll/primitives",
+    "native/accesses",
+}
+FOLDERS_YET = {
+    "kvm",
+    "lang",
+    "lkmm",
+}
 LARGE_YET = {
-    "check/export/straighten", "check/story/cut", "check/story/words", "ir/nodes", "ir/variant",
-    "lang/lower", "lkmm/unroll/primitives", "lkmm/unroll/unroller",
+    "check/export/straighten",
+    "ir/nodes",
+    "ir/variant",
+    "lang/lower",
+    "lkmm/unroll/primitives",
+    "lkmm/unroll/unroller",
     "native/codegen",
-}  # fmt: skip
+}
 
 
 # -- what imports what ----------------------------------------------------------------------

@@ -14,8 +14,11 @@ from mkold.check import load
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import About, Finding, decide_case
 from mkold.check.scenario import Scenario, Setup
-from mkold.check.story.cut import COM, Anchors, anchors, cut, kept, orders, rings
-from mkold.check.story.words import Story, Wording, explain, letter, stories
+from mkold.check.story.anchors import Anchors, anchors
+from mkold.check.story.cut import cut, kept, orders
+from mkold.check.story.explain import Story, explain, stories
+from mkold.check.story.naming import Wording
+from mkold.check.story.steps import COM, rings
 from mkold.ir.program import POISON
 from mkold.lang import (
     BUG_ON,
@@ -29,6 +32,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.lkmm.naming import letter
 from mkold.lkmm.verdict import Edge, Event, Execution
 
 ROOT = Path(__file__).parents[2]

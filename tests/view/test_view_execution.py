@@ -64,8 +64,8 @@ def test_initial_writes_appear_only_where_needed() -> None:
 
 def test_freed_and_poisoned_are_marked() -> None:
     marks = {box.label: box.mark for box in shown(view_executions.use_after_free).boxes}
-    assert marks["W[plain] node.key=POISON"] == "freed"
-    assert marks["R[plain] node.key=POISON"] == "poison"
+    assert marks["W[plain] node.key = POISON"] == "freed"
+    assert marks["R[plain] node.key = POISON"] == "poison"
 
 
 @each_execution

@@ -11,7 +11,7 @@ import pytest
 
 from mkold.check import load
 from mkold.check.decide import decide_case
-from mkold.check.story.words import Story, stories
+from mkold.check.story.explain import Story, stories
 from mkold.view.grid import Picture
 from mkold.view.route import CHAR, LINE, plan
 from mkold.view.story import picture_of

@@ -13,6 +13,7 @@ from enum import Enum
 from mkold.base.errors import Pos
 
 INIT_THREAD = -1
+LOCK_KINDS = frozenset({"LKR", "LKW", "UL", "LF", "RL", "RU"})
 
 # Flags of mkold's own, that neither linux-kernel.bell nor linux-kernel.cat raises.
 OWN_FLAGS = frozenset(
@@ -62,12 +63,6 @@ class Event:
     what: str = ""
     prim: str = ""
     at: Pos | None = None
-
-    @property
-    def label(self) -> str:
-        """Short text for pictures, as ``W[once] x=1``."""
-        head = f"{self.kind}[{self.order}]" if self.order else self.kind
-        return head if self.address is None else f"{head} {self.place}={self.value}"
 
 
 @dataclass(frozen=True, slots=True)

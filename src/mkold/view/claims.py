@@ -10,7 +10,7 @@ from mkold.check.claim import Case, Claim
 from mkold.check.decide import CaseResult, ClaimResult, Finding
 
 if TYPE_CHECKING:
-    from mkold.check.story.words import Story
+    from mkold.check.story.explain import Story
     from mkold.check.torture.run import TortureResult
 
 WIDTH = 96
@@ -68,7 +68,7 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
 
 def findings_text(findings: Iterable[Finding]) -> str:
     """Each broken property in words, and its picture."""
-    from mkold.check.story.words import race_words, stories
+    from mkold.check.story.explain import race_words, stories
 
     told = stories(findings)
     parts = []

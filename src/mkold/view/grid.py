@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mkold.base.errors import Pos
 from mkold.ir.program import POISON, Program
 from mkold.litmus.names import Names
+from mkold.lkmm.naming import Naming, label, letter
 from mkold.lkmm.verdict import INIT_THREAD, Cycle, Edge, Event, Execution, Verdict
 
 MAX_SOURCE = 48
@@ -84,13 +85,13 @@ def picture(execution: Execution, program: Program | None = None, title: str = "
     with_init = any(event.thread == INIT_THREAD for event in shown)
     shift = 1 if with_init else 0
     columns = (("initially",) if with_init else ()) + execution.threads
-    symbols = program.symbols if program else {}
-    names = {address: name for name, address in symbols.items()}
+    naming = Naming(program.symbols if program else {})
     rows = dict(_rows(shown))
     ordered = sorted(shown, key=lambda event: (event.thread, rows[event.id]))
     boxes = tuple(
         Box(
-            event.id, _letter(i), event.thread + shift, rows[event.id], label(event, names),
+            event.id, letter(i), event.thread + shift, rows[event.id],
+            label(event, event.place, naming.word(event.value)),
             source_text(event.at), _mark(event, execution),
         )
         for i, event in enumerate(ordered)
@@ -107,37 +108,6 @@ def _rows(events: Iterable[Event]) -> Iterable[tuple[int, int]]:
     for column in threads.values():
         for row, event in enumerate(sorted(column, key=lambda event: (event.po, event.id))):
             yield event.id, row
-
-
-def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    text = ""
-    index += 1
-    while index:
-        index, digit = divmod(index - 1, 26)
-        text = chr(ord("a") + digit) + text
-    return text
-
-
-def label(event: Event, names: Mapping[int, str]) -> str:
-    """``W[once] x=1``; addresses by name."""
-    head = f"{event.kind}[{event.order}]" if event.order else event.kind
-    if event.address is None:
-        return head
-    place = event.place or names.get(event.address) or event.what or str(event.address)
-    return f"{head} {place}={word(event.value, names)}"
-
-
-def word(value: int | None, names: Mapping[int, str]) -> str:
-    """A value as people read it."""
-    if value is None:
-        return "?"
-    if value in names:
-        return names[value]
-    if value == POISON:
-        return "POISON"
-    signed = value - (1 << 64) if value >> 63 else value
-    return str(signed) if abs(signed) < 1 << 16 else hex(value)
 
 
 def source_text(at: Pos | None) -> str:

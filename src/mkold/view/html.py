@@ -12,7 +12,7 @@ from mkold.base.errors import InputError
 from mkold.check.claim import Case
 from mkold.check.decide import CaseResult, ClaimResult
 from mkold.check.program import source_diff
-from mkold.check.story.words import race_words, stories
+from mkold.check.story.explain import race_words, stories
 from mkold.view.story import picture_of
 from mkold.view.svg import draw_svg
 

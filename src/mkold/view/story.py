@@ -6,10 +6,11 @@ where they do not, each thread is a column in program order, as in every other p
 
 from __future__ import annotations
 
-from mkold.check.story.cut import LOCK_KINDS
-from mkold.check.story.words import Story, at
+from mkold.check.story.explain import Story
+from mkold.check.story.naming import at
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON
+from mkold.lkmm.naming import label
 from mkold.lkmm.verdict import Event
 from mkold.view.grid import Box, Link, Picture, source_text
 
@@ -21,10 +22,10 @@ def picture_of(story: Story, title: str = "", *, words: bool = True) -> Picture:
     column = {thread: i for i, thread in enumerate(used)}
     rows = _rows(story)
     boxes = tuple(
-        Box(i, story.letter(i), column[execution.events[i].thread], rows[i],
-            _label(story, execution.events[i]), _source(execution.events[i]),
-            _mark(story, execution.events[i]))
-        for i in story.order
+        Box(event.id, story.letter(event.id), column[event.thread], rows[event.id],
+            label(event, story.wording.place(event.address), story.wording.value(event)),
+            _source(event), _mark(story, event))
+        for event in map(execution.events.__getitem__, story.order)
     )  # fmt: skip
     links = tuple(Link(edge.source, edge.target, edge.relation) for edge in execution.edges)
     names = tuple(execution.threads[thread] for thread in used)
@@ -41,15 +42,6 @@ def _rows(story: Story) -> dict[int, int]:
         rows[i] = filled.get(thread, 0)
         filled[thread] = rows[i] + 1
     return rows
-
-
-def _label(story: Story, event: Event) -> str:
-    head = f"{event.kind}[{event.order}]" if event.order else event.kind
-    if event.address is None:
-        return head
-    place = story.wording.place(event.address)
-    shown = "" if event.kind in LOCK_KINDS else f" = {story.wording.value(event)}"
-    return f"{head} {place}{shown}"
 
 
 def _source(event: Event) -> str:

@@ -1,5 +1,11 @@
 """A counterexample told to a reader.
 
-``cut``    the events and edges that show what breaks
-``words``  an order to read them in, and sentences
+``anchors``  the events that carry the broken property
+``steps``    program order and communication, as a graph
+``past``     the edges between threads that led there
+``cut``      the events and edges that are shown
+``order``    an order to read them in
+``naming``   names of words, values and lines
+``words``    sentences
+``explain``  all of it: a finding and its story
 """

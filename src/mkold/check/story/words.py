@@ -1,208 +1,28 @@
-"""A counterexample in a few sentences, built from its execution alone.
+"""An execution in sentences.
 
 Where program order and rf, co, fr fit an order in time, the sentences tell the events in
 such an order, thread by thread. Where they do not, they say who saw what of whom before or
 after, and which steps of a thread nothing orders.
-
-Words of memory go by their names; addresses and large numbers are hexadecimal, never
-negative. Letters are those of the picture.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise, zip_longest
-from pathlib import PurePath
+from collections.abc import Iterator, Sequence
+from itertools import groupby, zip_longest
 
-from mkold.base.errors import Pos
-from mkold.check.decide import Finding
-from mkold.check.story import cut as cutting
-from mkold.ir import boot
+from mkold.check.story.cut import orders
+from mkold.check.story.naming import Wording, at
+from mkold.check.story.steps import COM
 from mkold.ir.program import POISON
+from mkold.lkmm.naming import letter
 from mkold.lkmm.verdict import Edge, Event, Execution
 
-_DECIMAL_BELOW = 100
-_NEAR = 64  # words behind a name that still go by it
-_ENGINES_OWN = 1 << 62  # words that the engine added, to hand over callbacks
 _ACQUIRES = frozenset({"acquire", "mb"})
 _RELEASES = frozenset({"release", "mb"})
 _GRACE = frozenset({"sync-rcu", "sync-srcu"})
-_BOOT = {
-    boot.RCU_GP: "rcu_gp",
-    boot.RCU_GP_LOCK: "rcu_gp.lock",
-    **{boot.RCU_CPU + i * boot.LINE_WORDS: f"rcu_cpu[{i}]" for i in range(boot.MAX_CPUS)},
-}
-_RING = "This run comes to its end; in another each thread waits for what the next one holds."
 
 
-class Wording:
-    """Names for addresses, words for values; the values of one word in one notation."""
-
-    def __init__(self, symbols: Mapping[str, int], events: Iterable[Event] = ()) -> None:
-        self._names = {address: name for name, address in symbols.items()}
-        self._known = sorted(self._names)
-        self._hex = {
-            event.address
-            for event in events
-            if event.value is not None and _DECIMAL_BELOW <= event.value != POISON
-        }
-
-    def place(self, address: int | None) -> str:
-        """An address by its name, or by the nearest name before it."""
-        if address is None:
-            return ""
-        if address in self._names:
-            return self._names[address]
-        if address in _BOOT:
-            return _BOOT[address]
-        if address >= _ENGINES_OWN:
-            return "callback"
-        index = bisect_right(self._known, address) - 1
-        if index >= 0 and address - self._known[index] < _NEAR:
-            return f"{self._names[self._known[index]]} + {address - self._known[index]}"
-        return hex(address)
-
-    def value(self, event: Event) -> str:
-        """What an event reads or writes: POISON, the address of something, or a number."""
-        word = event.value
-        if word is None:
-            return "?"
-        if word == POISON:
-            return "POISON"
-        if word in self._names:
-            return f"&{self._names[word]}"
-        return hex(word) if word and event.address in self._hex else str(word)
-
-
-def at(pos: Pos | None) -> str:
-    """``powerpc/age.py:189``: short, and enough to find the line."""
-    if pos is None:
-        return ""
-    path = PurePath(pos.file)
-    parts = path.parts[-2:] if "mkold" in path.parts else path.parts[-1:]
-    return f"{'/'.join(parts)}:{pos.line}"
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A counterexample cut down for a reader.
-
-    Parameters
-    ----------
-    execution : the events that are left
-    order : their numbers in the order to read them in; an order in time if ``timed``
-    bad : the events that carry the property
-    words : the sentences
-    """
-
-    execution: Execution
-    order: tuple[int, ...]
-    timed: bool
-    bad: frozenset[int]
-    wording: Wording
-    words: tuple[str, ...]
-
-    def letter(self, event: int) -> str:
-        """The event's letter in the picture and the sentences."""
-        return letter(self.order.index(event))
-
-
-def letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    text = ""
-    index += 1
-    while index:
-        index, digit = divmod(index - 1, 26)
-        text = chr(ord("a") + digit) + text
-    return text
-
-
-def stories(findings: Iterable[Finding]) -> list[tuple[Finding, Story | None, int | None]]:
-    """Each finding with its story; the number is that of an earlier one that shows it too.
-
-    Data races come last: what they lead to tells more.
-    """
-    told: list[tuple[Finding, Story | None, int | None]] = []
-    keys: dict[object, int] = {}
-    for finding in sorted(findings, key=lambda finding: finding.property == "data-race"):
-        story = explain(finding)
-        key = story and tuple((e.thread, e.kind, e.value, e.at) for e in story.execution.events)
-        told.append((finding, story, keys.get(key) if key else None))
-        keys.setdefault(key, len(told) - 1)
-    return told
-
-
-def race_words(story: Story | None) -> str:
-    """The sentence that names the two accesses of a data race."""
-    raced = story is not None and story.execution.race is not None
-    return story.words[-1] if story is not None and raced else ""
-
-
-def explain(finding: Finding) -> Story | None:
-    """What a finding's execution shows; None if there is no execution to show."""
-    execution = finding.execution
-    if execution is None:
-        return None
-    anchor = cutting.anchors(execution, finding.property, finding.about)
-    numbers = sorted(cutting.kept(execution, anchor))
-    short = cutting.cut(execution, anchor)
-    bad = frozenset(numbers.index(event) for event in anchor.events)
-    ring = cutting.rings(short)
-    order = _by_thread(short) if ring else _in_time(short)
-    teller = _Teller(short, order, bad, Wording(finding.program.symbols, short.events))
-    words = [*(teller.untimed(ring) if ring else teller.timed())]
-    if finding.property == "deadlock":
-        words.append(_RING)
-    return Story(short, order, not ring, bad, teller.wording, tuple(words))
-
-
-# -- an order to read in --------------------------------------------------------------------
-
-
-def _by_thread(execution: Execution) -> tuple[int, ...]:
-    events = sorted(execution.events, key=lambda event: (event.thread, event.po, event.id))
-    return tuple(event.id for event in events)
-
-
-def _in_time(execution: Execution) -> tuple[int, ...]:
-    """An order in time with few changes between threads."""
-    threads = sorted({event.thread for event in execution.events})
-    orders = [_from(execution, first) for first in threads]
-    return min(orders, key=lambda order: _changes(execution, order), default=())
-
-
-def _changes(execution: Execution, order: Sequence[int]) -> int:
-    threads = [execution.events[i].thread for i in order]
-    return sum(a != b for a, b in pairwise(threads))
-
-
-def _from(execution: Execution, current: int) -> tuple[int, ...]:
-    """An order in time that starts with a thread, if it can, and stays with each."""
-    waiting = {
-        thread: list(events)
-        for thread, events in groupby(
-            (execution.events[i] for i in _by_thread(execution)), lambda event: event.thread
-        )
-    }
-    before: dict[int, set[int]] = {}
-    for edge in execution.edges:
-        if edge.relation in cutting.COM:
-            before.setdefault(edge.target, set()).add(edge.source)
-    order: list[int] = []
-    while any(waiting.values()):
-        ready = [t for t, events in waiting.items()
-                 if events and before.get(events[0].id, set()) <= set(order)]  # fmt: skip
-        current = current if current in ready else ready[0]
-        order.append(waiting[current].pop(0).id)
-    return tuple(order)
-
-
-# -- sentences ------------------------------------------------------------------------------
-
-
-class _Teller:
+class Teller:
     """Puts one execution into words."""
 
     def __init__(
@@ -223,7 +43,7 @@ class _Teller:
 
     def untimed(self, ring: set[int]) -> Iterator[str]:
         """Who saw what before or after whom, and what nothing orders."""
-        com = [edge for edge in self.execution.edges if edge.relation in cutting.COM]
+        com = [edge for edge in self.execution.edges if edge.relation in COM]
         around = [edge for edge in com if {edge.source, edge.target} <= ring]
         yield "; ".join(self._seen(edge) for edge in around) + "."
         gaps = [*self._gaps(around)] or [*self._gaps(around, plain=True)]
@@ -350,7 +170,7 @@ class _Teller:
             return True
         between = (e for e in self.events if e.thread == a.thread and a.po < e.po < b.po)
         return any(
-            e.kind in ("F", "SRCU") and cutting.orders(e.order, a.kind[-1:], b.kind[-1:])
+            e.kind in ("F", "SRCU") and orders(e.order, a.kind[-1:], b.kind[-1:])
             for e in between
         )
 

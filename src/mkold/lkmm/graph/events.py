@@ -15,7 +15,6 @@ from mkold.lkmm.graph.values import NO_TAINT, Guard, Taint, Value
 
 READ_KINDS = frozenset({"R", "LKR", "LF", "RL", "RU"})
 WRITE_KINDS = frozenset({"W", "LKW", "UL"})
-LOCK_KINDS = frozenset({"LKR", "LKW", "UL", "LF", "RL", "RU"})
 
 UNLOCKED, LOCKED = 0, 1
 # What a lock's read must find (tools/memory-model/lock.cat).

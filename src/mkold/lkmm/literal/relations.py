@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mkold.lkmm.graph.events import LOCK_KINDS
 from mkold.lkmm.graph.values import holds
 from mkold.lkmm.paths.paths import Act, Path
+from mkold.lkmm.verdict import LOCK_KINDS
 
 Pairs = frozenset[tuple[int, int]]
 Events = frozenset[int]

@@ -9,6 +9,7 @@ from mkold.lkmm.masks.locations import INIT
 from mkold.lkmm.model.grace import Grace
 from mkold.lkmm.model.model import Model
 from mkold.lkmm.model.relations import Rel, base, cyclic, path, trace, union
+from mkold.lkmm.naming import Naming
 from mkold.lkmm.paths.ordering import Section, is_memory
 from mkold.lkmm.paths.question import Answers, word_at
 from mkold.lkmm.verdict import Axiom, Cycle, Edge, Event, Execution
@@ -19,6 +20,7 @@ class _Drawing:
 
     def __init__(self, model: Model, answers: Answers, bit: int) -> None:
         self.model, self.answers, self.bit = model, answers, bit
+        self.naming = Naming(answers.graph.program.symbols)
         self.events: list[Event] = []
         self.number: dict[int, int] = {}
         self.initial: dict[int, int] = {}
@@ -26,8 +28,7 @@ class _Drawing:
         self._acts()
 
     def _place(self, address: int) -> str:
-        symbols = self.answers.graph.program.symbols
-        return place_name(symbols, address)
+        return self.naming.place(address)
 
     def _initial(self) -> None:
         for address, location in sorted(self.model.candidates.locations.items()):
@@ -107,18 +108,6 @@ class _Drawing:
     def renumber(self, edges: list[Edge]) -> tuple[Edge, ...]:
         number = self.number
         return tuple(Edge(number[e.source], e.relation, number[e.target]) for e in edges)
-
-
-def place_name(symbols: dict[str, int] | object, address: int) -> str:
-    """``address`` by the nearest name at or below it."""
-    assert hasattr(symbols, "items")
-    best, name = -1, ""
-    for symbol, at in symbols.items():
-        if best < at <= address:
-            best, name = at, symbol
-    if best == address:
-        return name
-    return f"{name} + {address - best}" if 0 <= address - best < 4096 else str(address)
 
 
 def draw_allowed(model: Model, answers: Answers, bit: int, flag: str = "") -> Execution:

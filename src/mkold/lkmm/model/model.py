@@ -40,7 +40,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from mkold.lkmm.graph.events import LOCK_KINDS
 from mkold.lkmm.masks.candidates import Candidates
 from mkold.lkmm.masks.locations import INIT
 from mkold.lkmm.model.grace import Grace
@@ -60,7 +59,7 @@ from mkold.lkmm.model.relations import (
 )
 from mkold.lkmm.paths.ordering import Ordering
 from mkold.lkmm.paths.paths import Act
-from mkold.lkmm.verdict import Axiom
+from mkold.lkmm.verdict import LOCK_KINDS, Axiom
 
 
 class Model:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mkold.lkmm.graph.events import LOCK_KINDS
 from mkold.lkmm.graph.values import Taint, holds
 from mkold.lkmm.paths.paths import Act, Path
+from mkold.lkmm.verdict import LOCK_KINDS
 
 Pairs = list[tuple[int, int]]
 

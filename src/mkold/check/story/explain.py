@@ -1,0 +1,85 @@
+"""A counterexample in a few sentences, built from its execution alone.
+
+Words of memory go by their names; addresses and large numbers are hexadecimal, never
+negative. Letters are those of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mkold.check.decide import Finding
+from mkold.check.story.anchors import anchors
+from mkold.check.story.cut import cut, kept
+from mkold.check.story.naming import Wording
+from mkold.check.story.order import in_time, thread_by_thread
+from mkold.check.story.steps import rings
+from mkold.check.story.words import Teller
+from mkold.lkmm.naming import letter
+from mkold.lkmm.verdict import Execution
+
+_RING = "This run comes to its end; in another each thread waits for what the next one holds."
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A counterexample cut down for a reader.
+
+    Parameters
+    ----------
+    execution : the events that are left
+    order : their numbers in the order to read them in; an order in time if ``timed``
+    bad : the events that carry the property
+    words : the sentences
+    """
+
+    execution: Execution
+    order: tuple[int, ...]
+    timed: bool
+    bad: frozenset[int]
+    wording: Wording
+    words: tuple[str, ...]
+
+    def letter(self, event: int) -> str:
+        """The event's letter in the picture and the sentences."""
+        return letter(self.order.index(event))
+
+
+def stories(findings: Iterable[Finding]) -> list[tuple[Finding, Story | None, int | None]]:
+    """Each finding with its story; the number is that of an earlier one that shows it too.
+
+    Data races come last: what they lead to tells more.
+    """
+    told: list[tuple[Finding, Story | None, int | None]] = []
+    keys: dict[object, int] = {}
+    for finding in sorted(findings, key=lambda finding: finding.property == "data-race"):
+        story = explain(finding)
+        key = story and tuple((e.thread, e.kind, e.value, e.at) for e in story.execution.events)
+        told.append((finding, story, keys.get(key) if key else None))
+        keys.setdefault(key, len(told) - 1)
+    return told
+
+
+def race_words(story: Story | None) -> str:
+    """The sentence that names the two accesses of a data race."""
+    raced = story is not None and story.execution.race is not None
+    return story.words[-1] if story is not None and raced else ""
+
+
+def explain(finding: Finding) -> Story | None:
+    """What a finding's execution shows; None if there is no execution to show."""
+    execution = finding.execution
+    if execution is None:
+        return None
+    anchor = anchors(execution, finding.property, finding.about)
+    numbers = sorted(kept(execution, anchor))
+    short = cut(execution, anchor)
+    bad = frozenset(numbers.index(event) for event in anchor.events)
+    ring = rings(short)
+    order = thread_by_thread(short) if ring else in_time(short)
+    teller = Teller(short, order, bad, Wording(finding.program.symbols, short.events))
+    words = [*(teller.untimed(ring) if ring else teller.timed())]
+    if finding.property == "deadlock":
+        words.append(_RING)
+    return Story(short, order, not ring, bad, teller.wording, tuple(words))
