@@ -1,0 +1,1 @@
+"""Puts this folder on the path, so that the rooms' tests below it find what they share."""
