@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from mkold.lkmm.graph.events import LOCK_KINDS, Node
+from mkold.lkmm.graph.events import Node
 from mkold.lkmm.sat.facts import Fact
 from mkold.lkmm.sat.layout import Layout, Mask
 from mkold.lkmm.sat.relations import Facts, Product
+from mkold.lkmm.verdict import LOCK_KINDS
 
 Part = tuple[Mask, Mask, Facts]
 NAMES = (
