@@ -13,7 +13,8 @@ import pytest
 from mkold.check import load
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import About, Finding, decide_case
-from mkold.check.scenario import Scenario, Setup
+from mkold.check.scenario import Scenario
+from mkold.check.setup import Setup
 from mkold.check.story.anchors import Anchors, anchors
 from mkold.check.story.cut import cut, kept, orders
 from mkold.check.story.explain import Story, explain, stories

@@ -47,7 +47,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_file_that_fails_says_where(tmp_path: Path) -> None:
     path = write(tmp_path, "x = 1\nraise ValueError('no')\n")
-    with pytest.raises(InputError, match=r"mine.py:2: ValueError: no"):
+    with pytest.raises(InputError, match=r"mine.py:2:1: error: ValueError: no"):
         load.from_file(path)
 
 

@@ -1,5 +1,6 @@
 """Decides claims about kernel Python under the Linux-kernel memory model.
 
+``door``        what a caller hands over is looked at as it comes in
 ``scenario``    a small machine, the threads on it, and what must hold at the end
 ``program``     a scenario and a variant become one ``ir.program.Program``
 ``decide``      one case: which properties break, with the execution that shows it
@@ -18,7 +19,9 @@ See docs/check.md and docs/examples/claims.py.
 """
 
 from mkold.check.claim import Case, Claim
-from mkold.check.scenario import End, Scenario, Setup
+from mkold.check.end import End
+from mkold.check.scenario import Scenario
+from mkold.check.setup import Setup
 from mkold.ir.variant import Before, Drop, Exchange, Force, Set, Skip, Split, Swap
 
 __all__ = [

@@ -19,29 +19,15 @@ from mkold import lkmm
 from mkold.base.errors import LimitError, UnsupportedError
 from mkold.check.blame import users_code
 from mkold.check.claim import Case, Claim
-from mkold.check.program import Built, build
-from mkold.check.scenario import End, Never
+from mkold.check.end import End
+from mkold.check.program import Built, build_case
+from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.check.setup import Never
 from mkold.ir.program import And, Compare, Condition, Formula, Program
 from mkold.lkmm import Execution, Status, Verdict
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_UNROLL = 4
-
-# Flags that warn of what a compiler might do, and break no property by themselves.
-_WARNINGS = frozenset({"mixed-accesses"})
-
-# What the engine's flags mean, for people.
-SENTENCES = {
-    "data-race": "Two threads touch the same word, one of them with a plain access that "
-    "writes or is raced by a write, and nothing orders the two.",
-    "use-after-free": "A thread reads memory that another thread has freed.",
-    "use-before-init": "A thread reads memory that nobody has initialised yet.",
-    "poison-address": "A thread follows a pointer that it read from freed memory.",
-    "bug-on": "A BUG_ON fires.",
-    "bad-call": "A thread calls through a pointer that points to no function.",
-    "warn-on": "A WARN_ON fires.",
-    "deadlock": "The threads can get stuck for ever.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +112,17 @@ def decide_case(
     ------
     InputError : the scenario can't be built, or an edit finds no place
     """
-    built = build(case.scenario, case.edits)
+    built = build_case(case)
     try:
         return _decided(case, built, timeout_s=timeout_s, unroll=unroll, show=show)
     except (LimitError, UnsupportedError) as error:
-        n_threads = len(built.program.threads)
         reason = " ".join(str(error).split())
-        return CaseResult(case.label, case.decides, "undecided", (), reason, 0, n_threads, 0.0)
+    except RecursionError:
+        reason = "the program is nested too deep"
+    except MemoryError:
+        reason = "memory ran out"
+    n_threads = len(built.program.threads)
+    return CaseResult(case.label, case.decides, "undecided", (), reason, 0, n_threads, 0.0)
 
 
 def _decided(
@@ -174,7 +164,7 @@ def _status(verdict: Verdict, broken: bool, unroll: int) -> tuple[str, str]:
 
 
 def _wanted(case: Case, name: str) -> bool:
-    ignored = case.scenario.ignore | _WARNINGS
+    ignored = case.scenario.ignore | WARNINGS
     return name not in ignored and (not case.only or name in case.only)
 
 
@@ -183,7 +173,7 @@ def _flagged(case: Case, built: Built, verdict: Verdict) -> Iterator[Finding]:
         if _wanted(case, flag):
             shown = verdict.flagged.get(flag)
             final = shown.final if shown else ()
-            yield Finding(flag, SENTENCES.get(flag, flag), final, shown, built.program)
+            yield Finding(flag, PROPERTIES.get(flag, flag), final, shown, built.program)
 
 
 def _final(
@@ -207,8 +197,8 @@ def _first_bad(
     """A bad final state, and what its test looked at."""
     for state in verdict.states:
         end = end_of(built, state)
-        with users_code(f"test of {never.name}"):
-            bad = never.test(end)
+        with users_code(f"test of {never.name}", at=never.at):
+            bad = bool(never.test(end))
         if bad:
             return state, _about(built, end)
     return None

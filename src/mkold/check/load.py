@@ -9,9 +9,10 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
-from mkold.base.errors import InputError
-from mkold.check.blame import users_code
+from mkold.base.errors import InputError, Pos
+from mkold.check.blame import users_code, wrong
 from mkold.check.claim import Claim
 
 
@@ -34,22 +35,53 @@ def from_file(path: Path) -> list[Claim]:
 
     Raises
     ------
-    InputError : no such file, it fails to run, or it has no ``CLAIMS``
+    InputError : no such file, it fails to run, or it has no claim in ``CLAIMS``
     """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
+    module = _run(path.resolve())
+    claims = getattr(module, "CLAIMS", None)
+    place = Pos(str(path), 1)
+    if not isinstance(claims, list | tuple):
+        raise wrong(f"{path.name} defines no list CLAIMS of mkold.check.Claim", at=place)
+    if not claims:
+        raise wrong(f"the list CLAIMS of {path.name} is empty", at=place)
+    for i, claim in enumerate(claims):
+        if not isinstance(claim, Claim):
+            raise wrong(f"CLAIMS[{i}] is no mkold.check.Claim: {claim!r}", at=place)
+    return list(claims)
+
+
+def _run(path: Path) -> ModuleType:
+    """The module that the file makes. It may import its neighbours, as a script does."""
     name = f"mkold_claims_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    _forget_neighbours(path.parent)
     sys.modules[name] = module
-    with users_code():
+    with users_code(at=Pos(str(path), 1)):
         spec.loader.exec_module(module)
-    claims = getattr(module, "CLAIMS", None)
-    if not isinstance(claims, list) or not all(isinstance(c, Claim) for c in claims):
-        raise InputError(f"{path} defines no list CLAIMS of mkold.check.Claim")
-    return claims
+    return module
+
+
+# Folders whose files were imported by claims beside them.
+_FOLDERS: list[Path] = []
+
+
+def _forget_neighbours(folder: Path) -> None:
+    """From here on ``import x`` means the ``x`` of ``folder``, not that of another file's."""
+    if folder in _FOLDERS[:1]:
+        return
+    for other in _FOLDERS:
+        sys.path[:] = [entry for entry in sys.path if entry != str(other)]
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and Path(file).resolve().parent == other:
+                del sys.modules[name]
+    _FOLDERS[:] = [folder]
+    sys.path.insert(0, str(folder))
 
 
 def _meant(want: str, name: str) -> bool:

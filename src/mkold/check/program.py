@@ -7,13 +7,17 @@ itself, the same intermediate form that is compiled to machine code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mkold.base.errors import InputError
-from mkold.check.blame import users_code
-from mkold.check.scenario import End, Scenario, Setup, ThreadCalls
-from mkold.ir.module import Definition, Module, collect
+from mkold.check import door
+from mkold.check.blame import blamed, users_code
+from mkold.check.claim import Case
+from mkold.check.end import End
+from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.check.scenario import Scenario
+from mkold.check.setup import Setup, ThreadCalls
+from mkold.ir.module import Module, collect
 from mkold.ir.nodes import Call, Const, Function, Return
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Edit, Set, apply, diff
@@ -44,12 +48,27 @@ class Built:
         return End(words, results)
 
 
+def build_case(case: Case) -> Built:
+    """The program of a case.
+
+    Raises
+    ------
+    InputError : as ``build``, at the case's line; or ``only`` names no property
+    """
+    with blamed(case.at):
+        built = build(case.scenario, case.edits)
+    nevers = {never.name for never in built.setup.nevers}
+    door.known("property", case.only, {*PROPERTIES, *nevers}, at=case.at)
+    return built
+
+
 def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
     """Run the setup, make the edits, and put the program together.
 
     Raises
     ------
-    InputError : the setup states no thread, or an edit names a place that is not there
+    InputError : the setup fails or states no thread, an edit names a place that is not
+        there, or the scenario a build parameter or a property
     """
     setup, module = _set_up(scenario)
     edited = apply(module.functions, parameters(scenario, module), edits)
@@ -78,24 +97,29 @@ def _set_up(scenario: Scenario) -> tuple[Setup, Module]:
     known = _SET_UP.get(id(scenario))
     if known is None:
         setup = Setup(scenario.params)
-        with users_code(f"setup of scenario {scenario.name}"):
+        with users_code(f"setup of scenario {scenario.name}", at=scenario.at):
             scenario.setup(setup)
         if not setup.threads:
-            raise InputError(f"scenario {scenario.name} states no thread")
+            raise door.wrong(f"scenario {scenario.name} states no thread", at=scenario.at)
         roots = [function for thread in setup.threads for function, _ in thread.calls]
-        known = scenario, setup, sources(scenario, roots)
+        with blamed(scenario.at):
+            module = collect(roots, hooks=setup.hooks, stand_ins=scenario.stand_ins)
+        _check_names(scenario, setup, module)
+        known = scenario, setup, module
         _SET_UP[id(scenario)] = known
     return known[1], known[2]
 
 
-def sources(scenario: Scenario, roots: Iterable[Definition]) -> Module:
-    """``roots`` and all they call, with the scenario's stand-ins in place.
-
-    Raises
-    ------
-    InputError : a stand-in does not fit what it stands for
-    """
-    return collect(roots, stand_ins=scenario.stand_ins)
+def _check_names(scenario: Scenario, setup: Setup, module: Module) -> None:
+    """The build parameters and properties that a scenario names must be there."""
+    nevers = {never.name for never in setup.nevers}
+    door.known("property", scenario.ignore, {*PROPERTIES, *WARNINGS, *nevers}, at=scenario.at)
+    used = {*module.parameters, *setup.parameters}
+    if not used.issuperset(scenario.params):
+        # What a stand-in hides may be named as well.
+        hidden = collect([f for t in setup.threads for f, _ in t.calls], hooks=setup.hooks)
+        used |= {*hidden.parameters}
+        door.known("build parameter", scenario.params, used, at=scenario.at)
 
 
 def parameters(scenario: Scenario, module: Module) -> dict[str, int]:

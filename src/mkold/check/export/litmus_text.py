@@ -17,7 +17,7 @@ from mkold.base.output import write_file
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL
 from mkold.check.export.straighten import straighten
-from mkold.check.program import build
+from mkold.check.program import build_case
 from mkold.ir.nodes import Break, Loop
 from mkold.ir.program import Program
 from mkold.litmus import parse, write
@@ -79,7 +79,7 @@ def litmus_text(case: Case, name: str) -> str:
     ------
     UnsupportedError, LimitError : the case can't be said in herd's dialect
     """
-    program = build(case.scenario, case.edits).program
+    program = build_case(case).program
     verdict = _decide(program)
     if verdict.status is not lkmm.Status.OK:
         raise UnsupportedError("the model did not decide it")

@@ -26,7 +26,7 @@ from mkold.base.errors import Pos
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_UNROLL, CaseResult, decide_case
 from mkold.check.needed.weaker import Weaker, weaker_forms
-from mkold.check.program import build
+from mkold.check.program import build_case
 from mkold.ir.nodes import Function
 from mkold.ir.variant import Drop, Set, Site, Split, Swap, sites
 from mkold.lkmm.unroll import unroll
@@ -112,7 +112,7 @@ def _cases_that_hold(
         progress(f"{claim.name}: {case.label}, as it is")
         result = decide_case(case, timeout_s=timeout_s, show=False)
         if result.status == "holds":
-            program = build(case.scenario, case.edits).program
+            program = build_case(case).program
             events = unroll(program, DEFAULT_UNROLL).nodes
             functions = dict(program.functions)
             exercised = {node.at for node in events}

@@ -20,8 +20,8 @@ import numpy as np
 from mkold import lkmm
 from mkold.check.claim import Case
 from mkold.check.decide import DEFAULT_UNROLL
-from mkold.check.program import Built, build, parameters, sources
-from mkold.check.scenario import HEAP_START
+from mkold.check.program import Built, build_case, parameters
+from mkold.check.setup import HEAP_START
 from mkold.check.torture.code import Torture, torture_begin, torture_end
 from mkold.ir import boot
 from mkold.ir.edit import bind
@@ -78,7 +78,7 @@ class Outcomes:
 
 def torture(case: Case, *, rounds: int, timeout_s: float) -> TortureResult:
     """Run ``case`` natively ``rounds`` times and compare with the model's final states."""
-    built = build(case.scenario, case.edits)
+    built = build_case(case)
     reason = _left_out(built)
     if reason:
         return _result(case, 0, 0, 0, note=f"  left out: {reason}")
@@ -172,11 +172,10 @@ def _run_batch(
 
 def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     """The scenario's functions, edited as the checker's are, and a loop for each thread."""
-    calls = [f for thread in built.setup.threads for f, _ in thread.calls]
     # An edit may bring in a primitive that is kernel Python, so look after editing.
     asked = sorted(link.needed(built.program.functions))
     extra = [link.implementation(key) for key in asked]
-    module = link.close(sources(case.scenario, [*calls, torture_begin, torture_end, *extra]))
+    module = link.close(built.module.extended([torture_begin, torture_end, *extra]))
     params = parameters(case.scenario, module)
     edited = apply(module.functions, params, case.edits)
     loops = _loops(built, module)

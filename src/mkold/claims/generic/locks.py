@@ -14,8 +14,8 @@ from mkold.sync.rwlock import (
 from mkold.sync.spinlock import queued_spin_lock, queued_spin_unlock
 
 OWN = "mkold, src/mkold/sync"
-# No patience: whoever does not get the lock at once queues. One CPU line a thread.
-QUEUE_AT_ONCE = {"LOCK_PATIENCE": 0, "NR_CPUS": 3}
+# No patience: whoever does not get the lock at once queues.
+QUEUE_AT_ONCE = {"LOCK_PATIENCE": 0}
 
 
 @kernel
@@ -49,7 +49,7 @@ def nobody_queues(lock: Ptr[u64]) -> u64:
 
 
 NO_QUEUE = {"queue_join": nobody_queues}
-LOOK_ONCE = {"LOCK_PATIENCE": 1, "NR_CPUS": 3}
+LOOK_ONCE = {"LOCK_PATIENCE": 1}
 
 
 def _adders(n: int, *, queue: bool) -> Scenario:
@@ -118,7 +118,7 @@ def _rcu(n_readers: int) -> Scenario:
             "One read section saw the time before the grace period and the time after it.",
         )
 
-    return Scenario(f"rcu-{n_readers}-readers", setup, {**QUEUE_AT_ONCE, "NR_CPUS": n_readers})
+    return Scenario(f"rcu-{n_readers}-readers", setup, {"NR_CPUS": n_readers})
 
 
 SPIN_2, SPIN_3 = _adders(2, queue=True), _adders(3, queue=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mkold.check import Setup
-from mkold.check.scenario import ThreadCall
+from mkold.check.setup import ThreadCall
 from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
@@ -160,6 +160,7 @@ CACHE_WORDS = next(f.n_words for f in Kvm.layout.fields if f.name == "caches") /
 
 def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
     """A VM over no host memory, in radix mode with an empty tree (or in HPT mode)."""
+    m.declare(SMALL)
     if not m.peek(MEMBLOCK):
         heap = m.words(HEAP_WORDS, align=8)
         m.call(memblock_init, heap, heap + HEAP_WORDS)

@@ -1,0 +1,29 @@
+"""Properties that hold for any code, by the names of the engine's flags."""
+
+from __future__ import annotations
+
+PROPERTIES = {
+    "data-race": "Two threads touch the same word, one of them with a plain access that "
+    "writes or is raced by a write, and nothing orders the two.",
+    "use-after-free": "A thread reads memory that another thread has freed.",
+    "use-before-init": "A thread reads memory that nobody has initialised yet.",
+    "poison-address": "A thread follows a pointer that it read from freed memory.",
+    "null-dereference": "A thread follows a pointer that is NULL.",
+    "bad-call": "A thread calls through a pointer that points to no function.",
+    "bug-on": "A BUG_ON fires.",
+    "warn-on": "A WARN_ON fires.",
+    "deadlock": "The threads can get stuck for ever.",
+    "mixed-lock-accesses": "A word is used as a lock and by other accesses too.",
+    "lock-final": "The final state of a lock is asked for.",
+    "unmatched-unlock": "A lock is released that nobody holds.",
+    "unmatched-rcu-lock": "An RCU read section is entered and never left.",
+    "unmatched-rcu-unlock": "An RCU read section is left that was never entered.",
+    "unmatched-srcu-lock": "An SRCU read section is entered and never left.",
+    "unmatched-srcu-unlock": "An SRCU read section is left that was never entered.",
+    "multiple-srcu-matches": "One SRCU read section is left twice.",
+    "srcu-bad-value-match": "An SRCU read section is left with another section's cookie.",
+    "invalid-sleep": "A thread waits for a grace period within a read section.",
+}
+
+# Flags that warn of what a compiler might do, and break no property by themselves.
+WARNINGS = frozenset({"mixed-accesses"})

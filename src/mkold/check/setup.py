@@ -1,0 +1,160 @@
+"""What a scenario's setup function works with: memory, kernel Python run alone, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mkold.base.errors import Pos
+from mkold.check import door
+from mkold.check.blame import here
+from mkold.check.end import End
+from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.ir.edit import bind
+from mkold.ir.interpret import Interpreter, InterpretError
+from mkold.ir.layout import LaidOut
+from mkold.ir.module import Definition, collect
+from mkold.ir.program import POISON
+
+# The setup's own objects lie above the boot area and apart from each other.
+HEAP_START = 0x10000
+OBJECT_GAP = 8
+MAX_WORDS = 1 << 20
+# The elements of a longer array go without names.
+NAMED_ELEMENTS = 8
+
+# A function and its words.
+ThreadCall = tuple[Definition, *tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """A final state that must not be: ``name`` it, ``test`` it, say it in a ``sentence``.
+
+    ``at`` is where it is stated.
+    """
+
+    name: str
+    test: Callable[[End], bool]
+    sentence: str
+    at: Pos | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCalls:
+    """What one thread does: calls in order, each a function and its constant words."""
+
+    name: str
+    calls: tuple[tuple[Definition, tuple[int, ...]], ...]
+
+
+class Setup:
+    """Builds a small machine; see ``mkold.check.scenario``.
+
+    Every method raises ``InputError`` at the caller's line for what makes no sense.
+
+    Attributes
+    ----------
+    memory : word address -> word
+    names : addresses by name, for pictures
+    watched : addresses of the words seen in final states, by name
+    threads, nevers : what was stated
+    hooks : what hooks stand for, by name
+    parameters : names of the build parameters that a scenario may set
+    """
+
+    def __init__(self, params: Mapping[str, int]) -> None:
+        self.memory: dict[int, int] = {}
+        self.names: dict[str, int] = {}
+        self.watched: dict[str, int] = {}
+        self.threads: list[ThreadCalls] = []
+        self.nevers: list[Never] = []
+        self.hooks: dict[str, Definition] = {}
+        self.parameters: set[str] = set()
+        self._params = params
+        self._next = HEAP_START
+
+    def bind(self, hooks: Mapping[str, Definition]) -> None:
+        """Say what hooks stand for, by name: here and in the threads (an architecture's)."""
+        self.hooks.update(door.mapping("hooks", hooks, door.definition))
+
+    def declare(self, parameters: Iterable[str]) -> None:
+        """Build parameters that may be set though nothing in the scenario uses them."""
+        self.parameters |= door.names("parameters", frozenset(parameters))
+
+    def new(self, struct: LaidOut, name: str = "", *, count: int = 1) -> int:
+        """A zeroed object (or ``count`` in a row); returns its word address."""
+        layout = door.struct(struct)
+        door.text("an object's name", name)
+        address = self.words(layout.n_words * door.word("count", count, 1, MAX_WORDS))
+        if name:
+            for path, offset in layout.words(NAMED_ELEMENTS):
+                self.names[f"{name}.{path}"] = address + offset
+        return address
+
+    def words(self, n: int, name: str = "", *, value: int = 0, align: int = 1) -> int:
+        """``n`` words holding ``value``; returns the address of the first."""
+        n = door.word("the number of words", n)
+        value, align = door.word("value", value), door.word("align", align, 1, MAX_WORDS)
+        if self._next + n + align > HEAP_START + MAX_WORDS:
+            raise door.wrong(f"{n} words more are too many: a scenario has at most {MAX_WORDS}")
+        self._next += -self._next % align
+        address, self._next = self._next, self._next + n + OBJECT_GAP
+        self.memory.update(dict.fromkeys(range(address, address + n), value))
+        if door.text("a name", name):
+            self.names[name] = address
+        return address
+
+    def raw(self, n: int, *, align: int = 1) -> int:
+        """``n`` words never initialised: they hold POISON."""
+        return self.words(n, value=POISON, align=align)
+
+    def call(self, function: Definition, *args: int, cpu: int = 0) -> int:
+        """Run kernel Python now, alone; returns its first result (0 if it has none)."""
+        called, words = door.call("a call", (function, *args))
+        module = collect([called], hooks=self.hooks)
+        self.parameters.update(module.parameters)
+        functions = bind(module.functions, {**module.parameters, **self._params})
+        run = Interpreter(functions, self.memory, cpu=door.word("cpu", cpu))
+        try:
+            results = run.call(module.name_of(called), *words)
+        except InterpretError as error:
+            where = f" at {error.at}" if error.at else ""
+            raise door.wrong(f"{called.name} stops: {error.reason}{where}") from error
+        return results[0] if results else 0
+
+    def peek(self, address: int) -> int:
+        """A word of memory as it is now."""
+        return self.memory.get(door.word("an address", address), 0)
+
+    def poke(self, address: int, value: int) -> None:
+        """Set a word of memory."""
+        self.memory[door.word("an address", address)] = door.word("a word", value)
+
+    def name(self, text: str, address: int) -> None:
+        """A name for a word, for pictures."""
+        self.names[door.text("a name", text)] = door.word("an address", address)
+
+    def watch(self, name: str, address: int) -> None:
+        """Show this word in final states, under ``name``."""
+        if self.watched.get(door.text("a name", name, empty=False), address) != address:
+            raise door.wrong(f"two words are watched under the name {name}")
+        self.name(name, address)
+        self.watched[name] = address
+
+    def thread(self, name: str, *calls: ThreadCall) -> None:
+        """A thread that makes these calls, ``(function, word, ...)`` each, in order."""
+        if door.text("a thread's name", name, empty=False) in [t.name for t in self.threads]:
+            raise door.wrong(f"two threads have the name {name}")
+        made = tuple(door.call(f"call {i} of thread {name}", c) for i, c in enumerate(calls))
+        self.threads.append(ThreadCalls(name, made))
+
+    def never(self, name: str, test: Callable[[End], bool], sentence: str) -> None:
+        """State a final state that must not be."""
+        if door.text("a property's name", name, empty=False) in {*PROPERTIES, *WARNINGS}:
+            raise door.wrong(f"{name} is looked at anyway: take another name")
+        if name in [never.name for never in self.nevers]:
+            raise door.wrong(f"two properties have the name {name}")
+        test = door.function(f"the test of {name}", test)
+        sentence = door.text(f"the sentence of {name}", sentence)
+        self.nevers.append(Never(name, test, sentence, here()))
