@@ -291,3 +291,22 @@ def test_torture_in_a_process_that_has_run_nothing_else() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "100 rounds, " in done.stdout
+
+
+def test_claims_about_an_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--arch", "powerpc", "--list", "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)["claims"]
+    assert {claim["arch"] for claim in claims} == {"", "powerpc"}
+    by_name = {claim["name"]: claim["arch"] for claim in claims}
+    assert by_name["15a-spinlock"] == ""
+    assert by_name["1-no-use-after-free"] == "powerpc"
+
+
+def test_an_architecture_that_no_claim_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--arch", "vax"]) == 3
+    assert "no claim is about vax; there are: powerpc" in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x" * 300 + ".py"]) == 3
+    assert "too long" in capsys.readouterr().err

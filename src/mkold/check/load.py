@@ -8,6 +8,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +16,23 @@ from mkold.base.errors import InputError, Pos
 from mkold.check.blame import users_code, wrong
 from mkold.check.claim import Claim
 
+# Claims about code that no architecture is part of.
+GENERIC = "generic"
+
 
 def shipped() -> list[Claim]:
-    """Every claim in the modules below ``mkold.claims``, by number."""
+    """Every claim in the modules below ``mkold.claims``, by number.
+
+    The folder says which architecture a claim is about.
+    """
     room = importlib.import_module("mkold.claims")
     found = pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
-    modules = [importlib.import_module(name) for name in sorted(info.name for info in found)]
-    claims = [claim for module in modules for claim in getattr(module, "CLAIMS", ())]
+    claims = []
+    for name in sorted(info.name for info in found):
+        folder = name.split(".")[2]
+        arch = "" if folder == GENERIC else folder
+        listed = getattr(importlib.import_module(name), "CLAIMS", ())
+        claims += [replace(claim, arch=claim.arch or arch) for claim in listed]
     return sorted(claims, key=lambda claim: _number(claim.name))
 
 
@@ -88,6 +99,20 @@ def _meant(want: str, name: str) -> bool:
     """``3`` means 3a and 3b too."""
     label = name.partition("-")[0]
     return want in (name, label) or (want.isdigit() and label.rstrip("abc") == want)
+
+
+def about(claims: Iterable[Claim], arch: str) -> list[Claim]:
+    """Of ``claims`` those about an architecture, and those about any.
+
+    Raises
+    ------
+    InputError : none is about ``arch``
+    """
+    claims = list(claims)
+    known = sorted({claim.arch for claim in claims if claim.arch})
+    if arch not in known:
+        raise InputError(f"no claim is about {arch}; there are: {', '.join(known) or 'none'}")
+    return [claim for claim in claims if claim.arch in ("", arch)]
 
 
 def select(claims: Iterable[Claim], wanted: list[str]) -> list[Claim]:

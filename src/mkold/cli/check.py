@@ -36,6 +36,7 @@ _EPILOG = """\
 examples:
   mkold check                      all shipped claims
   mkold check 1 3 --explain        two of them, with a picture of each counterexample
+  mkold check --arch powerpc       those about one architecture, and about any
   mkold check my_claims.py         claims of your own
   mkold check 2 --needed           which fences, marks and locks claim 2 rests on
   mkold check 1 -o picture.html    verdicts and pictures in one self-contained file
@@ -54,6 +55,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "claims", nargs="*", metavar="CLAIM", help="a number, a name, or a Python file"
     )
     _add_modes(parser)
+    parser.add_argument(
+        "--arch", metavar="NAME", help="only claims about this architecture, or about any"
+    )
     parser.add_argument(
         "--explain", action="store_true", help="draw every counterexample in the terminal"
     )
@@ -114,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     if args.replay:
         return _replay(args)
-    claims, files = _claims(args.claims)
+    claims, files = _claims(args.claims, args.arch)
     if args.list:
         deliver(args, view.list_json(claims), view.list_text(claims))
         return Exit.HOLDS
@@ -138,10 +142,12 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"{name} is for counterexamples; name another file")
     if args.replay and args.claims:
         raise UsageError("--replay FILE says which claims; name none")
+    if args.replay and args.arch:
+        raise UsageError("--replay FILE says which claims; --arch does not go with it")
     args.json = args.json or (name.endswith(".json") and not fixed)
 
 
-def _claims(words: list[str]) -> tuple[list[Claim], dict[str, Path]]:
+def _claims(words: list[str], arch: str | None) -> tuple[list[Claim], dict[str, Path]]:
     """The claims meant: those of the files named, else shipped ones, narrowed by name."""
     from mkold.check import load
 
@@ -153,7 +159,8 @@ def _claims(words: list[str]) -> tuple[list[Claim], dict[str, Path]]:
             found = load.from_file(Path(word))
             pool += found
             files |= {claim.name: Path(word) for claim in found}
-    return load.select(pool if files else load.shipped(), names), files
+    pool = pool if files else load.shipped()
+    return load.select(load.about(pool, arch) if arch else pool, names), files
 
 
 def _decide(args: argparse.Namespace, claims: list[Claim], files: dict[str, Path]) -> int:

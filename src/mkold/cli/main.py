@@ -22,6 +22,7 @@ from mkold import __version__
 from mkold.base.errors import Exit, MkoldError
 
 SIGPIPE_EXIT = 141
+_BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 VERBS = {
@@ -76,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in _FULL:
             _give_up_stdout()
             _say(f"mkold: can't write the result: {error.strerror}")
+            return int(Exit.BAD_INPUT)
+        if isinstance(error, OSError) and error.errno in _BAD_NAME:
+            _say(f"mkold: {str(error.filename)[:80]}: {error.strerror}")
             return int(Exit.BAD_INPUT)
         return _internal(error)
     return code

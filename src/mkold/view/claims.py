@@ -22,7 +22,10 @@ def list_text(claims: Iterable[Claim]) -> str:
     """Each claim with its sentence, source and cases."""
     lines = []
     for claim in claims:
-        lines += [_head(claim), *(f"      {case.label}" for case in claim.cases)]
+        lines.append(_head(claim))
+        if claim.arch:
+            lines.append(f"    about {claim.arch}")
+        lines += [f"      {case.label}" for case in claim.cases]
     return "\n".join(lines)
 
 
@@ -131,6 +134,7 @@ def _claim_json(claim: Claim) -> dict[str, Any]:
         "sentence": claim.sentence,
         "source": claim.source,
         "asks": claim.asks,
+        "arch": claim.arch,
     }
 
 
