@@ -12,7 +12,7 @@ import pytest
 
 from mkold.check import load
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import About, Finding, decide_case
+from mkold.check.decide import About, Breach, decide_case
 from mkold.check.scenario import Scenario
 from mkold.check.setup import Setup
 from mkold.check.story.anchors import Anchors, anchors
@@ -51,14 +51,14 @@ def claim(name: str) -> Claim:
 
 
 @cache
-def findings(name: str, label: str) -> tuple[Finding, ...]:
+def breaches(name: str, label: str) -> tuple[Breach, ...]:
     case: Case = next(case for case in claim(name).cases if case.label == label)
-    return decide_case(case).findings
+    return decide_case(case).breaches
 
 
 def story(name: str, label: str, broken: str) -> Story:
-    (finding,) = (f for f in findings(name, label) if f.property == broken)
-    found = explain(finding)
+    (breach,) = (f for f in breaches(name, label) if f.property == broken)
+    found = explain(breach)
     assert found is not None
     return found
 
@@ -85,11 +85,11 @@ each_shown = pytest.mark.parametrize(("name", "label", "broken"), SHOWN)
 def test_no_kept_event_could_be_left_out(name: str, label: str, broken: str) -> None:
     """Without any one further event the property's own events, an order between threads
     that nothing else says, or an ordering step between kept events would be lost."""
-    (finding,) = (f for f in findings(name, label) if f.property == broken)
-    assert finding.execution is not None
-    anchor = anchors(finding.execution, finding.property, finding.about)
-    numbers = sorted(kept(finding.execution, anchor))
-    short = cut(finding.execution, anchor)
+    (breach,) = (f for f in breaches(name, label) if f.property == broken)
+    assert breach.execution is not None
+    anchor = anchors(breach.execution, breach.property, breach.about)
+    numbers = sorted(kept(breach.execution, anchor))
+    short = cut(breach.execution, anchor)
     bad = {numbers.index(event) for event in anchor.events}
     assert 2 <= len(short.events) <= 10
     for event in short.events:
@@ -143,7 +143,7 @@ def test_edges_lie_between_kept_events(name: str, label: str, broken: str) -> No
 
 def test_a_missing_grace_period_takes_few_events() -> None:
     found = story("1", "without synchronize_rcu()", "use-after-free")
-    whole = findings("1", "without synchronize_rcu()")[0].execution
+    whole = breaches("1", "without synchronize_rcu()")[0].execution
     assert whole is not None
     assert len(whole.events) > 40
     assert len(found.execution.events) <= 8
@@ -283,8 +283,8 @@ def test_tables_go_by_their_names() -> None:
 
 
 def test_one_execution_is_told_once_and_races_last() -> None:
-    told = stories(findings("1", "without synchronize_rcu()"))
-    assert [finding.property for finding, _, _ in told] == ["use-after-free", "data-race"]
+    told = stories(breaches("1", "without synchronize_rcu()"))
+    assert [breach.property for breach, _, _ in told] == ["use-after-free", "data-race"]
     assert [same for _, _, same in told] == [None, 0]
 
 
@@ -341,8 +341,8 @@ def look(word: Ptr[u64]) -> u64:
 
 def told(setup: Callable[[Setup], None], broken: str) -> Story:
     result = decide_case(Case("c", Scenario(setup.__name__, setup)))
-    (finding,) = (f for f in result.findings if f.property == broken)
-    found = explain(finding)
+    (breach,) = (f for f in result.breaches if f.property == broken)
+    found = explain(breach)
     assert found is not None
     return found
 

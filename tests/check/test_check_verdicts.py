@@ -206,8 +206,8 @@ def test_what_each_case_breaks(name: str, decided: dict[str, ClaimResult]) -> No
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_counterexample_can_be_shown(name: str, decided: dict[str, ClaimResult]) -> None:
     for case in result_of(CLAIMS[name], decided).cases:
-        for finding in case.findings:
-            assert finding.execution is not None, (case.label, finding.property)
+        for breach in case.breaches:
+            assert breach.execution is not None, (case.label, breach.property)
 
 
 @pytest.mark.parametrize("name", OWN_LOCKS)

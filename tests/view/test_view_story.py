@@ -30,7 +30,7 @@ each = pytest.mark.parametrize(("name", "label"), BROKEN)
 def shown(name: str, label: str) -> tuple[Story, Picture]:
     (claim,) = load.select(load.from_file(EXAMPLE), [name])
     case = next(case for case in claim.cases if case.label == label)
-    story = stories(decide_case(case).findings)[0][1]
+    story = stories(decide_case(case).breaches)[0][1]
     assert story is not None
     return story, picture_of(story, name)
 

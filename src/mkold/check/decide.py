@@ -39,7 +39,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Breach:
     """A broken property and an execution that shows it (if one could be shown).
 
     ``about`` is what the test of a bad final state looked at; None for a property of the
@@ -62,7 +62,7 @@ class CaseResult:
     label: str
     decides: bool
     status: str
-    findings: tuple[Finding, ...]
+    breaches: tuple[Breach, ...]
     reason: str
     n_states: int
     n_threads: int
@@ -71,7 +71,7 @@ class CaseResult:
     @property
     def broken(self) -> tuple[str, ...]:
         """Names of the broken properties."""
-        return tuple(finding.property for finding in self.findings)
+        return tuple(breach.property for breach in self.breaches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +136,16 @@ def _decided(
         timeout_s=timeout_s,
         max_unroll=unroll,
     )
-    findings = [
+    breaches = [
         *_flagged(case, built, verdict),
         *_final(case, built, verdict, timeout_s=timeout_s, unroll=unroll, show=show),
     ]
-    status, reason = _status(verdict, bool(findings), unroll)
+    status, reason = _status(verdict, bool(breaches), unroll)
     return CaseResult(
         label=case.label,
         decides=case.decides,
         status=status,
-        findings=tuple(findings),
+        breaches=tuple(breaches),
         reason=reason,
         n_states=len(verdict.states),
         n_threads=len(built.program.threads),
@@ -168,17 +168,17 @@ def _wanted(case: Case, name: str) -> bool:
     return name not in ignored and (not case.only or name in case.only)
 
 
-def _flagged(case: Case, built: Built, verdict: Verdict) -> Iterator[Finding]:
+def _flagged(case: Case, built: Built, verdict: Verdict) -> Iterator[Breach]:
     for flag in verdict.flags:
         if _wanted(case, flag):
             shown = verdict.flagged.get(flag)
             final = shown.final if shown else ()
-            yield Finding(flag, PROPERTIES.get(flag, flag), final, shown, built.program)
+            yield Breach(flag, PROPERTIES.get(flag, flag), final, shown, built.program)
 
 
 def _final(
     case: Case, built: Built, verdict: Verdict, *, timeout_s: float, unroll: int, show: bool
-) -> Iterator[Finding]:
+) -> Iterator[Breach]:
     for never in built.setup.nevers:
         if not _wanted(case, never.name):
             continue
@@ -188,7 +188,7 @@ def _final(
             shown = None
             if show:
                 shown = show_state(built, state, timeout_s=timeout_s, unroll=unroll)
-            yield Finding(never.name, never.sentence, state, shown, built.program, about)
+            yield Breach(never.name, never.sentence, state, shown, built.program, about)
 
 
 def _first_bad(

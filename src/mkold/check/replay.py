@@ -22,25 +22,25 @@ SCHEMA = "mkold.replay/1"
 
 
 def saved(results: Iterable[ClaimResult], files: Mapping[str, Path] | None = None) -> str:
-    """All findings of ``results`` as the text of a replay file.
+    """All breaches of ``results`` as the text of a replay file.
 
     Parameters
     ----------
     files : for claims that do not ship with mkold: the file, by the claim's name
     """
-    findings = [
+    breaches = [
         {
             "file": _file(files or {}, result.claim),
             "claim": result.claim.name,
             "case": case.label,
-            "property": finding.property,
-            "state": [hex(word) for word in finding.state],
+            "property": breach.property,
+            "state": [hex(word) for word in breach.state],
         }
         for result in results
         for case in result.cases
-        for finding in case.findings
+        for breach in case.breaches
     ]
-    return json.dumps({"schema": SCHEMA, "findings": findings}, indent=2)
+    return json.dumps({"schema": SCHEMA, "findings": breaches}, indent=2)
 
 
 def _file(files: Mapping[str, Path], claim: Claim) -> str:
@@ -48,9 +48,9 @@ def _file(files: Mapping[str, Path], claim: Claim) -> str:
 
 
 def replay(path: Path, *, timeout_s: float) -> Iterator[ClaimResult]:
-    """Decide the findings of a replay file again, case by case.
+    """Decide the breaches of a replay file again, case by case.
 
-    A case is ``refuted`` if any of its findings is found again.
+    A case is ``refuted`` if any of its breaches is found again.
 
     Raises
     ------
@@ -80,19 +80,19 @@ def _read(path: Path) -> dict[tuple[str, str, str], list[str]]:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         raise InputError(f"{path} is not a replay file (schema {SCHEMA})")
-    findings = body.get("findings")
-    if not isinstance(findings, list) or not findings:
+    breaches = body.get("findings")
+    if not isinstance(breaches, list) or not breaches:
         raise InputError(f"{path} holds no counterexample")
     asked: dict[tuple[str, str, str], list[str]] = {}
-    for finding in findings:
-        claim, case, broken = _fields(path, finding)
-        file = str(finding.get("file", ""))
+    for breach in breaches:
+        claim, case, broken = _fields(path, breach)
+        file = str(breach.get("file", ""))
         asked.setdefault((file, claim, case), []).append(broken)
     return asked
 
 
-def _fields(path: Path, finding: Any) -> tuple[str, str, str]:
-    match finding:
+def _fields(path: Path, breach: Any) -> tuple[str, str, str]:
+    match breach:
         case {"claim": str(claim), "case": str(case), "property": str(broken)}:
             return claim, case, broken
     raise InputError(f"{path}: a finding needs claim, case and property")

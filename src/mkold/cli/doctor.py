@@ -33,7 +33,7 @@ Exit code 0 unless something essential is missing (then 3).
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Entry:
     """One thing looked at.
 
     Parameters
@@ -60,19 +60,19 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at everything and print it."""
     check_output(args)
-    findings = list(examine())
-    needed = [finding for finding in findings if finding.state == "needed"]
+    entries = list(examine())
+    needed = [entry for entry in entries if entry.state == "needed"]
     body = {
         "schema": SCHEMA,
         "mkold": __version__,
         "healthy": not needed,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [asdict(entry) for entry in entries],
     }
-    deliver(args, body, lambda: _text(findings))
+    deliver(args, body, lambda: _text(entries))
     return Exit.BAD_INPUT if needed else Exit.HOLDS
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Entry]:
     """Everything, in the order of the report."""
     yield from _machine()
     yield from _software()
@@ -81,18 +81,18 @@ def examine() -> Iterator[Finding]:
     yield _kvm()
 
 
-def _text(findings: list[Finding]) -> str:
+def _text(entries: list[Entry]) -> str:
     mark = {"ok": "  ", "missing": "- ", "needed": "! "}
-    width = max(len(finding.name) for finding in findings)
+    width = max(len(entry.name) for entry in entries)
     lines = [f"mkold {__version__}"]
-    for finding in findings:
-        lines.append(f"{mark[finding.state]}{finding.name:<{width}}  {finding.value}")
+    for entry in entries:
+        lines.append(f"{mark[entry.state]}{entry.name:<{width}}  {entry.value}")
         indent = " " * (width + 4)
-        lines.append(f"{indent}for {finding.use}")
-        if finding.cost:
-            lines.append(f"{indent}without it: {finding.cost}")
-    n_missing = sum(finding.state == "missing" for finding in findings)
-    n_needed = sum(finding.state == "needed" for finding in findings)
+        lines.append(f"{indent}for {entry.use}")
+        if entry.cost:
+            lines.append(f"{indent}without it: {entry.cost}")
+    n_missing = sum(entry.state == "missing" for entry in entries)
+    n_needed = sum(entry.state == "needed" for entry in entries)
     lines.append("")
     lines.append(
         f"{n_needed} essential and {n_missing} optional things are missing"
@@ -102,32 +102,32 @@ def _text(findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Entry]:
     cores = len(os.sched_getaffinity(0))
-    yield Finding(
+    yield Entry(
         "cores",
         f"{cores} usable" + _quota(),
         "ok" if cores >= MIN_CORES else "missing",
         "`mkold run`: one thread per virtual CPU and one that ages",
         "" if cores >= MIN_CORES else "threads take turns, so contention isn't real",
     )
-    yield Finding("processor", _cpu_name(), "ok", "reading timings: they are this machine's")
+    yield Entry("processor", _cpu_name(), "ok", "reading timings: they are this machine's")
     total, available = _memory_mib()
     enough = available >= MIN_MEMORY_MIB
-    yield Finding(
+    yield Entry(
         "memory",
         f"{available:,} MiB available of {total:,}",
         "ok" if enough else "missing",
         "the guest's memory and page tables; the large benches take 1 GiB",
         "" if enough else "large guests and the large benches don't fit",
     )
-    yield Finding(
+    yield Entry(
         "pages",
         f"{os.sysconf('SC_PAGE_SIZE')} bytes, transparent huge pages {_thp()}",
         "ok",
         "scans of large tables: huge pages make them faster",
     )
-    yield Finding(
+    yield Entry(
         "system",
         f"{platform.system()} {platform.release()} {platform.machine()}",
         "ok",
@@ -135,8 +135,8 @@ def _machine() -> Iterator[Finding]:
     )
 
 
-def _software() -> Iterator[Finding]:
-    yield Finding("python", platform.python_version(), "ok", "everything; 3.11 or later")
+def _software() -> Iterator[Entry]:
+    yield Entry("python", platform.python_version(), "ok", "everything; 3.11 or later")
     for module, package, use in (
         ("llvmlite.binding", "llvmlite", "compiling kernel Python"),
         ("numpy", "numpy", "traces and tables of numbers"),
@@ -145,33 +145,33 @@ def _software() -> Iterator[Finding]:
         yield _package(module, package, use)
 
 
-def _package(module: str, package: str, use: str) -> Finding:
+def _package(module: str, package: str, use: str) -> Entry:
     try:
         loaded = importlib.import_module(module)
         version = importlib.metadata.version(package)
     except Exception as error:  # a broken shared library raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Finding(package, "does not load", "needed", use, reason[:160])
+        return Entry(package, "does not load", "needed", use, reason[:160])
     if package == "llvmlite":
         version += f", LLVM {'.'.join(str(part) for part in loaded.llvm_version_info)}"
-    return Finding(package, version, "ok", use)
+    return Entry(package, version, "ok", use)
 
 
-def _cache() -> Finding:
+def _cache() -> Entry:
     use = "compiled code, so that a second run starts at once"
     try:
         from mkold.native.cache import directory
     except Exception as error:  # llvmlite itself is reported above
-        return Finding("compile cache", "unknown", "missing", use, str(error)[:160])
+        return Entry("compile cache", "unknown", "missing", use, str(error)[:160])
     folder = directory()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         cost = "every run compiles anew; set MKOLD_CACHE_DIR to a writable folder"
-        return Finding("compile cache", f"{folder} is not writable", "missing", use, cost)
+        return Entry("compile cache", f"{folder} is not writable", "missing", use, cost)
     files = [entry for entry in folder.rglob("*") if entry.is_file()]
     size = sum(entry.stat().st_size for entry in files)
     shown = f"{folder}, {len(files)} files, {size / 2**20:.1f} MiB"
-    return Finding("compile cache", shown, "ok", use)
+    return Entry("compile cache", shown, "ok", use)
 
 
 _OPTIONAL: tuple[tuple[str, list[str], str, str], ...] = (
@@ -196,21 +196,21 @@ _OPTIONAL: tuple[tuple[str, list[str], str, str], ...] = (
 )
 
 
-def _tools() -> Iterator[Finding]:
+def _tools() -> Iterator[Entry]:
     for name, arguments, use, cost in _OPTIONAL:
         path = shutil.which(name)
         if path is None:
-            yield Finding(name, "not found", "missing", use, cost)
+            yield Entry(name, "not found", "missing", use, cost)
         else:
-            yield Finding(name, _first_line([path, *arguments]), "ok", use)
+            yield Entry(name, _first_line([path, *arguments]), "ok", use)
 
 
-def _kvm() -> Finding:
+def _kvm() -> Entry:
     use = "comparing with a real kernel by hand; mkold itself never opens it"
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Finding("/dev/kvm", "usable", "ok", use)
+        return Entry("/dev/kvm", "usable", "ok", use)
     state = "there, but not accessible" if os.path.exists("/dev/kvm") else "not there"
-    return Finding("/dev/kvm", state, "missing", use, "nothing that mkold does by itself")
+    return Entry("/dev/kvm", state, "missing", use, "nothing that mkold does by itself")
 
 
 def _first_line(command: list[str]) -> str:

@@ -27,7 +27,7 @@ from mkold.ir.program import (
 )
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, number, read_value, thread_number
-from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, blank_comments, shown
+from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, blank_comments, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Final:
     observed: tuple[Observed, ...]
 
 
-def read_final(source: Source, span: tuple[int, int], known: Globals, n_threads: int) -> Final:
+def read_final(source: Text, span: tuple[int, int], known: Globals, n_threads: int) -> Final:
     """Read the final part in ``span``.
 
     Without a condition, herd's ``forall true`` is meant.

@@ -11,13 +11,13 @@ import re
 
 from mkold.ir.nodes import WORD_MASK
 from mkold.litmus.globals import SPACING, Globals
-from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, blank_comments, shown
+from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, blank_comments, shown
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
 _NULLS = frozenset({"NULL"})
 
 
-def read_initial(source: Source, start: int, end: int) -> Globals:
+def read_initial(source: Text, start: int, end: int) -> Globals:
     """Read the initial state in ``[start, end)``."""
     known = Globals()
     tokens = Tokens(source, blank_comments(source, start, end), start, end)

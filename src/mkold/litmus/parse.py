@@ -14,7 +14,7 @@ from mkold.litmus.expr import TYPE_WORDS
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_initial, thread_number
 from mkold.litmus.sections import split
-from mkold.litmus.source import Source, Tokens, UnsupportedSourceError, shown
+from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, shown
 
 MAX_CHARACTERS = 1_000_000
 MAX_THREADS = 64
@@ -46,7 +46,7 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
     SourceError : not a litmus test; with line, column and reason
     UnsupportedSourceError : a construct that mkold does not decide, named
     """
-    source = Source(text, file)
+    source = Text(text, file)
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"{file}: longer than {MAX_CHARACTERS} characters, no litmus test")
     sections = split(source)
@@ -85,7 +85,7 @@ def result_comment(text: str) -> str:
 _Head = tuple[Tokens, list[str], int]
 
 
-def _heads(source: Source, span: tuple[int, int]) -> list[_Head]:
+def _heads(source: Text, span: tuple[int, int]) -> list[_Head]:
     """Each thread's parameters and the token index of its body, in order."""
     tokens = Tokens(source, source.text, *span)
     texts = tokens.texts

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mkold.litmus.source import Source, UnsupportedSourceError
+from mkold.litmus.source import Text, UnsupportedSourceError
 
 _NAME = re.compile(r"\s*([A-Za-z0-9]+)[ \t]+([^\s\"{(]\S*)")
 _HEAD = re.compile(r'\(\*|"[^"]*"|\{|/\*.*?\*/', re.S)
@@ -33,7 +33,7 @@ class Sections:
     final: tuple[int, int]
 
 
-def split(source: Source) -> Sections:
+def split(source: Text) -> Sections:
     """Find the parts.
 
     Raises
@@ -61,7 +61,7 @@ def split(source: Source) -> Sections:
     )  # fmt: skip
 
 
-def _skip_comment(source: Source, start: int) -> int:
+def _skip_comment(source: Text, start: int) -> int:
     depth = 0
     for match in _COMMENT.finditer(source.text, start):
         depth += 1 if match.group() == "(*" else -1
@@ -70,7 +70,7 @@ def _skip_comment(source: Source, start: int) -> int:
     raise source.error("this comment is never closed", start, start + 2)
 
 
-def _head_end(source: Source, start: int) -> int:
+def _head_end(source: Text, start: int) -> int:
     while True:
         match = _HEAD.search(source.text, start)
         if match is None:
@@ -85,7 +85,7 @@ def _head_end(source: Source, start: int) -> int:
             start = match.end()
 
 
-def _closing_brace(source: Source, opened: int) -> int:
+def _closing_brace(source: Text, opened: int) -> int:
     depth, start = 0, opened
     while match := _BRACE.search(source.text, start):
         start = match.end()
@@ -100,7 +100,7 @@ def _closing_brace(source: Source, opened: int) -> int:
     raise source.error("this brace is never closed", opened, opened + 1)
 
 
-def _bodies_end(source: Source, start: int) -> int:
+def _bodies_end(source: Text, start: int) -> int:
     depth, opened = 0, start
     for match in _BODY.finditer(source.text, start):
         found = match.group()

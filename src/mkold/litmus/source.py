@@ -26,7 +26,7 @@ class UnsupportedSourceError(SourceError, UnsupportedError):
     """Well-formed as far as it goes, but a construct that mkold does not decide."""
 
 
-class Source:
+class Text:
     """One file's text. Offsets count characters from 0."""
 
     __slots__ = ("_lines", "file", "text")
@@ -69,7 +69,7 @@ class Tokens:
 
     __slots__ = ("_part", "_starts", "at", "source", "texts")
 
-    def __init__(self, source: Source, text: str, start: int, end: int) -> None:
+    def __init__(self, source: Text, text: str, start: int, end: int) -> None:
         """Tokens of ``text[start:end]``; ``text`` may be the source with blanks put in."""
         self.source = source
         self.texts: list[str] = _TOKEN.findall(text, start, end)
@@ -118,7 +118,7 @@ def shown(token: str) -> str:
     return f"'{token}'" if token else "the end of this part"
 
 
-def blank_comments(source: Source, start: int, end: int) -> str:
+def blank_comments(source: Text, start: int, end: int) -> str:
     """The source with ``(* *)`` comments of ``[start:end]`` blanked, offsets unchanged."""
     text = source.text
     if text.find("(*", start, end) < 0:

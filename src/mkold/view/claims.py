@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import CaseResult, ClaimResult, Finding
+from mkold.check.decide import Breach, CaseResult, ClaimResult
 
 if TYPE_CHECKING:
     from mkold.check.story.explain import Story
@@ -47,8 +47,8 @@ def claim_text(result: ClaimResult, *, explain: bool = False, diff: bool = False
         lines.append(_case_line(result.claim, found))
         if diff:
             lines += _indented(_diff(case))
-        if explain and found.findings:
-            lines += _indented(findings_text(found.findings))
+        if explain and found.breaches:
+            lines += _indented(breaches_text(found.breaches))
     lines.append(f"   => {result.verdict}\n")
     return "\n".join(lines)
 
@@ -69,14 +69,14 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
     return f"  {mark} {found.label:<52} {what}{beside}  [{found.cpu_s:.2f} s]"
 
 
-def findings_text(findings: Iterable[Finding]) -> str:
+def breaches_text(breaches: Iterable[Breach]) -> str:
     """Each broken property in words, and its picture."""
     from mkold.check.story.explain import race_words, stories
 
-    told = stories(findings)
+    told = stories(breaches)
     parts = []
-    for finding, story, same in told:
-        head = f"{finding.property}: {finding.sentence}"
+    for breach, story, same in told:
+        head = f"{breach.property}: {breach.sentence}"
         if same is not None:
             shown = f"The execution of {told[same][0].property} shows it too."
             head = f"{head} {shown} {race_words(story)}".rstrip()

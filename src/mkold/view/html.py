@@ -57,9 +57,9 @@ def first_svg(results: Iterable[ClaimResult]) -> str:
     """
     for result in results:
         for case in result.cases:
-            for finding, story, _ in stories(case.findings):
+            for breach, story, _ in stories(case.breaches):
                 if story is not None:
-                    title = f"{result.claim.name}, {case.label}: {finding.property}"
+                    title = f"{result.claim.name}, {case.label}: {breach.property}"
                     return draw_svg(picture_of(story, title))
     raise InputError("no counterexample to draw: every case holds or is undecided")
 
@@ -108,9 +108,9 @@ def _case(case: Case, found: CaseResult, status: str) -> Iterator[str]:
         yield f"<p>{escape(found.reason)}</p>"
     if case.edits:
         yield from _diff(source_diff(case.scenario, case.edits))
-    told = stories(found.findings)
-    for finding, story, same in told:
-        yield f"<p><b>{escape(finding.property)}</b>: {escape(finding.sentence)}"
+    told = stories(found.breaches)
+    for breach, story, same in told:
+        yield f"<p><b>{escape(breach.property)}</b>: {escape(breach.sentence)}"
         if same is not None:
             yield f" The execution of {escape(told[same][0].property)} shows it too."
             yield f" {escape(race_words(story))}</p>"

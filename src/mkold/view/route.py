@@ -36,7 +36,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Wire:
     """A link with its corners and the middle of its label."""
 
     link: Link
@@ -51,7 +51,7 @@ class Plan:
     width: float
     height: float
     boxes: tuple[Placed, ...]
-    paths: tuple[Path, ...]
+    paths: tuple[Wire, ...]
     heads: tuple[float, ...]
 
 
@@ -257,7 +257,7 @@ def _lefts(gutters: list[float], widths: list[float]) -> list[float]:
 def _paths(
     runs: list[_Run], starts: list[float], gutters: list[float], lanes: list[int],
     lefts: list[float], widths: list[float], tops: list[float],
-) -> tuple[Path, ...]:  # fmt: skip
+) -> tuple[Wire, ...]:  # fmt: skip
     taken: list[tuple[float, float, float]] = []
     paths = []
 
@@ -290,7 +290,7 @@ def _paths(
         wanted = (low + high) / 2 if high - low > LABEL else low - LABEL / 2
         y = _free_height(taken, center, width, wanted)
         taken.append((center, width, y))
-        paths.append(Path(run.link, tuple(points), (center, y)))
+        paths.append(Wire(run.link, tuple(points), (center, y)))
     return tuple(paths)
 
 

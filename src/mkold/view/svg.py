@@ -10,7 +10,7 @@ from mkold.ir.program import Program
 from mkold.lkmm.verdict import Execution
 from mkold.view.grid import Picture, picture
 from mkold.view.palette import KINDS, kind, shade
-from mkold.view.route import CHAR, LINE, MARGIN, PAD, Path, Placed, Plan, plan
+from mkold.view.route import CHAR, LINE, MARGIN, PAD, Placed, Plan, Wire, plan
 
 _RADIUS = 5.0
 _HEAD = 26.0
@@ -127,7 +127,7 @@ def _box(placed: Placed) -> Iterator[str]:
         )
 
 
-def _path(path: Path) -> Iterator[str]:
+def _path(path: Wire) -> Iterator[str]:
     css = f"l-{kind(path.link.relation)}"
     strong = " strong" if path.link.strong else ""
     yield f'<path class="link {css}{strong}" d="{_rounded(path.points)}"/>'
@@ -160,7 +160,7 @@ def _towards(
     return start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
 
 
-def _label(path: Path) -> str:
+def _label(path: Wire) -> str:
     x, y = path.label
     return (
         f'<text class="label t-{kind(path.link.relation)}" x="{x:.1f}" y="{y + 4:.1f}">'

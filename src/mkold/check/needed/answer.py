@@ -72,7 +72,7 @@ class _Held:
 
 
 @dataclass(slots=True)
-class _Place:
+class _Trial:
     site: Site
     forms: tuple[Weaker, ...]
     held: list[_Held] = field(default_factory=list)
@@ -90,17 +90,17 @@ def needed(
     ------
     InputError, UnsupportedError : as ``decide_case``
     """
-    places: dict[str, _Place] = {}
+    trials: dict[str, _Trial] = {}
     for held in _cases_that_hold(claims, timeout_s, progress):
         found = list(sites(held.functions))
         for site in found:
             forms = weaker_forms(site, found)
             if forms and site.at in held.exercised:
-                place = places.setdefault(site.name, _Place(site, forms))
-                place.held.append(held)
-    for n, place in enumerate(places.values(), 1):
-        progress(f"{n}/{len(places)} {place.site.name}")
-        yield _need(place, timeout_s)
+                trial = trials.setdefault(site.name, _Trial(site, forms))
+                trial.held.append(held)
+    for n, trial in enumerate(trials.values(), 1):
+        progress(f"{n}/{len(trials)} {trial.site.name}")
+        yield _need(trial, timeout_s)
 
 
 def _cases_that_hold(
@@ -132,13 +132,13 @@ def _distinct(claims: Iterable[Claim]) -> list[tuple[Claim, Case]]:
     ]
 
 
-def _need(place: _Place, timeout_s: float) -> Need:
+def _need(trial: _Trial, timeout_s: float) -> Need:
     """Try the forms of one place, the weakest first."""
     breaks: list[Break] = []
     cpu_s, unsure = 0.0, False
-    site, n_cases = place.site, len(place.held)
-    for index, form in enumerate(place.forms):
-        broken, late, cpu = _try(place, form, timeout_s)
+    site, n_cases = trial.site, len(trial.held)
+    for index, form in enumerate(trial.forms):
+        broken, late, cpu = _try(trial, form, timeout_s)
         cpu_s += cpu
         if broken is not None:
             breaks.append(broken)
@@ -151,10 +151,10 @@ def _need(place: _Place, timeout_s: float) -> Need:
     return Need(site, verdict, site.prim, tuple(breaks), n_cases, cpu_s)
 
 
-def _try(place: _Place, form: Weaker, timeout_s: float) -> tuple[Break | None, bool, float]:
+def _try(trial: _Trial, form: Weaker, timeout_s: float) -> tuple[Break | None, bool, float]:
     """What ``form`` breaks first; whether a case was not decided; the time it took."""
     cpu_s, late = 0.0, False
-    for held in place.held:
+    for held in trial.held:
         result = _decide(held, form, timeout_s)
         cpu_s += result.cpu_s
         if result.status == "counterexample":

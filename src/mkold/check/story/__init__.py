@@ -7,5 +7,5 @@
 ``order``    an order to read them in
 ``naming``   names of words, values and lines
 ``words``    sentences
-``explain``  all of it: a finding and its story
+``explain``  all of it: a breach and its story
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mkold.check.decide import Finding
+from mkold.check.decide import Breach
 from mkold.check.story.anchors import anchors
 from mkold.check.story.cut import cut, kept
 from mkold.check.story.naming import Wording
@@ -46,17 +46,17 @@ class Story:
         return letter(self.order.index(event))
 
 
-def stories(findings: Iterable[Finding]) -> list[tuple[Finding, Story | None, int | None]]:
-    """Each finding with its story; the number is that of an earlier one that shows it too.
+def stories(breaches: Iterable[Breach]) -> list[tuple[Breach, Story | None, int | None]]:
+    """Each breach with its story; the number is that of an earlier one that shows it too.
 
     Data races come last: what they lead to tells more.
     """
-    told: list[tuple[Finding, Story | None, int | None]] = []
+    told: list[tuple[Breach, Story | None, int | None]] = []
     keys: dict[object, int] = {}
-    for finding in sorted(findings, key=lambda finding: finding.property == "data-race"):
-        story = explain(finding)
+    for breach in sorted(breaches, key=lambda breach: breach.property == "data-race"):
+        story = explain(breach)
         key = story and tuple((e.thread, e.kind, e.value, e.at) for e in story.execution.events)
-        told.append((finding, story, keys.get(key) if key else None))
+        told.append((breach, story, keys.get(key) if key else None))
         keys.setdefault(key, len(told) - 1)
     return told
 
@@ -67,19 +67,19 @@ def race_words(story: Story | None) -> str:
     return story.words[-1] if story is not None and raced else ""
 
 
-def explain(finding: Finding) -> Story | None:
-    """What a finding's execution shows; None if there is no execution to show."""
-    execution = finding.execution
+def explain(breach: Breach) -> Story | None:
+    """What a breach's execution shows; None if there is no execution to show."""
+    execution = breach.execution
     if execution is None:
         return None
-    anchor = anchors(execution, finding.property, finding.about)
+    anchor = anchors(execution, breach.property, breach.about)
     numbers = sorted(kept(execution, anchor))
     short = cut(execution, anchor)
     bad = frozenset(numbers.index(event) for event in anchor.events)
     ring = rings(short)
     order = thread_by_thread(short) if ring else in_time(short)
-    teller = Teller(short, order, bad, Wording(finding.program.symbols, short.events))
+    teller = Teller(short, order, bad, Wording(breach.program.symbols, short.events))
     words = [*(teller.untimed(ring) if ring else teller.timed())]
-    if finding.property == "deadlock":
+    if breach.property == "deadlock":
         words.append(_RING)
     return Story(short, order, not ring, bad, teller.wording, tuple(words))
