@@ -33,8 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mm": {*KERNEL_PYTHON, "sync"},
     "kvm": {*KERNEL_PYTHON, "sync", "mm"},
     "kvm/powerpc": {*KERNEL_PYTHON, *SUBJECT},
-    "run": {"base", "ir", "lang", "native", "trace", *SUBJECT},
-    "check": {"base", "ir", "lang", "native", "lkmm", "litmus"},
+    "run": {"base", "ir", "native", "trace", *SUBJECT},
+    "check": {"base", "ir", "native", "lkmm", "litmus"},
     "claims": {"base", "check"},
     "claims/generic": {*KERNEL_PYTHON, "check", *SUBJECT},
     "claims/powerpc": {*KERNEL_PYTHON, "check", *SUBJECT, "kvm/powerpc", "claims/generic"},
@@ -46,6 +46,8 @@ FENCED = {
     "polars": {"trace"},
     "pysat": {"lkmm"},
 }
+# Kernel Python outside the subject: these files alone of their rooms may import lang.
+KERNEL_FILES = {"check/torture/code", "run/clock", "run/guest", "run/kswapd"}
 MAX_FILE, MAX_FUNCTION = 350, 50
 
 # What does not keep the rules yet. These lists only get shorter.
@@ -137,6 +139,8 @@ def offence(file: str, name: list[str]) -> str:
     if name[0] in FENCED and here not in FENCED[name[0]]:
         return f"{name[0]} belongs to {', '.join(sorted(FENCED[name[0]]))}"
     there = room(target(name)) if target(name) else here
+    if there == "lang" and file in KERNEL_FILES:
+        return ""
     if there in MAY_IMPORT and there != here and there not in MAY_IMPORT[here]:
         return f"{here} may not import {there}"
     return ""
@@ -177,6 +181,8 @@ def test_every_folder_is_a_known_room() -> None:
         ("check/program", "mkold.kvm.main"),
         ("kvm/main", "mkold.kvm.powerpc.switch"),
         ("claims/generic/locks", "mkold.claims.powerpc.small_vm"),
+        ("check/program", "mkold.lang.types"),
+        ("run/machine", "mkold.lang"),
         ("run/machine", "llvmlite.ir"),
         ("lkmm/decide", "polars"),
     ],
