@@ -1,0 +1,110 @@
+"""arm64's ticket lock: ``trylock`` takes a compare-and-swap that failed for one that succeeded.
+
+The word holds the owner's number and the next ticket; both wrap around. Here there are two
+tickets (in the kernel 65,536), so that one round of lock and unlock by another CPU is enough.
+
+    mkold check docs/gallery/ticket_lock.py --explain
+"""
+
+from mkold.check import Case, Claim, Scenario, Setup, Swap
+from mkold.lang import (
+    READ_ONCE,
+    KernelFunction,
+    Ptr,
+    Struct,
+    atomic_fetch_xor_acquire,
+    atomic_fetch_xor_release,
+    cmpxchg_acquire,
+    cpu_relax,
+    kernel,
+    smp_load_acquire,
+    u64,
+)
+
+SOURCE = (
+    'commit 202fb4ef81e3 ("arm64: spinlock: Fix theoretical trylock() A-B-A with LSE atomics")'
+)
+SENTENCE = "One thread at a time has the lock."
+
+OWNER, NEXT = 1, 0x100  # plus one, modulo two, is an exclusive or
+
+
+class TicketLock(Struct):
+    val: u64
+    data: u64
+
+
+@kernel
+def ticket_lock(lock: Ptr[TicketLock]) -> None:
+    ticket = (atomic_fetch_xor_acquire(lock.val, NEXT) & NEXT) // NEXT
+    while (smp_load_acquire(lock.val) & OWNER) != ticket:
+        cpu_relax()
+
+
+@kernel
+def ticket_unlock(lock: Ptr[TicketLock]) -> None:
+    atomic_fetch_xor_release(lock.val, OWNER)
+
+
+@kernel
+def ticket_trylock(lock: Ptr[TicketLock]) -> bool:
+    old = READ_ONCE(lock.val)
+    if (old & NEXT) // NEXT != old & OWNER:
+        return False
+    return cmpxchg_acquire(lock.val, old, old ^ NEXT) == old
+
+
+@kernel
+def ticket_trylock_by_half(lock: Ptr[TicketLock]) -> bool:
+    old = READ_ONCE(lock.val)
+    if (old & NEXT) // NEXT != old & OWNER:
+        return False
+    seen = cmpxchg_acquire(lock.val, old, old ^ NEXT)
+    return (seen & NEXT) == (old & NEXT)
+
+
+@kernel
+def work(lock: Ptr[TicketLock]) -> None:
+    ticket_lock(lock)
+    lock.data += 1
+    ticket_unlock(lock)
+
+
+@kernel
+def try_to_work(lock: Ptr[TicketLock]) -> None:
+    if ticket_trylock(lock):
+        lock.data += 1
+        ticket_unlock(lock)
+
+
+@kernel
+def try_to_work_by_half(lock: Ptr[TicketLock]) -> None:
+    if ticket_trylock_by_half(lock):
+        lock.data += 1
+        ticket_unlock(lock)
+
+
+def lock_twice_and(trying: KernelFunction) -> Scenario:
+    def setup(m: Setup) -> None:
+        lock = m.new(TicketLock, "lock")
+        m.thread("try", (trying, lock))
+        m.thread("lock", (work, lock), (work, lock))
+
+    return Scenario(f"tickets-{trying.name.replace('_', '-')}", setup)
+
+
+SCENARIO = lock_twice_and(try_to_work)
+RELAXED = (Swap("ticket_unlock:atomic_fetch_xor_release", "atomic_fetch_xor_relaxed"),)
+
+CLAIMS = [
+    Claim("fixed", SENTENCE, SOURCE, (Case("the whole word compared", SCENARIO),)),
+    Claim(
+        "bug",
+        SENTENCE,
+        SOURCE,
+        (
+            Case("the next ticket compared", lock_twice_and(try_to_work_by_half)),
+            Case("unlock without release", SCENARIO, RELAXED),
+        ),
+    ),
+]
