@@ -163,7 +163,7 @@ def clear(p: Ptr[Node], i: u64) -> bool:
         "  if !(old & 4):",
         "    return 0",
         "  ok, old = try_cmpxchg((p + 4) + i, old, old & 0xfffffffffffffffb)",
-        "  return ok != 0",
+        "  return ok",
     ]
     read = function.ir.body[0]
     assert read.what == "p.words[i]"

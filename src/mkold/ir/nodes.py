@@ -171,7 +171,8 @@ class CallPtr:
 
     ``members`` are all the functions that the pointer may mean, known when a program is
     put together. A word that is none of theirs calls nothing: that is a bug, and every
-    reading says so. ``what`` is the pointer as the source wrote it.
+    reading says so. ``what`` is the pointer as the source wrote it; ``signature`` the types
+    of what it points to, by which ``ir.module`` finds the members.
     """
 
     target: Expr
@@ -180,6 +181,7 @@ class CallPtr:
     args: tuple[Expr, ...] = ()
     what: str = field(default="", compare=False)
     at: Pos | None = field(default=None, compare=False)
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,30 @@
 """``@declare``: a kernel function whose definition another room gives.
 
-The language has no function pointers. Where the kernel calls up through a table of
-operations (the MMU notifiers call KVM), the lower room declares the function's signature
-and names the module that defines it; the definition is looked up when a program is
-collected, so the import arrow between the rooms keeps its one direction.
+Where the kernel calls up through a table of operations (the MMU notifiers call KVM), the
+lower room declares the function's signature and names the module that defines it; the
+definition is looked up when a program is collected, so the import arrow between the rooms
+keeps its one direction.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from mkold.base.errors import InputError
-from mkold.lang.annotations import from_object
-from mkold.lang.kernel import KernelFunction
+from mkold.lang.meaning.builder import Uses
+from mkold.lang.python.decorate import hook
+from mkold.lang.python.objects import KernelFunction
 
 
 class DeclaredFunction(KernelFunction):
     """Signature here, definition at ``key`` (``module:name``)."""
 
-    __slots__ = ()
-
     def __init__(self, wrapped: Callable[..., Any], key: str) -> None:
-        scope = sys.modules[wrapped.__module__].__dict__
-        hints = dict(wrapped.__annotations__)
-        result = hints.pop("return", None)
-        self.__wrapped__ = wrapped
-        self.__doc__ = wrapped.__doc__
-        self.name = wrapped.__name__
+        signature = hook(wrapped)
+        super().__init__(wrapped, signature.lowered, signature.type, Uses())
         self.key = key
-        self.params = tuple(from_object(hint, scope) for hint in hints.values())
-        none = result in (None, "None")
-        self.results = () if none else (from_object(result, scope),)
 
     @property
     def definition(self) -> KernelFunction:

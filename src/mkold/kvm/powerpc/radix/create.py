@@ -110,7 +110,7 @@ def try_create(
 ) -> tuple[u64, Ptr[u64]]:  # fmt: skip
     """One attempt under the lock; as ``map_leaf``, or EAGAIN."""
     kvm_mmu_lock(kvm, waits)
-    stale = not READ_ONCE(kvm.arch.radix)  # a tree that is still there is being freed
+    stale: u64 = not READ_ONCE(kvm.arch.radix)  # a tree that is still there is being freed
     if CHECK_RETRY:
         npages = level_pages(level)
         first = hva - (gfn & (npages - 1))

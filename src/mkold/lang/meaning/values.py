@@ -1,57 +1,85 @@
-"""What an expression of kernel Python is worth while it is lowered."""
+"""What an expression is worth while a function is built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mkold.base.errors import Pos
 from mkold.ir.nodes import (
     WORD_MASK,
     Binary,
     Const,
     Expr,
+    FunctionWord,
     Local,
     Param,
     Unary,
     evaluate_binary,
     evaluate_unary,
 )
-from mkold.lang.types import BOOL, U64, Type
+from mkold.lang.types.structs import Type
 
 COMPARISONS = frozenset({"eq", "ne", "ult", "ule", "slt", "sle"})
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A word: a pure expression and its type."""
-
-    expr: Expr
-    type: Type = U64
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in memory: its word address, the type of what is there, its source text."""
-
-    address: Expr
-    type: Type
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What a call of a function with none or several results gives."""
-
-    values: tuple[Value, ...]
-
-
-Operand = Value | Place | Results
 ZERO = Const(0)
 ONE = Const(1)
 
 
-def word(value: int) -> Const:
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One word that was computed, without a place in memory.
+
+    Attributes
+    ----------
+    expr : pure; a number of a narrow type is in it extended to 64 bits by its sign
+    type : what it is
+    at : where the source says so
+    exact : a constant's number, before anything wraps; ``None`` if it is no constant
+    depth : how deep ``expr`` is
+    """
+
+    expr: Expr
+    type: Type
+    at: Pos
+    exact: int | None = None
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in memory.
+
+    Attributes
+    ----------
+    address : its word
+    type : what is there
+    text : as the source names it
+    at : where
+    shift : the bit of the word at which it begins, if it is a part of a word
+    is_part : it is a part of a word
+    """
+
+    address: Expr
+    type: Type
+    text: str
+    at: Pos
+    shift: int = 0
+    is_part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a call gives that has no result, or several."""
+
+    values: tuple[Value, ...]
+    at: Pos
+
+
+Operand = Value | Place | Results
+
+
+def word(number: int) -> Const:
     """A constant, wrapped to a word."""
-    return Const(value & WORD_MASK)
+    return Const(number & WORD_MASK)
 
 
 def binary(op: str, a: Expr, b: Expr) -> Expr:
@@ -93,28 +121,16 @@ def is_truth(expr: Expr) -> bool:
             return False
 
 
-def truth(value: Value) -> Expr:
-    """``value`` as 0 or 1.
-
-    A local of the source may hold any word, whatever its type says; only what a test or a
-    primitive just gave is known to be 0 or 1.
-    """
-    match value.expr:
-        case Local(name) if value.type == BOOL and "." in name:
-            return value.expr
-    return value.expr if is_truth(value.expr) else binary("ne", value.expr, ZERO)
-
-
-def negate(value: Value) -> Value:
-    """``not value``."""
-    match value.expr:
+def negated(expr: Expr) -> Expr:
+    """1 if ``expr`` is 0, else 0."""
+    match expr:
         case Binary("eq", a, b):
-            return Value(Binary("ne", a, b), BOOL)
+            return Binary("ne", a, b)
         case Binary("ne", a, b):
-            return Value(Binary("eq", a, b), BOOL)
-    return Value(unary("lnot", value.expr), BOOL)
+            return Binary("eq", a, b)
+    return unary("lnot", expr)
 
 
 def is_atom(expr: Expr) -> bool:
     """Whether ``expr`` may be written twice at no cost."""
-    return isinstance(expr, Const | Local | Param)
+    return isinstance(expr, Const | Local | Param | FunctionWord)

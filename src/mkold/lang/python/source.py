@@ -1,4 +1,4 @@
-"""Finds a function's syntax tree in its file and makes errors that point into it."""
+"""Finds a function's syntax tree in its file, and where its nodes are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mkold.base.errors import InputError, Pos, SourceError
+from mkold.lang.meaning.source import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One file's lines, for positions and excerpts."""
-
-    file: str
-    lines: tuple[str, ...]
+class PythonSource(Source):
+    """One Python file's lines."""
 
     def pos(self, node: ast.AST) -> Pos:
         """Where ``node`` is; columns count characters, from 1."""
@@ -27,25 +25,15 @@ class Source:
             end = _characters(text, int(getattr(node, "end_col_offset", 0))) + 1
         return Pos(self.file, line, col + 1, end)
 
-    def line(self, number: int) -> str:
-        """The text of one line, without its end."""
-        if 1 <= number <= len(self.lines):
-            return self.lines[number - 1].rstrip("\n")
-        return ""
-
-    def error(self, node: ast.AST, reason: str, hint: str = "") -> SourceError:
-        """A ``SourceError`` that points at ``node``."""
-        return self.error_at(self.pos(node), reason, hint)
-
-    def error_at(self, pos: Pos, reason: str, hint: str = "") -> SourceError:
-        """A ``SourceError`` at a known position."""
-        return SourceError(reason, pos, self.line(pos.line), hint)
+    def error_at(self, node: ast.AST, reason: str, hint: str = "") -> SourceError:
+        """An error that points at ``node``."""
+        return self.error(self.pos(node), reason, hint)
 
 
 _TREES: dict[str, tuple[tuple[str, ...], dict[tuple[str, int], ast.AST]]] = {}
 
 
-def find(function: Any) -> tuple[Source, ast.FunctionDef]:
+def find(function: Any) -> tuple[PythonSource, ast.FunctionDef]:
     """The source and the syntax tree of a Python function.
 
     Raises
@@ -61,12 +49,15 @@ def find(function: Any) -> tuple[Source, ast.FunctionDef]:
     lines = tuple(linecache.getlines(file, function.__globals__))
     if not lines:
         raise InputError(f"the source of {function.__name__} is not available ({file})")
-    source = Source(file, lines)
+    source = PythonSource(file, lines)
     node = _definitions(source).get((function.__name__, code.co_firstlineno))
     if isinstance(node, ast.FunctionDef):
         return source, node
     if isinstance(node, ast.AsyncFunctionDef):
-        raise source.error(node, "a kernel function can't be async", "write a plain def")
+        raise source.error_at(node, "a kernel function can't be async", "write a plain def")
+    if function.__name__ == "<lambda>":
+        at = Pos(file, code.co_firstlineno)
+        raise source.error(at, "a lambda is no kernel function", "write a def")
     raise InputError(f"{file}:{code.co_firstlineno}: no function {function.__name__} here")
 
 

@@ -39,9 +39,9 @@ REFUSED: dict[type[ast.AST], tuple[str, str]] = {
 }
 
 OPERATORS: dict[type[ast.operator], str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv",
-    ast.Mod: "umod", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
-    ast.LShift: "shl", ast.RShift: "lshr",
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "div",
+    ast.Mod: "mod", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
+    ast.LShift: "shl", ast.RShift: "shr",
 }  # fmt: skip
 
 REFUSED_OPERATORS: dict[type[ast.operator], tuple[str, str]] = {
