@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from mkold.base.errors import InputError, Pos
 from mkold.check.blame import wrong
+from mkold.ir.definition import Definition
 from mkold.ir.layout import Layout
-from mkold.ir.module import Definition
 from mkold.ir.nodes import WORD_MASK
 from mkold.ir.variant import Edit
 

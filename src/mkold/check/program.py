@@ -102,8 +102,14 @@ def _set_up(scenario: Scenario) -> tuple[Setup, Module]:
         if not setup.threads:
             raise door.wrong(f"scenario {scenario.name} states no thread", at=scenario.at)
         roots = [function for thread in setup.threads for function, _ in thread.calls]
+        held = {*setup.memory.values()} & {*setup.pointed}
         with blamed(scenario.at):
-            module = collect(roots, hooks=setup.hooks, stand_ins=scenario.stand_ins)
+            module = collect(
+                roots,
+                hooks=setup.hooks,
+                stand_ins=scenario.stand_ins,
+                pointed=[setup.pointed[word] for word in sorted(held)],
+            )
         _check_names(scenario, setup, module)
         known = scenario, setup, module
         _SET_UP[id(scenario)] = known

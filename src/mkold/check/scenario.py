@@ -25,7 +25,7 @@ from mkold.base.errors import Pos
 from mkold.check import door
 from mkold.check.blame import here
 from mkold.check.setup import Setup
-from mkold.ir.module import Definition
+from mkold.ir.definition import Definition
 
 
 @dataclass(frozen=True, slots=True)

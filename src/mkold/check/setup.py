@@ -10,10 +10,11 @@ from mkold.check import door
 from mkold.check.blame import here
 from mkold.check.end import End
 from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.ir.definition import Definition, word_of
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import LaidOut
-from mkold.ir.module import Definition, collect
+from mkold.ir.module import collect
 from mkold.ir.program import POISON
 
 # The setup's own objects lie above the boot area and apart from each other.
@@ -61,6 +62,7 @@ class Setup:
     threads, nevers : what was stated
     hooks : what hooks stand for, by name
     parameters : names of the build parameters that a scenario may set
+    pointed : functions whose words may lie in memory, by word
     """
 
     def __init__(self, params: Mapping[str, int]) -> None:
@@ -71,6 +73,7 @@ class Setup:
         self.nevers: list[Never] = []
         self.hooks: dict[str, Definition] = {}
         self.parameters: set[str] = set()
+        self.pointed: dict[int, Definition] = {}
         self._params = params
         self._next = HEAP_START
 
@@ -114,6 +117,7 @@ class Setup:
         called, words = door.call("a call", (function, *args))
         module = collect([called], hooks=self.hooks)
         self.parameters.update(module.parameters)
+        self.pointed.update(module.pointed)
         functions = bind(module.functions, {**module.parameters, **self._params})
         run = Interpreter(functions, self.memory, cpu=door.word("cpu", cpu))
         try:
@@ -130,6 +134,12 @@ class Setup:
     def poke(self, address: int, value: int) -> None:
         """Set a word of memory."""
         self.memory[door.word("an address", address)] = door.word("a word", value)
+
+    def pointer(self, function: Definition) -> int:
+        """The word that stands for a function, as a pointer to it holds it."""
+        word = word_of(door.definition("a function", function))
+        self.pointed[word] = function
+        return word
 
     def name(self, text: str, address: int) -> None:
         """A name for a word, for pictures."""

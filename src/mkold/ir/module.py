@@ -1,4 +1,4 @@
-"""What front ends hand over, and the closed program that everyone else works on.
+"""The closed program that everyone works on, made of what front ends hand over.
 
 A front end checks and lowers one function at a time and offers each as a ``Definition``.
 ``collect`` closes some of them over their calls and makes a ``Module``. Back ends, the
@@ -14,56 +14,30 @@ Rules
 * A hook is a signature that somebody else defines (an architecture, say): it is bound
   by name when a module is collected.
 * A stand-in takes the name, and so the place, of another function.
+* A call through a pointer may reach every function of the pointer's signature whose
+  address is taken in the module, or whose word lies in the memory it will run on.
 * Two defaults of one build parameter, or a function that calls itself, are errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import InputError
-from mkold.ir.edit import rename_calls
+from mkold.ir.definition import Definition, word_of
+from mkold.ir.edit import map_expressions, map_parts, map_statements, rename_calls
 from mkold.ir.layout import Layout
-from mkold.ir.nodes import CallRcu, Function, callees, walk
-
-
-class Definition(Protocol):
-    """A checked function of some front end, or a hook."""
-
-    @property
-    def key(self) -> str:
-        """``module:name``."""
-
-    @property
-    def name(self) -> str:
-        """What the source calls it."""
-
-    @property
-    def signature(self) -> str:
-        """Types of parameters and results; functions that may stand for each other have
-        the same."""
-
-    @property
-    def is_hook(self) -> bool:
-        """Whether only the signature is here."""
-
-    @property
-    def lowered(self) -> Function:
-        """The function; calls name entries of ``callees``. A hook's body is empty."""
-
-    @property
-    def callees(self) -> Mapping[str, Definition]:
-        """Whatever it calls or hands on."""
-
-    @property
-    def parameters(self) -> Mapping[str, int]:
-        """The build parameters it uses, and their defaults."""
-
-    @property
-    def layouts(self) -> tuple[Layout, ...]:
-        """The structs it uses."""
+from mkold.ir.nodes import (
+    CallPtr,
+    CallRcu,
+    Expr,
+    Function,
+    FunctionWord,
+    Stmt,
+    callees,
+    walk,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +50,14 @@ class Module:
     names : those names, by ``module:name``
     parameters : every build parameter that is used, and its default
     layouts : every struct that is used, by name
+    pointed : the definitions whose address is taken, by the word that stands for them
     """
 
     functions: Mapping[str, Function]
     names: Mapping[str, str]
     parameters: Mapping[str, int]
     layouts: Mapping[str, Layout]
+    pointed: Mapping[int, Definition]
     _roots: tuple[Definition, ...] = field(repr=False)
     _hooks: Mapping[str, Definition] = field(repr=False)
     _stand_ins: Mapping[str, Definition] = field(repr=False)
@@ -101,8 +77,12 @@ class Module:
 
     def extended(self, definitions: Iterable[Definition]) -> Module:
         """This module and ``definitions``, under the same hooks and stand-ins."""
-        roots = (*self._roots, *definitions)
-        return collect(roots, hooks=self._hooks, stand_ins=self._stand_ins)
+        return collect(
+            (*self._roots, *definitions),
+            hooks=self._hooks,
+            stand_ins=self._stand_ins,
+            pointed=self.pointed.values(),
+        )
 
     def values(self, given: Mapping[str, int]) -> dict[str, int]:
         """The value of each build parameter, where ``given`` overrides defaults.
@@ -125,6 +105,7 @@ def collect(
     *,
     hooks: Mapping[str, Definition] | None = None,
     stand_ins: Mapping[str, Definition] | None = None,
+    pointed: Iterable[Definition] = (),
 ) -> Module:
     """``definitions`` and all that they call.
 
@@ -132,6 +113,7 @@ def collect(
     ----------
     hooks : what each hook stands for, by the hook's name; more than are needed will do
     stand_ins : definitions put in the place of others, by the others' names
+    pointed : definitions whose words lie in memory already
 
     Raises
     ------
@@ -139,25 +121,30 @@ def collect(
         has two defaults, or a function calls itself
     """
     roots, hooks, stand_ins = tuple(definitions), hooks or {}, stand_ins or {}
-    found = _closure(roots, hooks, stand_ins)
+    found = _closure((*roots, *pointed), hooks, stand_ins)
     _check_stand_ins(found, stand_ins)
     names = _names(found)
+    sources = {names[id(d)]: stand_ins.get(d.name, d) for d in found}
+    words = _pointed(sources.values(), pointed, hooks)
+    members = _members(words.values(), names)
     functions = {}
-    for definition in found:
-        source = stand_ins.get(definition.name, definition)
+    for name, source in sources.items():
         calls = {
             label: names[id(_definition(callee, hooks))]
             for label, callee in source.callees.items()
         }
-        name = names[id(definition)]
-        functions[name] = rename_calls(source.lowered, name, calls)
+        renamed = rename_calls(source.lowered, name, calls)
+        if source.pointed or source.called_through:
+            keys = {names[id(definition)]: definition.key for definition in found}
+            renamed = _with_pointers(renamed, keys, members)
+        functions[name] = renamed
     _check_no_recursion(functions)
-    sources = [stand_ins.get(definition.name, definition) for definition in found]
     return Module(
         functions,
         {definition.key: names[id(definition)] for definition in found},
-        _parameters(sources),
-        _layouts(sources),
+        _parameters(sources.values()),
+        _layouts(sources.values()),
+        words,
         roots,
         hooks,
         stand_ins,
@@ -224,6 +211,50 @@ def _names(found: list[Definition]) -> dict[int, str]:
             taken.add(chosen)
             names[id(definition)] = chosen
     return names
+
+
+def _pointed(
+    sources: Iterable[Definition], more: Iterable[Definition], hooks: Mapping[str, Definition]
+) -> dict[int, Definition]:
+    """Every definition whose address is taken, by its word."""
+    taken = [s.callees[label] for s in sources for label in s.pointed]
+    words: dict[int, Definition] = {}
+    for reached in (*taken, *more):
+        definition = _definition(reached, hooks)
+        if words.setdefault(word_of(definition), definition) is not definition:
+            other = words[word_of(definition)]
+            raise InputError(f"{definition.key} and {other.key} can't be told apart as values")
+    return words
+
+
+def _members(
+    pointed: Iterable[Definition], names: Mapping[int, str]
+) -> dict[str, tuple[FunctionWord, ...]]:
+    """The functions that a pointer of each signature may mean."""
+    members: dict[str, tuple[FunctionWord, ...]] = {}
+    for definition in pointed:
+        word = FunctionWord(names[id(definition)], definition.key)
+        members[definition.signature] = (*members.get(definition.signature, ()), word)
+    return members
+
+
+def _with_pointers(
+    function: Function, keys: Mapping[str, str], members: Mapping[str, tuple[FunctionWord, ...]]
+) -> Function:
+    """``function`` with words of what hooks stand for, and members of its pointers."""
+
+    def word(expr: Expr) -> Expr | None:
+        if isinstance(expr, FunctionWord):
+            return FunctionWord(expr.name, keys[expr.name])
+        return None
+
+    def members_of(stmt: Stmt) -> tuple[Stmt, ...] | None:
+        if isinstance(stmt, CallPtr):
+            return (replace(stmt, members=members.get(stmt.signature, ())),)
+        return None
+
+    body = map_expressions(function.body, lambda expr: map_parts(expr, word))
+    return replace(function, body=map_statements(body, members_of))
 
 
 def _parameters(sources: Iterable[Definition]) -> dict[str, int]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mkold.base.errors import InputError
 from mkold.ir.boot import MAX_CPUS
+from mkold.ir.definition import Definition
 from mkold.ir.edit import bind
-from mkold.ir.module import Definition, collect
+from mkold.ir.module import collect
 from mkold.ir.nodes import Function
 from mkold.ir.verify import verify
 from mkold.native import codegen, compile, link

@@ -13,8 +13,9 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mkold.ir.definition import Definition
 from mkold.ir.edit import map_statements
-from mkold.ir.module import Definition, Module
+from mkold.ir.module import Module
 from mkold.ir.nodes import (
     Call,
     CallPtr,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mkold.base.errors import InputError, Pos, SourceError
-from mkold.ir.module import Definition
+from mkold.ir.definition import Definition
 from mkold.ir.nodes import Assign, Local, Stmt
 from mkold.lang.meaning.source import Source
 from mkold.lang.meaning.values import Place, Value, is_atom

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mkold.ir.definition import Definition
 from mkold.ir.edit import rename_calls
 from mkold.ir.layout import Layout
-from mkold.ir.module import Definition
 from mkold.ir.nodes import Function
 from mkold.lang.meaning.builder import Uses
 from mkold.lang.types.structs import FunctionPointer, Type
