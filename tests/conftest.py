@@ -1,4 +1,9 @@
-"""Options of the whole suite: ``--runslow`` and ``--update-golden``."""
+"""Options of the whole suite, which is sorted by purpose.
+
+Without options the quick tests run, in parallel with ``-n 2``. ``--runslow`` adds what takes
+long; ``--runquality`` what asks how good the answers are: seeded faults that must be
+caught, hard bugs that must be found, pictures that must be small.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,32 @@ from pathlib import Path
 
 import pytest
 
+PURPOSES = ("slow", "quality")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--runslow", action="store_true", help="run tests marked slow too")
+    for purpose in PURPOSES:
+        text = f"run tests marked {purpose} too"
+        parser.addoption(f"--run{purpose}", action="store_true", help=text)
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--runslow"):
-        return
-    skip = pytest.mark.skip(reason="slow: run with --runslow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    for purpose in PURPOSES:
+        if config.getoption(f"--run{purpose}"):
+            continue
+        skip = pytest.mark.skip(reason=f"{purpose}: run with --run{purpose}")
+        for item in items:
+            if purpose in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests of one file share what they computed, so they stay together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture

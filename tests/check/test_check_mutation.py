@@ -11,6 +11,8 @@ from mutants import MUTANTS, Mutant
 from mkold.check import Case
 from mkold.check.decide import decide_case
 
+pytestmark = pytest.mark.quality
+
 HARMLESS = {
     "flag written with no lock": "the flag has one writer and its readers in this scenario "
     "take no lock; the grace period does the work",

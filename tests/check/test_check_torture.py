@@ -12,7 +12,12 @@ from mkold.lang import WRITE_ONCE, Ptr, kernel, u64
 ROUNDS = 500
 
 
-@pytest.mark.parametrize("name", ["1", "2", "5", "11", "14", "16", "17", "18", "19", "20"])
+QUICK, SLOW = ("2", "5", "14", "19"), ("1", "11", "16", "17", "18", "20")
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_shipped_claims(name: str) -> None:
     ran = 0
     for claim in load.select(load.shipped(), [name]):

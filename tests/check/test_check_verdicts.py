@@ -5,6 +5,9 @@ Expectations live here alone: nothing under ``src`` knows them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
 from mkold.check import Claim, load
@@ -169,6 +172,15 @@ LIMIT_S = 10.0
 
 CLAIMS = {claim.name: claim for claim in load.shipped()}
 OWN_LOCKS = sorted(name for name in CLAIMS if name.startswith("15"))
+SLOW = ("7a", "7b", "9", "15a", "15b", "20")
+
+
+def each(names: Iterable[str]) -> list[Any]:
+    """Claims by name; those that take longest are slow."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name.partition("-")[0] in SLOW else [])
+        for name in names
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -189,12 +201,12 @@ def test_every_claim_has_an_expectation() -> None:
         assert [case.label for case in CLAIMS[name].cases] == list(cases)
 
 
-@pytest.mark.parametrize("name", VERDICTS)
+@pytest.mark.parametrize("name", each(VERDICTS))
 def test_the_verdict(name: str, decided: dict[str, ClaimResult]) -> None:
     assert result_of(CLAIMS[name], decided).verdict == VERDICTS[name]
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", each(BROKEN))
 def test_what_each_case_breaks(name: str, decided: dict[str, ClaimResult]) -> None:
     for case in result_of(CLAIMS[name], decided).cases:
         broken = BROKEN[name][case.label]
@@ -203,14 +215,14 @@ def test_what_each_case_breaks(name: str, decided: dict[str, ClaimResult]) -> No
         assert case.cpu_s < LIMIT_S, case.label
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", each(BROKEN))
 def test_each_counterexample_can_be_shown(name: str, decided: dict[str, ClaimResult]) -> None:
     for case in result_of(CLAIMS[name], decided).cases:
         for breach in case.breaches:
             assert breach.execution is not None, (case.label, breach.property)
 
 
-@pytest.mark.parametrize("name", OWN_LOCKS)
+@pytest.mark.parametrize("name", each(OWN_LOCKS))
 def test_locks_and_rcu_of_our_own(name: str) -> None:
     result = decide_claim(CLAIMS[name])
     assert result.verdict == "holds"
