@@ -13,7 +13,7 @@ from mkold.herd.lines import (
 from mkold.litmus import parse
 from mkold.litmus.names import Names
 
-TEXT = "C t\n{{ x=0; int y[2]; }}\nP0(int *x) {{ r1 = READ_ONCE(*x); }}\n{}\n"
+TEXT = "C t\n{{ x=0; int y[2]; }}\nP0(int *x) {{ r1 = READ_ONCE(*x); r2 = r1; }}\n{}\n"
 
 
 def program(final: str):
@@ -66,3 +66,17 @@ def test_formula_on_states() -> None:
 def test_values() -> None:
     names = Names({"x": 4096})
     assert [names.value(w) for w in (4096, 7, 2**64 - 7)] == ["x", "7", "-7"]
+
+
+def test_arrays_are_shown_whole_or_by_element() -> None:
+    test = program("locations [y; y[0]; x] exists (0:r1=y)")
+    y = test.symbols["y"]
+    assert state_texts(test, [(y, 1, 7, 8), (0, 1, 7, 8)]) == [
+        "0:r1=0; [x]=1; y={7,8}; y[0]=7;",
+        "0:r1=y; [x]=1; y={7,8}; y[0]=7;",
+    ]
+
+
+@pytest.mark.parametrize("final", ["exists (y[0]=1)", "locations [y] exists (y[0]=1)"])
+def test_the_first_element_has_its_index(final: str) -> None:
+    assert condition_line(program(final)) == "Condition exists (y[0]=1)"

@@ -9,7 +9,7 @@ import pytest
 from mkold.base.errors import InputError, SourceError, UnsupportedError
 from mkold.litmus import UnsupportedSourceError, parse
 
-BODY = "C t\n{{ shared=0; }}\nP0(int *x, int *y)\n{{\n\t{}\n}}\nexists (0:r1=1)\n"
+BODY = "C t\n{{ shared=0; }}\nP0(int *x, int *y)\n{{\n\t{}\n}}\nexists (shared=1)\n"
 
 
 def refused(text: str) -> SourceError:
@@ -92,9 +92,9 @@ def test_unsupported_construct_is_named(statement: str, construct: str) -> None:
         ("C t\n{ int x[2] = {1}; }\nP0() { }\n", "1 values for 2 elements", 2),
         ("C t\n{ int x[9999]; }\nP0() { }\n", "1 to 4096", 2),
         ("C t\n{ }\nP0() { }\nexists (1:r1=1)", "there is no thread P1", 4),
-        ("C t\n{ }\nP0() { }\nexists (x)", "expected '=' or '!='", 4),
-        ("C t\n{ }\nP0() { }\nexists (x=1", "expected ')'", 4),
-        ("C t\n{ }\nP0() { }\nexists (x=1) y", "unexpected 'y'", 4),
+        ("C t\n{ x; }\nP0() { }\nexists (x)", "expected '=' or '!='", 4),
+        ("C t\n{ x; }\nP0() { }\nexists (x=1", "expected ')'", 4),
+        ("C t\n{ x; }\nP0() { }\nexists (x=1) y", "unexpected 'y'", 4),
         ("C t\n{ }\nP0() { }\nlocations [0:r1", "expected ';' or ']'", 4),
     ],
 )
@@ -107,3 +107,71 @@ def test_bad_part(text: str, reason: str, line: int) -> None:
 def test_a_huge_file_is_refused() -> None:
     with pytest.raises(InputError, match="no litmus test"):
         parse("C t\n" + " " * 1_000_001)
+
+
+TEST = (
+    "C t\n{{ {init} }}\nP0({head}) {{\n\tr1 = READ_ONCE(*x);\n}}\n"
+    "P1(int *y) {{\n\tr2 = 1;\n}}\n{final}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason", "hint", "at"),
+    [
+        ({"final": "exists (zz=0)"}, "'zz' is nowhere in this test", "initial state", (9, 9)),
+        ({"final": "exists (0:r1=zz)"}, "'zz' is nowhere in this test", "", (9, 14)),
+        ({"final": "filter (zz=1) exists (x=0)"}, "'zz' is nowhere", "", (9, 9)),
+        ({"final": "locations [zz] exists (x=0)"}, "'zz' is nowhere", "", (9, 12)),
+        ({"final": "exists (0:r2=0)"}, "'r2' is nowhere in P0", "P1 has it: '1:r2'", (9, 11)),
+        ({"final": "exists (r2=0)"}, "'r2' is a register", "write '1:r2'", (9, 9)),
+        ({"final": "exists (0:r1=r2)"}, "'r2' is a register", "write '1:r2'", (9, 14)),
+        ({"final": "exists (P7:r1=0)"}, "there is no thread P7", "P0 to P1", (9, 9)),
+        ({"final": "exists (a[5]=0)"}, "index 5 is out of bounds", "2 elements", (9, 11)),
+        ({"final": "exists (0:r1=a[2])"}, "index 2 is out of bounds", "2 elements", (9, 16)),
+        ({"final": "exists (x[1]=0)"}, "index 1 is out of bounds", "one variable", (9, 11)),
+        ({"final": "exists (a={1})"}, "1 values for 2 elements", "", (9, 11)),
+        ({"final": "exists (x={1,2})"}, "a list of values for what is no array", "", (9, 11)),
+        ({"final": "observed 0:r1=1 0:r1=2;"}, "expected ';' after an observed", "", (9, 17)),
+        ({"init": "int x; int x;"}, "'x' is initialised twice", "", (2, 14)),
+        ({"init": "x = 1; int x[2];"}, "'x' is initialised twice", "", (2, 14)),
+        ({"init": "0:r1=1; P0:r1=1;"}, "0:r1 is initialised twice", "", (2, 11)),
+        ({"init": "7:r5=1;"}, "there is no thread P7", "", (2, 3)),
+        ({"init": "0:x=1;"}, "'x' is a parameter of P0", "", (2, 3)),
+        ({"init": "int *p = &b[3]; int b[3];"}, "index 3 is out of bounds", "3 el", (2, 15)),
+        ({"head": "int *x, int *x"}, "two parameters are called 'x'", "", (3, 17)),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    parts: dict[str, str], reason: str, hint: str, at: tuple[int, int]
+) -> None:
+    defaults = {"init": "int a[2];", "head": "int *x", "final": ""}
+    error = refused(TEST.format(**{**defaults, **parts}))
+    assert reason in error.reason
+    assert hint in error.hint
+    assert (error.pos.line, error.pos.col) == at
+    assert "^" in str(error)
+
+
+def test_a_missing_initial_state_is_named() -> None:
+    error = refused("C t (* P9(x) *)\n\nP0(int *x)\n{\n}\nexists (x=1)\n")
+    assert "the initial state is missing" in error.reason
+    assert "{ }" in error.hint
+    assert error.pos.line == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "int r1;\n\t(* said *)\n\tr1 = 1;",
+        "int r1; (* two\nlines *)\n\tr1 = 1;",
+        "r1 = (* one *) 1;",
+        "r1 = 1 (* * *);",
+        "if (r1) (*) {} *) r1 = 2;",
+    ],
+)
+def test_a_comment_of_the_wrong_kind_is_named(body: str) -> None:
+    assert "comments in a body are /* */" in refused(BODY.format(body)).hint
+
+
+def test_no_hint_on_comments_where_there_is_none() -> None:
+    assert refused(BODY.format("int r1; r1 = (*x; r1 = *x)*(*y);")).hint == ""

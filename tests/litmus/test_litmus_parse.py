@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mkold.ir.nodes import Assign, Binary, Const, If, Local, Loop, Op, Return, Select
-from mkold.ir.program import And, Compare, Mem, Not, Or, Program, Reg
+from mkold.ir.program import And, Compare, Mem, Not, Or, Program, Reg, Words
 from mkold.ir.verify import verify
 from mkold.litmus import parse, result_comment
 from mkold.litmus.globals import BASE, SPACING
 
-X, Y = BASE, BASE + SPACING
+X, Y, A, B = (BASE + SPACING * i for i in range(4))
 
 
 def read(
@@ -165,13 +165,13 @@ def test_initial_words(text: str, words: dict[int, int]) -> None:
     ],
 )  # fmt: skip
 def test_condition(text: str, quantifier: str, formula: object) -> None:
-    condition = read("smp_mb();", final=text).condition
+    condition = read("int r1; int r2;", final=text).condition
     assert condition is not None
     assert (condition.quantifier, condition.formula) == (quantifier, formula)
 
 
 def test_observed_are_registers_then_variables() -> None:
-    program = read("smp_mb();", final="locations [y; x; 0:r2;] exists (0:r1=1)")
+    program = read("r1 = 1;", final="locations [y; x; 0:r2;] exists (0:r1=1)")
     assert program.observed == (Reg(0, "r1"), Reg(0, "r2"), Mem(X), Mem(Y))
 
 
@@ -205,3 +205,43 @@ def test_addresses_are_far_from_integers_and_from_each_other() -> None:
     assert program.symbols["a[2]"] == program.symbols["a"] + 2
     assert program.symbols["z"] - program.symbols["a"] == SPACING
     assert min(program.symbols.values()) >= 1 << 40
+
+
+def test_the_suffix_of_a_name_is_dropped() -> None:
+    assert parse("C MP+once.litmus\n{ }\nP0(int *x) { }\n").name == "MP+once"
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("exists (0:r1<>0)", Not(Compare("eq", Reg(0, "r1"), 0))),
+        ("observed 0:r1=1; x=2; and 0:r1=0; and", Or((
+            And((Compare("eq", Reg(0, "r1"), 1), Compare("eq", Mem(X), 2))),
+            Compare("eq", Reg(0, "r1"), 0),
+            And(()),
+        ))),
+        ("exists (a={1,x})", And((Compare("eq", Mem(A), 1), Compare("eq", Mem(A + 1), X)))),
+        ("exists (a=1)", Or(())),
+        ("exists (a=x)", Or(())),
+        ("exists (a=[b])", And((
+            Compare("eq", Mem(A), Mem(B)), Compare("eq", Mem(A + 1), Mem(B + 1)),
+        ))),
+        ("exists (a=0:r1)", Or(())),
+        ("exists (a[1]=b[0])", Compare("eq", Mem(A + 1), B)),
+    ],
+)  # fmt: skip
+def test_herds_other_words(text: str, formula: object) -> None:
+    condition = read("int r1;", init="int a[2]; int b[2];", final=text).condition
+    assert condition is not None
+    assert condition.quantifier == "exists"
+    assert condition.formula == formula
+
+
+def test_a_whole_array_is_observed_word_by_word_and_shown_as_one() -> None:
+    program = read(
+        "int r1;", init="int a[2];", final="locations [x; a[1]; a; 0:r1; 0:r9] exists (y=0)"
+    )
+    assert program.observed == (Reg(0, "r1"), Reg(0, "r9"), Mem(A), Mem(A + 1), Mem(X), Mem(Y))
+    assert program.shown == (
+        Reg(0, "r1"), Reg(0, "r9"), Words(A, 2), Mem(X), Mem(Y), Mem(A + 1)
+    )  # fmt: skip

@@ -194,6 +194,8 @@ class _Report:
             text = outcome.reason
             where = "" if outcome.path in text else f"{outcome.path}: "
             print(f"mkold: {where}{text}", file=sys.stderr)
+        if outcome.traceback and os.environ.get("MKOLD_DEBUG"):
+            sys.stderr.write(outcome.traceback)
         out.write(outcome.text)
         if outcome.spool:
             with open(outcome.spool, encoding="utf-8") as states:

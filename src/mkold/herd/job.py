@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ class Outcome:
     """What became of one file.
 
     ``status`` is ``ok``, ``unsupported``, ``timeout`` or ``error``; ``reason`` says why,
-    where it is not ``ok``. ``internal`` marks a bug of mkold's. What to print is ``text``,
+    where it is not ``ok``. ``internal`` marks a bug of mkold's, with its ``traceback``. What
+    to print is ``text``,
     then the file ``spool`` if there is one, then ``tail``. ``flags`` are those that herd7
     knows, ``notes`` mkold's own. ``program`` and ``verdict`` (without its states) are kept
     for pictures only.
@@ -59,6 +61,7 @@ class Outcome:
     cpu_s: float
     reason: str = ""
     internal: bool = False
+    traceback: str = ""
     test: str = ""
     observation: str | None = None
     holds: bool | None = None
@@ -101,7 +104,13 @@ def decide_file(path: str, options: Options) -> Outcome:
         outcome = replace(outcome, status="unsupported", reason=f"{path}: nested too deep")
     except Exception as error:
         reason = f"internal error: {type(error).__name__}: {error}"
-        outcome = replace(outcome, status="error", reason=reason, internal=True)
+        outcome = replace(
+            outcome,
+            status="error",
+            reason=reason,
+            internal=True,
+            traceback="".join(traceback.format_exception(error)),
+        )
     outcome = replace(outcome, cpu_s=time.process_time() - start)
     if options.json:
         return replace(outcome, text=json_line(outcome))

@@ -46,6 +46,8 @@ def state_texts(program: Program, states: Sequence[tuple[int, ...]]) -> list[str
     For states that fit in memory; see ``states`` for millions.
     """
     names = Names(program.symbols)
+    if program.shown:
+        return [names.state(program, values) for values in sorted(states, key=names.sort_key)]
     columns = [
         {value: f"{names.place(place)}={names.value(value)};" for value in values}
         for place, values in zip(program.observed, _values(program, states), strict=True)

@@ -39,6 +39,9 @@ def text_blocks(program: Program, states: Sequence[tuple[int, ...]]) -> Iterator
         return
     names = Names(program.symbols)
     ordered = _ordered(states, names)
+    if program.shown:
+        yield from (names.state(program, values) + "\n" for values in ordered)
+        return
     groups = _groups(program, _words(ordered), names)
     for start in range(0, len(ordered), BLOCK):
         columns = list(_slice(ordered, start).columns())

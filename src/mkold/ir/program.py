@@ -6,7 +6,7 @@ over kernel Python becomes one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mkold.ir.nodes import Function
@@ -46,6 +46,18 @@ class Mem:
 
 
 Observed = Reg | Mem
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """``n`` words from ``address`` on, shown as one array: ``{1, 2}``."""
+
+    address: int
+    n: int
+
+    def each(self) -> Iterator[Mem]:
+        """The words one by one."""
+        return (Mem(self.address + i) for i in range(self.n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,8 @@ class Program:
     observed : what a final state shows, in the order to print it
     filter : executions that do not satisfy it are ignored
     default : initial value of unnamed words
+    shown : what a line of states shows, where that is not ``observed`` one by one; its
+        words are all in ``observed``
     """
 
     name: str
@@ -109,3 +123,4 @@ class Program:
     observed: tuple[Observed, ...] = ()
     filter: Formula | None = None
     default: int = 0
+    shown: tuple[Observed | Words, ...] = ()

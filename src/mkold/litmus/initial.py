@@ -1,20 +1,22 @@
 """The initial state: ``{ int x = 1; int *y = &x; 0:r1 = x; int a[2] = {1, 2}; }``.
 
-A name on the right of ``=`` is the address of that variable, with or without ``&``. Types
-say nothing that the model needs; any run of words before the variable is taken for one.
-What is not named starts as 0.
+A name on the right of ``=`` is the address of that variable, with or without ``&``. Any run
+of words before the variable is taken for its type. What is not named starts as 0; nothing
+is initialised twice.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from mkold.ir.nodes import WORD_MASK
-from mkold.litmus.globals import SPACING, Globals
+from mkold.litmus.globals import Globals
 from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, blank_comments, shown
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
 _NULLS = frozenset({"NULL"})
+MAX_LENGTH = 4096
 
 
 def read_initial(source: Text, start: int, end: int) -> Globals:
@@ -29,6 +31,8 @@ def read_initial(source: Text, start: int, end: int) -> Globals:
         _item(tokens, known)
         if texts[tokens.at] not in (";", ",", ""):
             tokens.fail(f"expected ';' after an initial value, found {shown(texts[tokens.at])}")
+    for name, value, at in known.indexed:  # an array may be declared after it is named
+        _check_index(tokens, known, name, value, at)
     return known
 
 
@@ -51,8 +55,13 @@ def is_name(token: str) -> bool:
     return token.isidentifier() and token.isascii()
 
 
-def read_value(tokens: Tokens, known: Globals) -> int:
-    """A value: an integer, or an address as ``x``, ``&x``, ``a[1]`` or ``x+1``."""
+def read_value(
+    tokens: Tokens, known: Globals, check: Callable[[str, int], None] | None = None
+) -> int:
+    """A value: an integer, or an address as ``x``, ``&x`` or ``a[1]``.
+
+    ``check`` is called with a variable's name and the number of its token.
+    """
     texts = tokens.texts
     token = texts[tokens.at]
     if token == "(":
@@ -77,11 +86,31 @@ def read_value(tokens: Tokens, known: Globals) -> int:
         return 0
     if not is_name(token):
         tokens.fail(f"expected an integer or a variable, found {shown(token)}")
+    if check is not None:
+        check(token, tokens.at)
     tokens.at += 1
     address = known.address(token)
-    if texts[tokens.at] == "[":
-        return address + _index(tokens)
-    return address
+    if texts[tokens.at] != "[":
+        return address
+    if check is not None:
+        return address + read_index(tokens, known, token)
+    index = _index(tokens)
+    known.indexed.append((token, index, tokens.at - 2))
+    return address + index
+
+
+def read_list(
+    tokens: Tokens, known: Globals, check: Callable[[str, int], None] | None = None
+) -> list[int]:
+    """The values of an array, ``{1, 2}``."""
+    tokens.expect("{", "before an array's values")
+    values: list[int] = []
+    while tokens.texts[tokens.at] not in ("}", ""):
+        values.append(read_value(tokens, known, check))
+        if tokens.texts[tokens.at] == ",":
+            tokens.at += 1
+    tokens.expect("}", "after an array's values")
+    return values
 
 
 def _skip_cast(tokens: Tokens) -> None:
@@ -92,11 +121,29 @@ def _skip_cast(tokens: Tokens) -> None:
     tokens.expect(")", "after a type")
 
 
+def read_index(tokens: Tokens, known: Globals, name: str) -> int:
+    """``[i]`` behind the variable ``name``, inside its array."""
+    value = _index(tokens)
+    _check_index(tokens, known, name, value, tokens.at - 2)
+    return value
+
+
+def _check_index(tokens: Tokens, known: Globals, name: str, value: int, at: int) -> None:
+    length = known.length(name)
+    if value >= length:
+        tokens.fail(f"index {value} is out of bounds", index=at, hint=bounds(name, length))
+
+
+def bounds(name: str, length: int) -> str:
+    """How long ``name`` is, for a hint."""
+    return f"'{name}' has {length} elements" if length > 1 else f"'{name}' is one variable"
+
+
 def _index(tokens: Tokens) -> int:
     tokens.expect("[", "before an index")
     value = number(tokens.texts[tokens.at])
-    if value is None or value >= SPACING:
-        tokens.fail("an index is an integer below a million")
+    if value is None:
+        tokens.fail("an index is an integer")
     tokens.at += 1
     tokens.expect("]", "after an index")
     return value
@@ -107,18 +154,28 @@ def _item(tokens: Tokens, known: Globals) -> None:
     texts = tokens.texts
     while texts[tokens.at + 1 : tokens.at + 2] and _is_type_word(tokens):
         tokens.at += 1
+    start = tokens.at
     place = _place(tokens, known)
     if texts[tokens.at] == "[" and isinstance(place, str):
-        _array(tokens, known, place)
+        _array(tokens, known, place, start)
         return
     value = 0
     if texts[tokens.at] == "=":
         tokens.at += 1
         value = _initialiser(tokens, known)
     if isinstance(place, str):
+        _check_new(tokens, known, place, start)
         known.init[known.address(place)] = value
-    else:
-        known.registers[place] = value
+        return
+    if place in known.registers:
+        tokens.fail(f"{place[0]}:{place[1]} is initialised twice", index=start)
+    known.registers[place] = value
+    known.set_at[place] = tokens.starts[start]
+
+
+def _check_new(tokens: Tokens, known: Globals, name: str, at: int) -> None:
+    if known.address(name) in known.init:
+        tokens.fail(f"'{name}' is initialised twice", index=at)
 
 
 def _is_type_word(tokens: Tokens) -> bool:
@@ -185,21 +242,16 @@ def _initialiser(tokens: Tokens, known: Globals) -> int:
     return read_value(tokens, known)
 
 
-def _array(tokens: Tokens, known: Globals, name: str) -> None:
+def _array(tokens: Tokens, known: Globals, name: str, at: int) -> None:
     length = _index(tokens)
-    if not 0 < length <= 4096:
-        tokens.fail("an array has 1 to 4096 elements", index=tokens.at - 2)
+    if not 0 < length <= MAX_LENGTH:
+        tokens.fail(f"an array has 1 to {MAX_LENGTH} elements", index=tokens.at - 2)
+    _check_new(tokens, known, name, at)
     known.arrays[name] = length
-    values: list[int] = []
+    values = [0] * length
     if tokens.texts[tokens.at] == "=":
-        opened = tokens.at + 1
-        tokens.at = opened
-        tokens.expect("{", "before an array's values")
-        while tokens.texts[tokens.at] not in ("}", ""):
-            values.append(read_value(tokens, known))
-            if tokens.texts[tokens.at] == ",":
-                tokens.at += 1
-        tokens.expect("}", "after an array's values")
+        opened = tokens.at = tokens.at + 1
+        values = read_list(tokens, known)
         if len(values) != length:
             tokens.fail(f"{len(values)} values for {length} elements", index=opened)
     base = known.address(name)

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mkold.ir.program import UNKNOWN, And, Compare, Formula, Not, Observed, Or, Reg
+from mkold.ir.program import (
+    UNKNOWN,
+    And,
+    Compare,
+    Formula,
+    Not,
+    Observed,
+    Or,
+    Program,
+    Reg,
+    Words,
+)
 
 _SIGNS = {"eq": "=", "slt": "<", "sle": "<="}
 
@@ -15,10 +26,14 @@ _SIGNS = {"eq": "=", "slt": "<", "sle": "<="}
 class Names:
     """Names for the addresses of a program."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "_places")
 
     def __init__(self, symbols: Mapping[str, int]) -> None:
-        self._names = {address: name for name, address in symbols.items()}
+        self._names: dict[int, str] = {}  # an array's start goes by the array's name
+        self._places: dict[int, str] = {}  # ... and, as a place, by ``a[0]``
+        for name, address in symbols.items():
+            self._names.setdefault(address, name)
+            self._places[address] = name
 
     def __contains__(self, word: int) -> bool:
         """Whether the word is an address with a name."""
@@ -37,13 +52,23 @@ class Names:
         """A register or variable as herd shows it."""
         if isinstance(place, Reg):
             return f"{place.thread}:{place.local}"
-        name = self._names.get(place.address, str(place.address))
+        name = self._places.get(place.address, str(place.address))
         return name if name.endswith("]") else f"[{name}]"
 
-    def state(self, places: Sequence[Observed], values: Sequence[int]) -> str:
-        """One line of ``States``."""
-        pairs = zip(places, values, strict=True)
-        return " ".join(f"{self.place(place)}={self.value(value)};" for place, value in pairs)
+    def state(self, program: Program, values: Sequence[int]) -> str:
+        """One line of ``States``; ``values`` of what ``program`` observes."""
+        if not program.shown:
+            pairs = zip(program.observed, values, strict=True)
+            return " ".join(f"{self.place(p)}={self.value(value)};" for p, value in pairs)
+        words = dict(zip(program.observed, values, strict=True))
+        return " ".join(f"{self._shown(place, words)};" for place in program.shown)
+
+    def _shown(self, place: Observed | Words, words: Mapping[Observed, int]) -> str:
+        if not isinstance(place, Words):
+            return f"{self.place(place)}={self.value(words[place])}"
+        values = ",".join(self.value(words[word]) for word in place.each())
+        name = self._names.get(place.address, str(place.address))
+        return f"{name}={{{values}}}" if place.n > 1 else f"{name}={values}"
 
     def sort_key(self, values: Sequence[int]) -> list[tuple[int, int, str]]:
         """Sorts states by value, integers before names."""

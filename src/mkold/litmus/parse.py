@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from mkold.base.errors import InputError
+from mkold.base.errors import InputError, SourceError
 from mkold.ir.nodes import Const, Function
 from mkold.ir.program import Program, Reg, Thread
 from mkold.litmus.body import lower
@@ -13,6 +14,7 @@ from mkold.litmus.condition import read_final
 from mkold.litmus.expr import TYPE_WORDS
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_initial, thread_number
+from mkold.litmus.places import ThreadNames
 from mkold.litmus.sections import split
 from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, shown
 
@@ -53,16 +55,21 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
     known = read_initial(source, *sections.initial)
     # The final part may name registers that only it needs (0:x for a parameter x), and
     # variables that no thread names; addresses go to the threads' parameters first.
-    heads = _heads(source, sections.bodies)
-    for _, parameters, _ in heads:
-        for name in parameters:
+    tokens = Tokens(source, source.text, *sections.bodies)
+    heads = _heads(tokens)
+    for head in heads:
+        for name in head.parameters:
             known.address(name)
-    final = read_final(source, sections.final, known, len(heads))
+    _check_registers(source, known, heads)
+    final = read_final(source, sections.final, known, heads)
     shown_registers = {(p.thread, p.local) for p in final.observed if isinstance(p, Reg)}
     functions = {}
-    for index, (tokens, parameters, at) in enumerate(heads):
-        tokens.at = at
-        function = _thread(tokens, index, parameters, known, shown_registers, placed)
+    for index, head in enumerate(heads):
+        tokens.at = head.start
+        try:
+            function = _thread(tokens, index, head.parameters, known, shown_registers, placed)
+        except SourceError as error:
+            raise _with_comment_hint(source, error) from None
         functions[function.name] = function
     return Program(
         name=sections.name,
@@ -73,6 +80,7 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
         condition=final.condition,
         observed=final.observed,
         filter=final.filter,
+        shown=final.shown,
     )
 
 
@@ -82,14 +90,33 @@ def result_comment(text: str) -> str:
     return found.group(1) if found else ""
 
 
-_Head = tuple[Tokens, list[str], int]
+def _with_comment_hint(source: Text, error: SourceError) -> SourceError:
+    """``error``, with a hint where it comes of a comment that is none in C."""
+    at = source.offset(error.pos)
+    opened = source.text.rfind("(*", 0, at + 2)
+    closed = source.text.find("*)", opened + 2)
+    if opened < 0 or at > closed + 1:
+        return error
+    hint = "comments in a body are /* */; (* *) is for outside"
+    return type(error)(error.reason, error.pos, error.text, error.hint or hint)
 
 
-def _heads(source: Text, span: tuple[int, int]) -> list[_Head]:
-    """Each thread's parameters and the token index of its body, in order."""
-    tokens = Tokens(source, source.text, *span)
+def _check_registers(source: Text, known: Globals, heads: Sequence[ThreadNames]) -> None:
+    """Initial registers belong to threads that there are, and are no parameters."""
+    for (thread, name), start in known.set_at.items():
+        if thread >= len(heads):
+            raise source.error(f"there is no thread P{thread}", start, start + len(str(thread)))
+        if name in heads[thread].parameters:
+            raise source.error(
+                f"'{name}' is a parameter of P{thread} and can't be initialised",
+                start, start + len(str(thread)),
+            )  # fmt: skip
+
+
+def _heads(tokens: Tokens) -> list[ThreadNames]:
+    """Each thread's parameters and the place of its body, in order."""
     texts = tokens.texts
-    heads: list[_Head] = []
+    heads: list[ThreadNames] = []
     while texts[tokens.at]:
         while texts[tokens.at] in ("void", "static"):
             tokens.at += 1
@@ -106,8 +133,9 @@ def _heads(source: Text, span: tuple[int, int]) -> list[_Head]:
         tokens.at += 1
         parameters = _parameters(tokens)
         tokens.expect("{", "before the body of a thread")
-        heads.append((tokens, parameters, tokens.at))
+        start = tokens.at
         _skip_body(tokens)
+        heads.append(ThreadNames(parameters, texts, start, tokens.at))
     if not heads:
         tokens.fail("no thread", hint="at least 'P0(int *x) { }' must follow")
     return heads
@@ -133,6 +161,8 @@ def _parameters(tokens: Tokens) -> list[str]:
             tokens.fail(
                 f"parameter '{name}' is no pointer", hint=f"shared variables: 'int *{name}'"
             )
+        if name in names:
+            tokens.fail(f"two parameters are called '{name}'")
         names.append(name)
         tokens.at += 1
         if texts[tokens.at] == ",":
@@ -158,7 +188,7 @@ def _skip_body(tokens: Tokens) -> None:
 
 
 def _thread(
-    tokens: Tokens, index: int, parameters: list[str], known: Globals,
+    tokens: Tokens, index: int, parameters: Sequence[str], known: Globals,
     shown_registers: set[tuple[int, str]], placed: bool,
 ) -> Function:  # fmt: skip
     addresses = {name: Const(known.addresses[name], name) for name in parameters}

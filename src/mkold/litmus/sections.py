@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mkold.litmus.source import Text, UnsupportedSourceError
 
 _NAME = re.compile(r"\s*([A-Za-z0-9]+)[ \t]+([^\s\"{(]\S*)")
+_THREAD = re.compile(r"\b(P\d+)\s*\([^()]*\)\s*\Z")
 _HEAD = re.compile(r'\(\*|"[^"]*"|\{|/\*.*?\*/', re.S)
 _COMMENT = re.compile(r"\(\*|\*\)")
 _BRACE = re.compile(r"\(\*|//[^\n]*|/\*.*?\*/|[{}]", re.S)
@@ -56,7 +57,7 @@ def split(source: Text) -> Sections:
     closed = _closing_brace(source, opened)
     bodies_end = _bodies_end(source, closed + 1)
     return Sections(
-        name.group(2), opened, (opened + 1, closed),
+        name.group(2).removesuffix(".litmus") or name.group(2), opened, (opened + 1, closed),
         (closed + 1, bodies_end), (bodies_end, len(text)),
     )  # fmt: skip
 
@@ -78,11 +79,22 @@ def _head_end(source: Text, start: int) -> int:
                 "no initial state", len(source.text), hint="at least '{}' must follow the name"
             )
         if match.group() == "{":
+            _check_no_thread(source, start, match.start())
             return match.start()
         if match.group() == "(*":
             start = _skip_comment(source, match.start())
         else:
             start = match.end()
+
+
+def _check_no_thread(source: Text, start: int, opened: int) -> None:
+    """The first brace must not be that of a thread's body."""
+    thread = _THREAD.search(source.text, start, opened)
+    if thread is not None:
+        raise source.error(
+            "the initial state is missing before the first thread",
+            thread.start(1), thread.end(1), "write '{ }' if everything starts as 0",
+        )  # fmt: skip
 
 
 def _closing_brace(source: Text, opened: int) -> int:

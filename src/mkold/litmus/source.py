@@ -14,7 +14,7 @@ from typing import NoReturn
 from mkold.base.errors import Pos, SourceError, UnsupportedError
 
 _OPERATORS = (
-    r"<<=|>>=|\+\+|--|->|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|>>|<=|>=|==|!=|&&|\|\||/\\|\\/|=>|."
+    r"<<=|>>=|<>|\+\+|--|->|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|>>|<=|>=|==|!=|&&|\|\||/\\|\\/|=>|."
 )
 _TOKEN = re.compile(
     r"(?:\s+|//[^\n]*|/\*.*?\*/)*([A-Za-z_]\w*|\d\w*|" + _OPERATORS + r"|\Z)", re.S
@@ -43,6 +43,11 @@ class Text:
         line = bisect_right(lines, start)
         first = lines[line - 1]
         return Pos(self.file, line, start - first + 1, end - first + 1)
+
+    def offset(self, pos: Pos) -> int:
+        """Where ``pos`` starts in the text."""
+        assert self._lines is not None
+        return self._lines[pos.line - 1] + pos.col - 1
 
     def error(
         self,

@@ -34,7 +34,7 @@ from mkold.ir.nodes import (
     locals_of,
     walk,
 )
-from mkold.ir.program import Program, Thread
+from mkold.ir.program import Observed, Program, Thread, Words
 from mkold.litmus.macros import MACROS
 from mkold.litmus.names import Names
 
@@ -59,7 +59,7 @@ def write(program: Program) -> str:
         lines += [*_Writer(program, index, thread).lines(), ""]
     names = Names(program.symbols)
     if program.observed:
-        places = "; ".join(_place(names.place(place)) for place in program.observed)
+        places = "; ".join(_place(names, place) for place in program.shown or program.observed)
         lines.append(f"locations [{places}]")
     if program.filter is not None:
         lines.append(f"filter ({names.formula(program.filter)})")
@@ -69,7 +69,10 @@ def write(program: Program) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _place(text: str) -> str:
+def _place(names: Names, place: Observed | Words) -> str:
+    if isinstance(place, Words):
+        return names.value(place.address)
+    text = names.place(place)
     return text[1:-1] if text.startswith("[") else text
 
 
@@ -82,10 +85,10 @@ def _initial(program: Program) -> Iterator[str]:
     for name, address in program.symbols.items():
         if not _NAME.match(name):
             continue
-        length = sum(1 for other in program.symbols if other.startswith(f"{name}["))
+        length = _length(program, name)
         if length:
-            values = [names.value(left.pop(address + i, 0)) for i in range(length + 1)]
-            yield f"  int {name}[{length + 1}] = {{{', '.join(values)}}};"
+            values = [names.value(left.pop(address + i, 0)) for i in range(length)]
+            yield f"  int {name}[{length}] = {{{', '.join(values)}}};"
         else:
             value = left.pop(address, 0)
             shown = names.value(value)
@@ -94,13 +97,25 @@ def _initial(program: Program) -> Iterator[str]:
         raise UnsupportedError(f"the word at {min(left)} has no name")
 
 
+def _length(program: Program, name: str) -> int:
+    """How many elements the array ``name`` has; 0 if it is none."""
+    indices = [
+        int(element.group(2))
+        for other in program.symbols
+        if (element := _ELEMENT.match(other)) and element.group(1) == name
+    ]
+    return max(indices, default=-1) + 1
+
+
 class _Writer:
     """Writes one thread."""
 
     def __init__(self, program: Program, index: int, thread: Thread) -> None:
         self.index = index
         self.function: Function = program.functions[thread.function]
-        self.addresses = {address: name for name, address in program.symbols.items()}
+        self.addresses: dict[int, str] = {}
+        for name, address in program.symbols.items():
+            self.addresses.setdefault(address, name)  # an array's start by the array's name
         self.parameters: dict[str, None] = {}
         self.renamed: dict[str, str] = {}
         self.arguments = dict(zip(self.function.params, thread.args, strict=True))

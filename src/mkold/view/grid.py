@@ -167,7 +167,7 @@ def _notes(
         first, second = (letters[event] for event in execution.race)
         yield f"race: {first} and {second} are not ordered, and one of them is plain"
     if execution.final and program is not None and program.observed:
-        yield "final: " + Names(program.symbols).state(program.observed, execution.final)
+        yield "final: " + Names(program.symbols).state(program, execution.final)
 
 
 def path_text(edges: Iterable[Edge], letters: Mapping[int, str]) -> str:

@@ -5,6 +5,7 @@ Meant for litmus tests and small scenarios; ``search`` is for what is too large.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -158,13 +159,12 @@ class Enumerator:
             constraints = self._constraints(choice, acts)
             facts = Facts(constraints, narrowing.memory)
             locations = self._locations(acts)
-            size = 1
-            for location in locations:
-                if len(location.writes) > MOST_WRITES or len(location.reads) > MOST_WRITES:
-                    return
-                location.fill_freely(facts)
-                size *= location.size()
-            if size > MOST_FREE:
+            if any(len(place.writes) > MOST_WRITES or len(place.reads) > MOST_WRITES
+                   for place in locations):  # fmt: skip
+                return
+            if not all(location.fill_freely(facts) for location in locations):
+                continue
+            if math.prod(location.size() for location in locations) > MOST_FREE:
                 return
             candidates = Candidates(acts, locations, constraints)
             answers = Answers(self.graph, paths, candidates)

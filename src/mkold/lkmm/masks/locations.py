@@ -104,8 +104,11 @@ class Location:
             self._list_sources(facts, check)
         return bool(self.orders)
 
-    def fill_freely(self, facts: Facts) -> None:
-        """List even what coherence and atomicity forbid, to show why it is forbidden."""
+    def fill_freely(self, facts: Facts) -> bool:
+        """List even what coherence and atomicity forbid, to show why it is forbidden.
+
+        Whether any is left, as ``fill``.
+        """
         self.free = True
         self.orders = list(permutations(self.writes))
         if self.address in facts.final_wanted:
@@ -120,8 +123,11 @@ class Location:
                 for read in self.plain_reads(thread)
             ]
             vectors = list(product(*found))
+            if not vectors:
+                return False
             if found:
                 self.choices[thread] = vectors, [set(range(len(vectors)))] * len(self.orders)
+        return bool(self.orders)
 
     def _list_orders(self, facts: Facts, check: Callable[[], None]) -> None:
         """Linear extensions of program order, with each read-modify-write satisfied."""
