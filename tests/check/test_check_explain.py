@@ -383,3 +383,40 @@ def test_a_callback_is_a_thread_of_its_own() -> None:
     assert "one posts a callback" in words
     assert re.search(r"one:free_word starts .*waits for a grace period .*frees word", words)
     assert "two reads word, which is freed" in words
+
+
+def test_a_pointer_names_the_object_that_begins_there() -> None:
+    symbols = {
+        "kvm.arch.radix": 16,
+        "kvm.arch.tree": 17,
+        "kvm.lock": 18,
+        "kvm.s.a": 19,
+        "t[0]": 40,
+    }
+    wording = Wording(symbols)
+    told = {
+        word: wording.value(Event(0, 0, 0, "R", "once", 99, "", word))
+        for word in (*range(16, 20), 40)
+    }
+    assert told == {
+        16: "&kvm",
+        17: "&kvm.arch.tree",
+        18: "&kvm.lock",
+        19: "&kvm.s",
+        40: "&t[0]",
+    }
+
+
+@kernel
+def free_and_read(p: Ptr[u64]) -> u64:
+    poison(p.value, 1)
+    return READ_ONCE(p.value)
+
+
+def test_what_its_own_thread_freed_was_freed() -> None:
+    def alone(m: Setup) -> None:
+        m.thread("one", (free_and_read, m.words(1, "x")))
+
+    ((_, told, _),) = stories(decide_case(Case("", Scenario("alone", alone))).breaches)
+    assert told is not None
+    assert "which is freed" in " ".join(told.words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from mkold.check import load
-from mkold.check.decide import decide_case
+from mkold.check.decide import decide_case, decide_claim
 from mkold.check.story.explain import Story, stories
 from mkold.view.grid import Picture
+from mkold.view.html import first_svg
 from mkold.view.route import CHAR, LINE, plan
 from mkold.view.story import picture_of
 from mkold.view.text import draw_text
@@ -95,3 +97,11 @@ def test_text_leaves_a_gap_where_another_thread_is_at_work() -> None:
     boxes = [line for line in lines if line.lstrip()[:2] in {f"{c}:" for c in "abcdefghij"}]
     assert len(boxes) == len(found.boxes)
     assert {line.startswith(" ") for line in boxes} == {True, False}
+
+
+def test_a_picture_alone_says_what_is_broken() -> None:
+    (claim,) = load.select(load.from_file(EXAMPLE), ["config-plain-publish"])
+    torn = replace(claim.cases[0], only=frozenset({"torn"}))
+    drawn = first_svg([decide_claim(replace(claim, cases=(torn,)))])
+    sentence = "The reader multiplies a width and a height of two configs."
+    assert sentence in re.sub(r"<.*?>|\n", " ", drawn)

@@ -6,6 +6,7 @@ The page holds its own style and its pictures; it reads well in light and in dar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 
 from mkold.base.errors import InputError
@@ -49,7 +50,7 @@ def counterexamples_html(results: Sequence[ClaimResult]) -> str:
 
 
 def first_svg(results: Iterable[ClaimResult]) -> str:
-    """The first counterexample as SVG.
+    """The first counterexample as SVG; what is broken is said before how it comes to it.
 
     Raises
     ------
@@ -60,7 +61,8 @@ def first_svg(results: Iterable[ClaimResult]) -> str:
             for breach, story, _ in stories(case.breaches):
                 if story is not None:
                     title = f"{result.claim.name}, {case.label}: {breach.property}"
-                    return draw_svg(picture_of(story, title))
+                    shown = picture_of(story, title)
+                    return draw_svg(replace(shown, notes=(breach.sentence, *shown.notes)))
     raise InputError("no counterexample to draw: every case holds or is undecided")
 
 

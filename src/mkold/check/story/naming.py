@@ -30,8 +30,15 @@ class Wording(Naming):
         if word is None or word == POISON:
             return self.word(word)
         if self.exact(word):
-            return f"&{self.exact(word)}"
+            return f"&{self._object(word)}"
         return hex(word) if word and event.address in self._hex else str(word)
+
+    def _object(self, address: int) -> str:
+        """What begins at a named word: ``kvm`` rather than its first field."""
+        name, before = self.exact(address), self.exact(address - 1)
+        while "." in name and not before.startswith(f"{name.rpartition('.')[0]}."):
+            name = name.rpartition(".")[0]
+        return name
 
 
 def at(pos: Pos | None) -> str:

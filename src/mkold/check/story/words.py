@@ -115,7 +115,14 @@ class Teller:
                 return "writes", f"{place} = {value} {where}"
 
     def _freed(self, read: Event) -> bool:
-        return any(e.relation == "rf" and e.target == read.id for e in self.execution.edges)
+        """By another thread, as an edge says, or by its own before."""
+        return any(
+            e.relation == "rf" and e.target == read.id for e in self.execution.edges
+        ) or any(
+            e.kind == "W" and e.value == POISON and e.address == read.address
+            and e.thread == read.thread and e.po < read.po
+            for e in self.events
+        )  # fmt: skip
 
     def _seen(self, edge: Edge) -> str:
         """One edge: who did what before or after whom."""
