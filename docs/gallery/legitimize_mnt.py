@@ -26,7 +26,8 @@ def legitimize_mnt(mnt: Ptr[Mount]) -> bool:
     smp_rmb()
     if seq & 1:
         return False
-    WRITE_ONCE(mnt.mnt_count, READ_ONCE(mnt.mnt_count) + 1)
+    count = READ_ONCE(mnt.mnt_count)
+    WRITE_ONCE(mnt.mnt_count, count + 1)
     smp_mb()
     return READ_ONCE(mnt.mount_lock) == seq
 
@@ -35,7 +36,8 @@ def legitimize_mnt(mnt: Ptr[Mount]) -> bool:
 def mntput_no_expire(mnt: Ptr[Mount]) -> bool:
     """Whether the mount is shut down."""
     WRITE_ONCE(mnt.puts, READ_ONCE(mnt.puts) + 1)
-    WRITE_ONCE(mnt.mount_lock, READ_ONCE(mnt.mount_lock) + 1)  # lock_mount_hash()
+    seq = READ_ONCE(mnt.mount_lock)
+    WRITE_ONCE(mnt.mount_lock, seq + 1)  # lock_mount_hash()
     smp_mb()
     return READ_ONCE(mnt.mnt_count) == READ_ONCE(mnt.puts)
 

@@ -6,7 +6,7 @@ tickets (in the kernel 65,536), so that one round of lock and unlock by another 
     mkold check docs/gallery/ticket_lock.py --explain
 """
 
-from mkold.check import Case, Claim, Scenario, Setup, Swap
+from mkold.check import Case, Claim, End, Scenario, Setup, Swap
 from mkold.lang import (
     READ_ONCE,
     KernelFunction,
@@ -59,8 +59,7 @@ def ticket_trylock_by_half(lock: Ptr[TicketLock]) -> bool:
     old = READ_ONCE(lock.val)
     if (old & NEXT) // NEXT != old & OWNER:
         return False
-    seen = cmpxchg_acquire(lock.val, old, old ^ NEXT)
-    return (seen & NEXT) == (old & NEXT)
+    return (cmpxchg_acquire(lock.val, old, old ^ NEXT) & NEXT) == (old & NEXT)
 
 
 @kernel
@@ -71,40 +70,52 @@ def work(lock: Ptr[TicketLock]) -> None:
 
 
 @kernel
-def try_to_work(lock: Ptr[TicketLock]) -> None:
+def once_more(lock: Ptr[TicketLock]) -> bool:
     if ticket_trylock(lock):
-        lock.data += 1
         ticket_unlock(lock)
+    return ticket_trylock(lock)
 
 
-@kernel
-def try_to_work_by_half(lock: Ptr[TicketLock]) -> None:
-    if ticket_trylock_by_half(lock):
-        lock.data += 1
-        ticket_unlock(lock)
-
-
-def lock_twice_and(trying: KernelFunction) -> Scenario:
+def both_try(trylock: KernelFunction) -> Scenario:
     def setup(m: Setup) -> None:
         lock = m.new(TicketLock, "lock")
-        m.thread("try", (trying, lock))
-        m.thread("lock", (work, lock), (work, lock))
+        m.thread("one", (trylock, lock))
+        m.thread("other", (once_more, lock))
 
-    return Scenario(f"tickets-{trying.name.replace('_', '-')}", setup)
+        def both(end: End) -> bool:
+            return bool(end.result("one") and end.result("other"))
+
+        m.never("two-owners", both, "Both have the lock.")
+
+    return Scenario(f"try-{trylock.name.replace('_', '-')}", setup)
 
 
-SCENARIO = lock_twice_and(try_to_work)
+def two_cpus(m: Setup) -> None:
+    lock = m.new(TicketLock, "lock")
+    m.thread("cpu0", (work, lock))
+    m.thread("cpu1", (work, lock))
+
+
+LOCKED = Scenario("lock", two_cpus)
 RELAXED = (Swap("ticket_unlock:atomic_fetch_xor_release", "atomic_fetch_xor_relaxed"),)
 
 CLAIMS = [
-    Claim("fixed", SENTENCE, SOURCE, (Case("the whole word compared", SCENARIO),)),
+    Claim(
+        "fixed",
+        SENTENCE,
+        SOURCE,
+        (
+            Case("the whole word compared", both_try(ticket_trylock)),
+            Case("unlock by a release", LOCKED),
+        ),
+    ),
     Claim(
         "bug",
         SENTENCE,
         SOURCE,
         (
-            Case("the next ticket compared", lock_twice_and(try_to_work_by_half)),
-            Case("unlock without release", SCENARIO, RELAXED),
+            Case("the next ticket compared", both_try(ticket_trylock_by_half)),
+            Case("unlock without a release", LOCKED, RELAXED),
         ),
     ),
 ]

@@ -49,7 +49,8 @@ def llist_del_first(stack: Ptr[Stack]) -> Ptr[Node]:
         first = smp_load_acquire(stack.first)
         if not first:
             return NULL
-        if cmpxchg(stack.first, first, READ_ONCE(first.next)) == first:
+        next = READ_ONCE(first.next)
+        if cmpxchg(stack.first, first, next) == first:
             return first
 
 
