@@ -11,7 +11,7 @@ from __future__ import annotations
 from mkold.check import Case, Scenario, Setup
 from mkold.check.decide import decide_case
 from mkold.claims.powerpc.small_vm import SMALL, make_vm
-from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt
 
@@ -35,7 +35,7 @@ def against_switch(pages: int, walkers: int, sizes: tuple[int, ...]) -> Scenario
         for gfn in range(pages):
             vm.map(gfn)
         for i in range(walkers):
-            walk = (kvm_arch_test_clear_young, vm.kvm, 0, pages, 1, 0, 0)
+            walk = (kvm_test_clear_young_hv, vm.kvm, 0, pages, 1, 0, 0)
             m.thread(f"walker{i}", walk)
         m.thread("switch", (kvmppc_switch_mmu_to_hpt, vm.kvm))
 
@@ -49,7 +49,7 @@ def against_hardware(pages: int, vcpus: int) -> Scenario:
         vm = make_vm(m)
         for gfn in range(pages):
             vm.map(gfn, write=False)
-        m.thread("walker", (kvm_arch_test_clear_young, vm.kvm, 0, pages, 1, 0, 0))
+        m.thread("walker", (kvm_test_clear_young_hv, vm.kvm, 0, pages, 1, 0, 0))
         for i in range(vcpus):
             m.thread(f"vcpu{i}", (mmu_walk_hw, vm.kvm, vm.vcpu(f"v{i}"), i % pages, 1))
 

@@ -25,8 +25,10 @@ from dataclasses import dataclass
 
 from mkold.ir import boot
 from mkold.kvm import main, memslots, vcpu
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.kvm.types import TlbEntry, Vcpu
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, kernel, u64
 from mkold.mm import mm_init, mmu_notifier, page_alloc
 from mkold.mm.mm_types import Folio, Mm, Node
@@ -178,7 +180,8 @@ def bench(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
             mm_init.mm_init, mmu_notifier.mmu_notifier_subscriptions_init, main.kvm_create_vm,
             memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults, bench_map_all,
             bench_age,
-        ]
+        ],
+        hooks=machine.hooks,
     )  # fmt: skip
     guest = Guest(image)
     runs = [{path: guest.run(path, seconds) for path in PATHS} for _ in range(rounds)]

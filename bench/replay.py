@@ -46,9 +46,9 @@ class Replay:
 def measure(name: str, page_size: str, seconds: float, rounds: int) -> Replay:
     """Replay trace ``name`` for about ``seconds`` a round."""
     trace = read_trace(find_trace(name))
-    program = pack(trace, page_size)
-    n_rows = len(program.rows)
     spec = MachineSpec(memory_share=1.0, page_size=page_size)
+    program = pack(trace, spec.page_shift)
+    n_rows = len(program.rows)
     image = machine_image(spec)
     rate = cycles_per_second(image, Memory(1 << 16))
     machine = Machine(image, program, spec, "none", rate)

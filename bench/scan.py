@@ -3,7 +3,7 @@
     PYTHONPATH=src python bench/scan.py [--entries 4 64] [--rounds 5] [--json]
 
 For 4 Mi and 64 Mi entries (512 MiB of tables) and 0, 1, 10 and 100 % of them young, three
-ways to go over the same tables take turns: ``kvm_arch_test_clear_young``, the same walk
+ways to go over the same tables take turns: ``kvm_test_clear_young_hv``, the same walk
 with a loop entry by entry in C (gcc -O3 -march=native, the same atomics), and a plain sum
 of as many words in C (the machine's sequential read bandwidth). Times are CPU time of the
 one thread; medians over rounds; ratios are medians of the rounds' ratios.
@@ -28,6 +28,8 @@ from pathlib import Path
 
 from mkold.ir import boot
 from mkold.kvm import main
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix import age
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.pte import (
@@ -37,7 +39,6 @@ from mkold.kvm.powerpc.radix.pte import (
     RADIX_RPN_SHIFT,
 )
 from mkold.kvm.powerpc.radix.walk import radix_walk_to_table
-from mkold.kvm.types import Kvm
 from mkold.lang import Ptr, kernel, u64
 from mkold.mm import mmu_notifier, page_alloc
 from mkold.mm.mm_types import Mm
@@ -130,8 +131,7 @@ class Tables:
         assert Mm.size < 256
         assert image.call("kvm_create_vm", self.memory, 0, self.kvm, mm) == 0
         assert image.call("bench_map", self.memory, 0, self.kvm, n, waits) == 0
-        arch = Kvm.field("arch")[0].struct
-        at = self.kvm + Kvm.offset("arch") + arch.offset("pgtable")
+        at = self.kvm + Kvm.layout.field("arch.pgtable").offset
         self.root = int(self.memory.words[at])
 
     def fill(self, density: float) -> int:
@@ -144,7 +144,7 @@ class Tables:
     def scan(self) -> int:
         """The fast path over all of it; young entries found."""
         result = self.image.call(
-            "kvm_arch_test_clear_young", self.memory, 0, self.kvm, 0, self.n, 1, 0, 0
+            "kvm_test_clear_young_hv", self.memory, 0, self.kvm, 0, self.n, 1, 0, 0
         )
         assert isinstance(result, tuple)
         assert result[0] == 0
@@ -213,13 +213,14 @@ def bench(entries_mi: list[int], rounds: int) -> list[dict]:
     """All rows."""
     image = build(
         [
-            age.kvm_arch_test_clear_young,
+            age.kvm_test_clear_young_hv,
             main.kvm_create_vm,
             mmu_notifier.mmu_notifier_subscriptions_init,
             page_alloc.memblock_init,
             bench_fill,
             bench_map,
-        ]
+        ],
+        hooks=machine.hooks,
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -33,14 +33,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mm": {*KERNEL_PYTHON, "sync"},
     "kvm": {*KERNEL_PYTHON, "sync", "mm"},
     "kvm/powerpc": {*KERNEL_PYTHON, *SUBJECT},
-    "run": {"base", "ir", "native", "trace", *SUBJECT},
+    "kvm/architectures": {"base", "kvm", "kvm/powerpc"},
+    "run": {"base", "ir", "native", "trace", *SUBJECT, "kvm/architectures"},
     "check": {"base", "ir", "native", "lkmm", "litmus"},
     "claims": {"base", "check"},
     "claims/generic": {*KERNEL_PYTHON, "check", *SUBJECT},
     "claims/powerpc": {*KERNEL_PYTHON, "check", *SUBJECT, "kvm/powerpc", "claims/generic"},
     "view": {"base", "ir", "lkmm", "litmus", "run", "check"},
 }
-MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room}
+MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room} | {"kvm/architectures"}
+# The one file of a folder that names everything of a kind; nothing beside it asks it.
+REGISTRIES = {"kvm/architectures"}
 FENCED = {
     "llvmlite": {"native"},
     "polars": {"trace"},
@@ -58,11 +61,6 @@ ARROWS_YET = {
     "ir/prims -> sync/srcu",
     "native/link -> sync/rcu",
     "mm/mmu_notifier -> kvm/notifier",
-    "kvm/main -> kvm/powerpc",
-    "kvm/notifier -> kvm/powerpc",
-    "kvm/vcpu -> kvm/powerpc",
-    "run -> kvm/powerpc",
-    "cli/run -> kvm/powerpc",
 }
 CIRCLES_YET = {
     "ir/prims",
@@ -207,7 +205,8 @@ def by_folder(files: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
         here = file.rpartition("/")[0]
         for other in others:
             there, _, name = other.rpartition("/")
-            if there != here and "__init__" not in (name, file.rpartition("/")[2]):
+            own = "__init__" in (name, file.rpartition("/")[2]) or file in REGISTRIES
+            if there != here and not own:
                 folders.setdefault(here, set()).add(there)
     return folders
 

@@ -25,10 +25,10 @@ from mkold.claims.powerpc.tables import (
 )
 from mkold.claims.powerpc.walking import RANGE, RECYCLE, STEP
 from mkold.ir.variant import Edit
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.age import age_run
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
-from mkold.kvm.tlb import kvm_flush_tlb_range
-from mkold.kvm.types import Kvm
+from mkold.kvm.tlb import kvm_flush_remote_tlbs_range
 from mkold.lang import Ptr, kernel, u64
 
 
@@ -52,7 +52,7 @@ class Mutant:
 @kernel
 def flush_then_clear(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
     """``kvmppc_unmap_pte`` in the wrong order."""
-    kvm_flush_tlb_range(kvm, gfn, 1)
+    kvm_flush_remote_tlbs_range(kvm, gfn, 1)
     kvmppc_radix_update_pte(ptep, ~0, 0)
 
 
@@ -76,7 +76,7 @@ FLUSH_FIRST = replace(
     stand_ins={**STALE_TLB.stand_ins, "kvmppc_unmap_pte": flush_then_clear},
 )
 
-WALKER, SWITCH = "kvm_arch_test_clear_young", "kvmppc_switch_mmu_to_"
+WALKER, SWITCH = "kvm_test_clear_young_hv", "kvmppc_switch_mmu_to_"
 NO_READ_SECTION = (
     Drop(f"{WALKER}:rcu_read_lock"),
     *(Drop(f"{WALKER}:rcu_read_unlock[{i}]") for i in range(4)),
@@ -149,7 +149,7 @@ MUTANTS = [
            _swap("kvmppc_unlink_table:WRITE_ONCE", "store")),
     Mutant("collapse: walk without a read section", COLLAPSE, NO_READ_SECTION),
     Mutant("collapse: no flush before the free", GUEST_COLLAPSE,
-           (Skip("kvm_flush_tlb_range"), Set("TABLE_FREE", 2))),
+           (Skip("kvm_flush_remote_tlbs_range"), Set("TABLE_FREE", 2))),
     Mutant("recycled table cleared by a true exchange", RECYCLE,
            _swap("pte_xchg:cmpxchg", "xchg")),
     Mutant("step from inside a huge page", STEP, (Set("STEP_FROM_GFN", 1),)),
@@ -185,7 +185,7 @@ MUTANTS = [
     Mutant("two faults with no mmu_lock", TWO_FAULTS, NO_MMU_LOCK),
     # the TLB
     Mutant("flush before clear", FLUSH_FIRST, ()),
-    Mutant("no flush", STALE_TLB, (Skip("kvm_flush_tlb_range"),)),
+    Mutant("no flush", STALE_TLB, (Skip("kvm_flush_remote_tlbs_range"),)),
     Mutant("no wait for the vCPU", STALE_TLB, (Skip("kvm_wait_for_vcpu"),)),
     Mutant("no barrier on the way in", STALE_TLB, _drop("kvm_vcpu_load:smp_mb")),
     Mutant("out without release", STALE_TLB,
@@ -198,7 +198,7 @@ MUTANTS = [
     Mutant("request taken without a barrier", STALE_TLB,
            _swap("kvm_vcpu_take_request:xchg", "xchg_relaxed")),
     # the dirty log
-    Mutant("C cleared without a flush", DIRTY_LOG, (Skip("kvm_flush_tlb_range"),)),
+    Mutant("C cleared without a flush", DIRTY_LOG, (Skip("kvm_flush_remote_tlbs_range"),)),
     Mutant("page not logged", DIRTY_LOG, _drop("kvmppc_update_dirty_map:atomic_or")),
     Mutant("log fetched by a read and a write", HARVEST,
            (Split("kvmppc_hv_get_dirty_log_radix:xchg"),)),

@@ -16,10 +16,12 @@ from mkold.ir import boot
 from mkold.ir.nodes import Function
 from mkold.ir.variant import Edit, apply
 from mkold.kvm import main, memslots, tlb, vcpu
-from mkold.kvm.powerpc import switch
-from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables, unmap
+from mkold.kvm.powerpc import book3s, mmu_hv, switch
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine as powerpc
+from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
-from mkold.kvm.types import Kvm, MemorySlot, TlbEntry, Vcpu
+from mkold.kvm.types import MemorySlot, TlbEntry, Vcpu
 from mkold.lang import kernel, rcu_read_lock, rcu_read_unlock
 from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm
@@ -73,10 +75,10 @@ BASE = [
     create.kvmppc_create_pte,
     create.map_leaf,
     tables.alloc_table,
-    unmap.kvm_unmap_gfn_range,
-    age.kvm_arch_test_clear_young,
-    age.kvm_arch_has_test_clear_young,
-    age.radix_enabled_on_bare_metal,
+    mmu_hv.kvm_unmap_gfn_range_hv,
+    age.kvm_test_clear_young_hv,
+    book3s.kvm_arch_has_test_clear_young,
+    book3s.radix_enabled_on_bare_metal,
     dirty.kvmppc_hv_get_dirty_log_radix,
     switch.kvmhv_configure_mmu,
     hw.mmu_walk_hw,
@@ -119,7 +121,13 @@ def _image(
         return apply(functions, values, edits)
 
     entries = ENTRIES if guest else BASE
-    return build(entries, settings, checked=True, edit=edit if variants else None)
+    return build(
+        entries,
+        settings,
+        hooks=powerpc.hooks,
+        checked=True,
+        edit=edit if variants else None,
+    )
 
 
 def built(*variants: Variant, guest: bool = False, **params: int) -> Image:
@@ -176,8 +184,7 @@ class Machine:
 
     def arch(self, name: str) -> int:
         """Address of a field of ``kvm.arch``."""
-        arch_type = Kvm.field("arch")[0].struct
-        return self.kvm + Kvm.offset("arch") + arch_type.offset(name)
+        return self.kvm + Kvm.layout.field(f"arch.{name}").offset
 
     def slot(self, i: int = 0) -> int:
         """Address of memslot ``i``."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY
-from mkold.kvm.types import Kvm, Vcpu
+from mkold.kvm.types import Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -27,7 +28,7 @@ def race_age(kvm: Ptr[Kvm], n_pages: u64, stop: Ptr[u64]) -> u64:
     """Clear all pages over and over; how many were young."""
     young = 0
     while not READ_ONCE(stop.value):
-        failed, found = kvm_arch_test_clear_young(kvm, 0, n_pages, 1, NULL, n_pages - 1)
+        failed, found = kvm_test_clear_young_hv(kvm, 0, n_pages, 1, NULL, n_pages - 1)
         young += found + failed
     return young
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 import pytest
 from kvm_machine import N_GFNS, C, Machine, R, W, built
 
-from mkold.kvm.types import (
-    KVMPPC_SECURE_INIT_DONE,
-    RESUME_HOST,
-    Kvm,
-    Vcpu,
-)
+from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
+from mkold.kvm.types import RESUME_HOST, Vcpu
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANGE_YOUNG
 from mkold.mm.slab import KmemCache
 
@@ -169,7 +165,7 @@ def test_all_tables_come_back(machine: Machine) -> None:
     machine("kvm_destroy_vm", machine.kvm)
     machine("rcu_do_batch")
     for level in range(4):
-        cache = machine.kvm + Kvm.offset("caches") + level * KmemCache.size
+        cache = machine.kvm + Kvm.layout.field("arch.caches").offset + level * KmemCache.size
         made = machine.word(cache, KmemCache, "nr_objects")
         assert made
         assert machine("kmem_cache_nr_free", cache) == made
@@ -207,7 +203,7 @@ def test_nested_guests_need_the_slow_path(machine: Machine) -> None:
 def test_hash_mode_refuses_and_is_not_young(machine: Machine) -> None:
     machine.create(1, 64)
     assert machine("kvmhv_configure_mmu", machine.kvm, 0) == 0
-    assert machine("kvm_arch_test_clear_young", machine.kvm, 0, 8, 1, 0, 7) == (1, 0)
+    assert machine("kvm_test_clear_young_hv", machine.kvm, 0, 8, 1, 0, 7) == (1, 0)
     assert machine.young(0, N_GFNS, 0) == 0
     assert machine("kvmhv_configure_mmu", machine.kvm, 1) == 0
     assert machine.state() == {}

@@ -12,9 +12,10 @@ from kvm_machine import BASE, R
 
 from mkold.ir import boot
 from mkold.ir.edit import fold
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix import pte
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K
-from mkold.kvm.types import Kvm
 from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS
 from mkold.native import Image, Memory, build
 
@@ -48,7 +49,7 @@ def test_masks_and_sizes(shift: int, rpn_mask: int, table_bytes: tuple[int, ...]
 
 @cache
 def image(shift: int) -> Image:
-    return build(BASE, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8})
+    return build(BASE, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8}, hooks=machine.hooks)
 
 
 @pytest.mark.parametrize("shift", [12, 16])

@@ -13,6 +13,7 @@ import kvm_races
 import pytest
 from kvm_machine import BASE, N_GFNS, SMALL, Leaf, Machine, R, W, filled
 
+from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.native import Image, build
 
 ROUNDS = 100_000
@@ -21,7 +22,7 @@ ROUNDS = 100_000
 @cache
 def racing(clear: int) -> Image:
     races = [kvm_races.race_age, kvm_races.race_dirty, kvm_races.race_unmap]
-    return build([*BASE, *races], {**SMALL, "CLEAR_YOUNG": clear})
+    return build([*BASE, *races], {**SMALL, "CLEAR_YOUNG": clear}, hooks=powerpc.hooks)
 
 
 def against_aging(machine: Machine, name: str, *args: int) -> int:

@@ -57,7 +57,7 @@ def breaks(image: Image, *, bitmap: bool = False) -> tuple[list[Leaf], list[int]
 
 def range_ends_a_page_late(functions: Functions) -> Functions:
     """The walk of the fast path goes on to ``end + 1``."""
-    fast = functions["kvm_arch_test_clear_young"]
+    fast = functions["kvm_test_clear_young_hv"]
 
     def change(stmt: Stmt) -> tuple[Stmt, ...] | None:
         if isinstance(stmt, Call) and stmt.function == "age_radix_range":

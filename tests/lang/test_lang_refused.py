@@ -220,3 +220,13 @@ def test_a_field_that_the_struct_begins_with():
     text = HEADER + "class Again(Longer):\n    key: u64\n"
     with pytest.raises(InputError, match="begins with a field key"):
         compile_text(text)["Again"].offset("more")
+
+
+def test_two_structs_of_one_name_are_told_apart():
+    text = "from mkold.lang import *\nfrom mkold.mm.list import list_empty\n"
+    text += "class ListHead(Struct):\n    key: u64\n"
+    text += "@kernel\ndef f(p: Ptr[ListHead]) -> bool:\n    return list_empty(p)\n"
+    with pytest.raises(
+        SourceError, match=r"mm_types.ListHead\], and this is Ptr\[ours.ListHead"
+    ):
+        compile_text(text, "ours")

@@ -13,7 +13,8 @@ from mkold.kvm.memslots import kvm_memslot_set_level
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
-from mkold.mm.memory import hva_to_pfn, madvise_dontneed
+from mkold.mm.fault.madvise import madvise_dontneed
+from mkold.mm.fault.memory import hva_to_pfn
 from mkold.mm.mglru.evict import shrink_node
 from mkold.mm.mglru.generations import folio_lru_gen
 from mkold.mm.mglru.walk import try_to_inc_max_seq
@@ -28,7 +29,7 @@ from mkold.mm.mm_types import (
 from mkold.mm.mmu_notifier import mmu_notifier_test_clear_young
 from mkold.native import Image, build
 from mkold.run.audit import host_entries
-from mkold.run.image import ENTRIES, parameters
+from mkold.run.image import entries, parameters
 from mkold.run.machine import Machine
 from mkold.run.program import Program
 from mkold.run.spec import MachineSpec
@@ -37,7 +38,8 @@ from mkold.sync.rcu import rcu_pending
 MORE = (
     kvm_flush_remote_tlbs, kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put, hva_to_pfn,
     shrink_node, try_to_inc_max_seq, mmu_notifier_test_clear_young, folio_lru_gen,
-    madvise_dontneed, kvm_memslot_set_level, kvmppc_book3s_radix_page_fault, rcu_pending,
+    madvise_dontneed, kvm_memslot_set_level,
+    kvmppc_book3s_radix_page_fault, rcu_pending,
 )  # fmt: skip
 CYCLES_PER_S = 1e9
 
@@ -46,7 +48,8 @@ CYCLES_PER_S = 1e9
 def image(page_size: str = "4k") -> Image:
     """The machine's code, checked: a read of POISON or a wild address is an error."""
     spec = MachineSpec(page_size=page_size)
-    return build([*ENTRIES, *MORE], parameters(spec), checked=True)
+    arch = spec.architecture
+    return build([*entries(arch), *MORE], parameters(spec), hooks=arch.hooks, checked=True)
 
 
 class Host:

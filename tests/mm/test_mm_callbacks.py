@@ -6,7 +6,8 @@ from mm_host import Host
 
 from mkold.ir.boot import RCU_RING_ENTRIES
 from mkold.ir.module import collect
-from mkold.kvm.types import RESUME_GUEST, Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.types import RESUME_GUEST
 from mkold.mm.slab import KmemCache
 from mkold.sync.rcu import rcu_core
 
@@ -26,5 +27,5 @@ def test_faults_run_the_callbacks_when_many_are_queued() -> None:
         assert result == RESUME_GUEST
         most = max(most, host.call("rcu_pending"))
     assert most == collect([rcu_core]).parameters["RCU_QHIMARK"] + 1
-    at = kvm + Kvm.offset("caches") + KmemCache.offset("nr_objects")
+    at = kvm + Kvm.layout.field("arch.caches").offset + KmemCache.offset("nr_objects")
     assert machine.memory.words[at] < 2 * most, "tables are used again"

@@ -13,10 +13,11 @@ from mkold.mm.mglru.generations import (
     folio_lru_gen,
     inc_max_seq,
     lru_gen_del_folio,
+    lru_init,
     try_to_inc_min_seq,
 )
 from mkold.mm.mglru.young import promote, reset_batch_size
-from mkold.mm.mm_init import lru_init, node_init
+from mkold.mm.mm_init import node_init
 from mkold.mm.mm_types import MAX_NR_GENS, MIN_NR_GENS, Folio, ListHead, Node
 from mkold.mm.page_alloc import page_alloc_init
 from mkold.native import Memory, build

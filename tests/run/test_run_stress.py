@@ -31,7 +31,7 @@ def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Ma
     )
     image = machine_image(spec, checked=checked)
     rate = cycles_per_second(image, Memory(1 << 16))
-    program = pack(hot_and_cold(3000, 200_000), "4k")
+    program = pack(hot_and_cold(3000, 200_000), spec.page_shift)
     machine = Machine(image, program, spec, path, rate)
     kvm = machine.kvm.at
     machine.start()

@@ -17,6 +17,7 @@ from mkold.cli.options import (
     positive_int,
     share,
 )
+from mkold.kvm.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from mkold.run.results import RunResult
@@ -49,7 +50,12 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trace", nargs="?", metavar="TRACE", help="a trace file, or the name of a shipped one"
     )
-    machine = parser.add_argument_group("machine")
+    _machine_options(parser.add_argument_group("machine"))
+    _measuring_options(parser.add_argument_group("measuring"))
+    add_output_options(parser, json_schema="mkold.run/1")
+
+
+def _machine_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--vcpus", type=positive_int, metavar="N", help="vCPU threads (cores less one, to 4)"
     )
@@ -62,12 +68,18 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="milliseconds between aging passes (50)",
     )  # fmt: skip
     machine.add_argument(
-        "--page-size", choices=("4k", "64k"), default="4k", help="base page (4k)"
+        "--arch", default="", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (the first)"
     )
     machine.add_argument(
-        "--clear", choices=("pte_xchg", "radix_update_pte"), default="pte_xchg",
-        help="how the lockless pass clears the bit: compare and swap, or atomic clear",
+        "--page-size", default="", metavar="SIZE", help="base page, such as 4k or 64k (4k)"
+    )
+    machine.add_argument(
+        "--clear", default="", metavar="WAY",
+        help="how the lockless pass clears the bit (a name that is none lists them)",
     )  # fmt: skip
+    machine.add_argument(
+        "--mmu", default="", metavar="MODE", help="the mode of the guest's MMU"
+    )
     machine.add_argument(
         "--variant", default="", metavar="NAME", help="a stated change to the source"
     )
@@ -78,7 +90,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--bloom", action="store_true", help="let Bloom filters limit the periodic passes too"
     )
-    measure = parser.add_argument_group("measuring")
+
+
+def _measuring_options(measure: argparse._ArgumentGroup) -> None:
     measure.add_argument(
         "--paths", default="none,locked,lockless", metavar="LIST", help="which, in which order"
     )
@@ -92,7 +106,6 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     measure.add_argument(
         "--seed", type=int, default=1, metavar="N", help="where in the trace vCPUs start (1)"
     )
-    add_output_options(parser, json_schema="mkold.run/1")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,11 +147,13 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
     if not paths:
         raise UsageError("--paths names no path")
     machine = MachineSpec(
+        arch=args.arch,
         vcpus=args.vcpus or default_vcpus(),
         memory_share=args.memory_share,
         interval_s=args.interval / 1e3,
         page_size=args.page_size,
         clear=args.clear,
+        mmu=args.mmu,
         variant=args.variant,
         swap_latency_us=args.swap_latency,
         bloom=args.bloom,

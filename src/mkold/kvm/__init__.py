@@ -31,7 +31,7 @@ Who maps large leaves by ``kvmppc_create_pte`` alone calls it, or ``rcu_do_batch
 and then, outside guest mode and locks. With base pages alone there is none.
 
 The host calls ``mkold.mm.mmu_notifier``; ``notifier`` has the other ends. ``hva_to_pfn``
-(``mkold.mm.memory``) is what KVM asks of the host.
+(``mkold.mm.fault.memory``) is what KVM asks of the host.
 
 ``types``     structs             ``main``   a VM's birth and death
 ``notifier``  the callbacks of the MMU notifiers: fast path or slow path

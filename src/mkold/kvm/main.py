@@ -5,25 +5,23 @@ Source: virt/kvm/kvm_main.c (kvm_create_vm, kvm_destroy_vm).
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
-from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
+from mkold.kvm.arch import kvm_arch_destroy_vm, kvm_arch_init_vm
 from mkold.kvm.types import Kvm
-from mkold.lang import WRITE_ONCE, Ptr, addr, kernel, smp_store_release, u64
+from mkold.lang import WRITE_ONCE, Ptr, addr, kernel, u64
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import mmu_notifier_register, mmu_notifier_unregister
 
 
 @kernel
 def kvm_create_vm(kvm: Ptr[Kvm], mm: Ptr[Mm]) -> u64:
-    """Make ``kvm`` (zeroed words) a VM in radix mode over ``mm``; 0, or 1: no memory.
+    """Make ``kvm`` (zeroed words of the architecture's size) a VM over ``mm``; 0, or 1: no
+    memory.
 
     ``mm`` has its subscriptions (``mmu_notifier_subscriptions_init``) already.
     """
     kvm.mm = mm
-    kvmppc_radix_init(kvm)
-    if kvmppc_switch_mmu_to_radix(kvm):
+    if kvm_arch_init_vm(kvm):
         return 1
-    smp_store_release(kvm.arch.mmu_ready, 1)
     mmu_notifier_register(addr(kvm.notifier), mm)
     return 0
 
@@ -33,4 +31,4 @@ def kvm_destroy_vm(kvm: Ptr[Kvm]) -> None:
     """Give back everything; no vCPU runs, and none will."""
     WRITE_ONCE(kvm.stop, 1)
     mmu_notifier_unregister(addr(kvm.notifier), kvm.mm)
-    kvmppc_free_radix(kvm)
+    kvm_arch_destroy_vm(kvm)

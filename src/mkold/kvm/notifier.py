@@ -15,15 +15,16 @@ Sources: virt/kvm/kvm_main.c; "mm/kvm: add mmu_notifier_ops->test_clear_young()"
 
 from __future__ import annotations
 
-from mkold.kvm.memslots import hva_range_in_slot
-from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.radix.age import (
+from mkold.kvm.arch import (
     kvm_age_gfn,
     kvm_arch_has_test_clear_young,
     kvm_arch_test_clear_young,
+    kvm_set_spte_gfn,
     kvm_test_age_gfn,
+    kvm_unmap_gfn_range,
 )
-from mkold.kvm.powerpc.radix.unmap import kvm_unmap_gfn_range
+from mkold.kvm.memslots import hva_range_in_slot
+from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.retry import kvm_mmu_invalidate_begin, kvm_mmu_invalidate_end
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import Kvm
@@ -123,10 +124,27 @@ def kvm_mmu_notifier_clear_young(
 @kernel
 def kvm_unmap_hva_range(kvm: Ptr[Kvm], start: u64, end: u64) -> None:
     """Under ``mmu_lock``: no guest page backed by host pages ``[start, end)`` is mapped."""
+    flush = 0
     n_slots = smp_load_acquire(kvm.n_slots)
     for i in range(n_slots):
         gfn, gfn_end = hva_range_in_slot(addr(kvm.slots[i]), start, end)
-        kvm_unmap_gfn_range(kvm, gfn, gfn_end)
+        if gfn != gfn_end:
+            flush |= kvm_unmap_gfn_range(kvm, gfn, gfn_end)
+    if flush:
+        kvm_flush_remote_tlbs(kvm)
+
+
+@kernel
+def kvm_set_spte_hva(kvm: Ptr[Kvm], page: u64, pfn: u64) -> None:
+    """Under ``mmu_lock``: host page ``page`` is in frame ``pfn`` from now on."""
+    flush = 0
+    n_slots = smp_load_acquire(kvm.n_slots)
+    for i in range(n_slots):
+        gfn, gfn_end = hva_range_in_slot(addr(kvm.slots[i]), page, page + 1)
+        if gfn != gfn_end:
+            flush |= kvm_set_spte_gfn(kvm, gfn, pfn)
+    if flush:
+        kvm_flush_remote_tlbs(kvm)
 
 
 @kernel
@@ -154,9 +172,8 @@ def kvm_mmu_notifier_invalidate_range_end(
 
 @kernel
 def kvm_mmu_notifier_change_pte(notifier: Ptr[MmuNotifier], page: u64, pfn: u64) -> None:
-    """``change_pte`` (kvm_set_spte_gfn): on radix the page is unmapped, and mapped anew
-    by the next fault; the new frame ``pfn`` is not needed for that."""
+    """``change_pte``: the host maps ``page`` to frame ``pfn``."""
     kvm = cast(Ptr[Kvm], notifier)
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
-    kvm_unmap_hva_range(kvm, page, page + 1)
+    kvm_set_spte_hva(kvm, page, pfn)
     kvm_mmu_unlock(kvm)

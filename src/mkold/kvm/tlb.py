@@ -25,6 +25,7 @@ until the vCPU's next access, or as long as its thread is preempted.
 
 from __future__ import annotations
 
+from mkold.kvm.arch import kvm_arch_flush_remote_tlbs, kvm_arch_flush_remote_tlbs_range
 from mkold.kvm.types import (
     IN_GUEST_MODE,
     REQ_TLB_FLUSH_ALL,
@@ -101,17 +102,19 @@ def kvm_make_all_request(kvm: Ptr[Kvm], request: u64) -> None:
 
 
 @kernel
-def kvm_flush_tlb_range(kvm: Ptr[Kvm], gfn: u64, n: u64) -> None:
-    """No vCPU uses a translation of ``[gfn, gfn + n)`` that was made before the call."""
+def kvm_flush_remote_tlbs_range(kvm: Ptr[Kvm], gfn: u64, nr_pages: u64) -> None:
+    """No vCPU uses a translation of ``[gfn, gfn + nr_pages)`` made before the call."""
     kvm.stat.tlb_flushes += 1
-    kvm_make_all_request(kvm, flush_request(gfn, n))
+    if kvm_arch_flush_remote_tlbs_range(kvm, gfn, nr_pages):
+        kvm_make_all_request(kvm, flush_request(gfn, nr_pages))
 
 
 @kernel
 def kvm_flush_remote_tlbs(kvm: Ptr[Kvm]) -> None:
     """No vCPU uses any translation that was made before the call."""
     kvm.stat.tlb_flushes += 1
-    kvm_make_all_request(kvm, REQ_TLB_FLUSH_ALL)
+    if kvm_arch_flush_remote_tlbs(kvm):
+        kvm_make_all_request(kvm, REQ_TLB_FLUSH_ALL)
 
 
 @kernel

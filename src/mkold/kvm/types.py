@@ -4,20 +4,27 @@ Units: ``gfn`` guest page number, ``hva`` host page number (virtual address / pa
 ``pfn`` frame number; guest and host pages have one size. Ranges are half-open.
 
 Locks: ``mmu_lock`` guards the tables' structure, every change of an entry but the
-accessed and dirty bits, and the ``mmu_invalidate_*`` words. ``mmu_setup_lock`` serialises
-mode switches. Order: ``mmu_setup_lock``, then ``mmu_lock``.
+accessed and dirty bits, and the ``mmu_invalidate_*`` words.
+
+An architecture's part of a VM or of a vCPU lies behind the generic one, which ends on a
+cache line: the architecture derives a struct of the same name with one field more::
+
+    class Kvm(mkold.kvm.types.Kvm):
+        arch: KvmArch
+
+Its own code then says ``kvm.arch.radix``, at no cost; generic code knows no ``arch``, and
+whoever makes a VM takes the struct from the architecture (``mkold.kvm.machine``).
 
 Known limits: memslots are set up before the first vCPU runs and stay (no SRCU on them).
 
-Sources: include/linux/kvm_host.h, arch/powerpc/include/asm/kvm_host.h.
+Source: include/linux/kvm_host.h.
 """
 
 from __future__ import annotations
 
-from mkold.lang import Array, Ptr, Struct, atomic_t, parameter, spinlock_t, u64
+from mkold.lang import Array, Ptr, Struct, atomic64_t, parameter, spinlock_t, u64
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifier
-from mkold.mm.slab import KmemCache
 
 KVM_MEM_SLOTS = 8
 KVM_MAX_VCPUS = 16
@@ -41,9 +48,6 @@ RESUME_HOST = 1  # not memory of the guest, or the machine is being stopped
 
 # ``kvm_vcpu_access`` results that are no frame number.
 KVM_PFN_ERR = 1 << 62
-
-# kvm.arch.secure_guest
-KVMPPC_SECURE_INIT_DONE = 0x2
 
 
 class MemorySlot(Struct):
@@ -86,7 +90,7 @@ class VcpuStat(Struct):
 class Vcpu(Struct):
     """``struct kvm_vcpu``. The first line is the vCPU's own but for ``request``."""
 
-    request: atomic_t
+    request: atomic64_t
     tlb: Ptr[TlbEntry]
     kvm: u64
     vcpu_id: u64
@@ -99,32 +103,13 @@ class KvmStat(Struct):
     """Counters of the aging and unmapping side; updated under the lock they speak of,
     or atomically."""
 
-    fast_refused: atomic_t
+    fast_refused: atomic64_t
     lock_waits: u64
     lock_wait_cycles: u64
     unmapped: u64
     tlb_flushes: u64
     huge_split: u64  # tables put in the place of a large leaf
     pad: Array[u64, 2]
-
-
-class KvmArch(Struct):
-    """``struct kvm_arch`` of Book3S HV.
-
-    ``radix`` is the mode flag. ``pgtable`` is the root table while in radix mode.
-    ``nested_guests`` is not 0 while the VM runs guests of its own.
-    """
-
-    radix: u64
-    pgtable: Ptr[u64]
-    secure_guest: u64
-    nested_guests: u64
-    process_table: u64
-    mmu_ready: u64
-    lpcr: u64
-    pad: u64
-    mmu_setup_lock: spinlock_t
-    pad2: Array[u64, 7]
 
 
 class Kvm(Struct):
@@ -136,7 +121,6 @@ class Kvm(Struct):
     n_vcpus: u64
     stop: u64  # vCPUs leave as soon as they see it
     pad0: Array[u64, 3]
-    arch: KvmArch
     mmu_lock: spinlock_t
     mmu_invalidate_seq: u64
     mmu_invalidate_in_progress: u64
@@ -146,4 +130,3 @@ class Kvm(Struct):
     stat: KvmStat
     slots: Array[MemorySlot, KVM_MEM_SLOTS]
     vcpus: Array[u64, KVM_MAX_VCPUS]
-    caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD

@@ -10,8 +10,11 @@ Source: kvmhv_run_single_vcpu in arch/powerpc/kvm/book3s_hv.c.
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.arch import (
+    kvm_arch_vcpu_page_fault,
+    kvm_arch_vcpu_runnable,
+    kvm_arch_vcpu_walk,
+)
 from mkold.kvm.tlb import kvm_vcpu_take_request
 from mkold.kvm.types import (
     IN_GUEST_MODE,
@@ -31,7 +34,6 @@ from mkold.lang import (
     addr,
     cpu_relax,
     kernel,
-    smp_load_acquire,
     smp_mb,
     smp_store_release,
     u64,
@@ -66,14 +68,14 @@ def kvm_vcpu_load(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
     """
     while True:
         WRITE_ONCE(vcpu.mode, IN_GUEST_MODE)
-        smp_mb()  # pairs with the barrier in kvm_make_request and kvm_stop_vcpus
+        smp_mb()  # pairs with the barrier in kvm_make_request, and of whoever stops vCPUs
         request = 0
         if READ_ONCE(vcpu.request) != 0:
             request = kvm_vcpu_take_request(vcpu)
-        if smp_load_acquire(kvm.arch.mmu_ready) and not (request & REQ_KICK):
+        if kvm_arch_vcpu_runnable(kvm, vcpu) and not (request & REQ_KICK):
             return 0
         smp_store_release(vcpu.mode, OUTSIDE_GUEST_MODE)
-        while not READ_ONCE(kvm.arch.mmu_ready):
+        while not kvm_arch_vcpu_runnable(kvm, vcpu):
             if READ_ONCE(kvm.stop):
                 return 1
             cpu_relax()
@@ -101,11 +103,11 @@ def kvm_vcpu_miss(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
     """The access that found nothing in the TLB: walk, and fault until the walk works."""
     vcpu.stat.tlb_misses += 1
     while True:
-        ok, pfn = mmu_walk_hw(kvm, vcpu, gfn, write)
+        ok, pfn = kvm_arch_vcpu_walk(kvm, vcpu, gfn, write)
         if ok:
             return pfn
         kvm_vcpu_put(vcpu)
-        if kvmppc_book3s_radix_page_fault(kvm, vcpu, gfn, write) != RESUME_GUEST:
+        if kvm_arch_vcpu_page_fault(kvm, vcpu, gfn, write) != RESUME_GUEST:
             return KVM_PFN_ERR
         if READ_ONCE(kvm.stop) or kvm_vcpu_load(kvm, vcpu):
             return KVM_PFN_ERR

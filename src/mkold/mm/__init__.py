@@ -3,9 +3,11 @@
 ``mm_types``      the structs every other file shares
 ``page_alloc``    frames
 ``slab``          small objects
-``memory``        host page table, page faults, copy on write, ``madvise``
+``frames``        the guest's budget of frames
+``pgtable``       the host's own page table
 ``swap``          swap entries and the swap area
 ``rmap``          from a folio to the page-table entry that maps it
 ``mmu_notifier``  who else maps this memory, and must hear of changes
 ``mglru``         the multi-generational LRU
+``fault``         page faults, and giving pages up
 """

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from mkold.lang import BUG_ON, WRITE_ONCE, Ptr, addr, kernel, u64
 from mkold.mm.list import init_list_head
-from mkold.mm.mglru.generations import lru_gen_init
 from mkold.mm.mm_types import NO_INDEX, PAGE_SHIFT, Folio, Mm, Node
 from mkold.mm.page_alloc import alloc_page
 from mkold.mm.swap import clear_page
@@ -40,9 +39,3 @@ def mm_init(mm: Ptr[Mm], node: Ptr[Node], vma_start: u64, vma_pages: u64) -> Non
     mm.node = node
     mm.vma_start = vma_start
     mm.vma_pages = vma_pages
-
-
-@kernel
-def lru_init(node: Ptr[Node], mode: u64) -> None:
-    """Set up the generations for an aging path (AGING_NONE, _LOCKED, _LOCKLESS)."""
-    lru_gen_init(addr(node.lrugen), mode)

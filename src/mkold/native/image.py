@@ -37,15 +37,22 @@ class Image:
     Attributes
     ----------
     functions : the intermediate form of all that is in it, linked and bound
+    parameters : the value of each build parameter that it uses
     sites : every place that can fail
     llvm : the LLVM IR
     cached : whether the object code came from the disk
     """
 
     def __init__(
-        self, functions: dict[str, Function], exported: list[str], *, checked: bool
+        self,
+        functions: dict[str, Function],
+        exported: list[str],
+        *,
+        checked: bool,
+        parameters: Mapping[str, int] | None = None,
     ) -> None:
         self.functions = functions
+        self.parameters = parameters or {}
         self.checked = checked
         triple = compile.target_triple()
         self.llvm, self.sites = codegen.module_text(
@@ -160,4 +167,4 @@ def build(
     bound = bind(link.link(functions, module.names), values)
     verify(bound)
     exported = [module.name_of(definition) for definition in roots]
-    return Image(bound, list(dict.fromkeys(exported)), checked=checked)
+    return Image(bound, list(dict.fromkeys(exported)), checked=checked, parameters=values)

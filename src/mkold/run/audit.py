@@ -26,7 +26,7 @@ from mkold.mm.mm_types import (
     Node,
 )
 from mkold.run.layout import word_offset
-from mkold.run.machine import PTRS_PER_PTE, Machine
+from mkold.run.machine import Machine
 
 Words = NDArray[np.uint64]
 _NO_PFN = np.uint64(0)
@@ -35,13 +35,12 @@ _NO_PFN = np.uint64(0)
 def host_entries(machine: Machine) -> Words:
     """The host's page-table entries, by page; 0 where there is no table."""
     words, mm = machine.memory.words, machine.mm
-    n_pages = machine.n_pages
-    out = np.zeros(-(-n_pages // PTRS_PER_PTE) * PTRS_PER_PTE, np.uint64)
+    n_pages, step = machine.n_pages, machine.ptrs_per_pte
+    out = np.zeros(mm["n_tables"] * step, np.uint64)
     for i in range(mm["n_tables"]):
         table = int(words[mm["pmd"] + i])
         if table:
-            first = i * PTRS_PER_PTE
-            out[first : first + PTRS_PER_PTE] = words[table : table + PTRS_PER_PTE]
+            out[i * step : (i + 1) * step] = words[table : table + step]
     return out[:n_pages]
 
 

@@ -21,19 +21,17 @@ from numpy.typing import NDArray
 from mkold.base.errors import MkoldError
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.layout import LaidOut
-from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.kvm.types import TlbEntry
 from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, StoppedError
 from mkold.run.guest import Guest
-from mkold.run.image import TLB_BITS
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
 from mkold.run.program import Program
 from mkold.run.spec import MIN_FRAMES, MODES, MachineSpec
 
 Words = NDArray[np.uint64]
-PTRS_PER_PTE = 512
 FOREVER = 1 << 62
 KSWAPD_SLEEP_S = 0.0005
 JOIN_S = 0.5
@@ -84,7 +82,8 @@ class Machine:
         cycles_per_s: float,
         seed: int = 1,
     ) -> None:
-        self.image, self.spec, self.path = image, spec, path
+        self.image, self.spec, self.path = image, spec.check(), path
+        self.arch = spec.architecture
         self.n_pages, self.cycles_per_s = program.n_pages, cycles_per_s
         self.frames = frames_for(program.n_pages, spec.memory_share)
         self._rows, self._loader = program.rows, program.loader
@@ -97,17 +96,20 @@ class Machine:
 
     def _lay_out(self) -> None:
         n_vcpus, n_pages = self.spec.vcpus, self.n_pages
-        self.page_shift = 9 if self.spec.page_size == "4k" else 13
-        n_tables = -(-n_pages // PTRS_PER_PTE)
+        params, arch = self.image.parameters, self.arch
+        self.page_shift = params["PAGE_SHIFT"]
+        self.ptrs_per_pte = 1 << params["PTE_TABLE_SHIFT"]
+        n_tables = -(-n_pages // self.ptrs_per_pte)
         layout = Layout(BOOT_WORDS)
-        kinds: tuple[LaidOut, ...] = (Node, Mm, Kvm, Kswapd, MmuNotifierSubscriptions)
+        kinds: tuple[LaidOut, ...] = (Node, Mm, arch.kvm, Kswapd, MmuNotifierSubscriptions)
         at = {kind: layout.struct(kind) for kind in kinds}
         guests = [layout.struct(Guest) for _ in range(n_vcpus)]
-        vcpus = [layout.struct(Vcpu) for _ in range(n_vcpus)]
-        self._tlbs = [layout.area(TlbEntry.size << TLB_BITS) for _ in range(n_vcpus)]
+        vcpus = [layout.struct(arch.vcpu) for _ in range(n_vcpus)]
+        tlb_words = TlbEntry.size << params["TLB_BITS"]
+        self._tlbs = [layout.area(tlb_words) for _ in range(n_vcpus)]
         self._pmd, self._ptl = layout.area(n_tables), layout.area(n_tables * CACHE_LINE)
         page_words = 1 << self.page_shift
-        self._tables = layout.area(n_tables * PTRS_PER_PTE, page_words)
+        self._tables = layout.area(n_tables * self.ptrs_per_pte, page_words)
         self._reported = layout.area(n_pages)
         self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._written = [layout.area(n_pages) for _ in range(n_vcpus)]
@@ -115,7 +117,7 @@ class Machine:
         self._loader_area = layout.area(len(self._loader) + 1)
         self._n_frames = self.frames + 1  # and the zero page
         self._links = layout.area(self._n_frames)
-        self._slabs = layout.area(slab_words(n_pages))
+        self._slabs = layout.area(arch.table_words(n_pages))
         self._slabs_end = layout.end
         self._folios = layout.area(self._n_frames * Folio.size)
         self._swap = layout.area(n_pages * page_words, page_words)
@@ -125,10 +127,11 @@ class Machine:
         words[self._row_area : self._row_area + len(self._rows)] = self._rows
         words[self._loader_area : self._loader_area + len(self._loader)] = self._loader
         self.node, self.mm = Place(words, at[Node], Node), Place(words, at[Mm], Mm)
-        self.kvm, self.kswapd = Place(words, at[Kvm], Kvm), Place(words, at[Kswapd], Kswapd)
+        self.kvm = Place(words, at[arch.kvm], arch.kvm)
+        self.kswapd = Place(words, at[Kswapd], Kswapd)
         self._subscriptions = at[MmuNotifierSubscriptions]
         self.guests = [Place(words, where, Guest) for where in guests]
-        self.vcpus = [Place(words, where, Vcpu) for where in vcpus]
+        self.vcpus = [Place(words, where, arch.vcpu) for where in vcpus]
         self._n_tables = n_tables
 
     def call(self, name: str, *args: int) -> int | tuple[int, ...] | None:
@@ -153,6 +156,9 @@ class Machine:
         self.call("mmu_notifier_subscriptions_init", mm.at, self._subscriptions)
         if self.call("kvm_create_vm", kvm.at, mm.at):
             raise MkoldError("the machine has no memory for its first page table")
+        mode = self.arch.modes[self.spec.mmu]
+        if mode.configure and self.call(mode.configure.name, kvm.at, mode.word):
+            raise MkoldError(f"the machine has no memory for a VM in mode {self.spec.mmu}")
         self.call("kvm_add_memslot", kvm.at, 0, self.n_pages, 0)
         self._boot_guests(random.Random(seed))
         self._boot_kswapd()
@@ -303,8 +309,3 @@ def frames_for(n_pages: int, share: float) -> int:
     if share >= 1:
         return n_pages + MIN_FRAMES
     return max(MIN_FRAMES, int(n_pages * share))
-
-
-def slab_words(n_pages: int) -> int:
-    """Room for the secondary tables; slabs grow by 16 objects, 16 roots being the largest."""
-    return 4 * n_pages + (1 << 19)

@@ -89,7 +89,7 @@ class _Run:
         self.machine, self.spec, self.progress = machine, spec, progress
         if not len(trace):
             raise InputError(f"{name}: the trace has no accesses")
-        self.program = pack(trace, machine.page_size)
+        self.program = pack(trace, machine.page_shift)
         n_pages = self.program.n_pages
         if n_pages > MAX_PAGES:
             raise InputError(f"{name}: {n_pages} pages; at most {MAX_PAGES} are held")

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkold.run.guest import ROW_PAGE_SHIFT
-from mkold.run.spec import PAGE_SIZES
 from mkold.trace import PAGE_SIZE, Trace
 
 Words = NDArray[np.uint64]
@@ -32,22 +31,22 @@ class Program:
     n_pages: int
 
 
-def guest_pages(trace: Trace, page_size: str) -> tuple[NDArray[np.uint32], int]:
+def guest_pages(trace: Trace, page_shift: int) -> tuple[NDArray[np.uint32], int]:
     """The guest page of each row, and how many guest pages there are.
 
     Guest pages are dense, in the order of the program's addresses. With pages larger than
     the trace's, pages of the program that share a large page share a guest page.
     """
-    shift = PAGE_SIZES[page_size] - (PAGE_SIZE.bit_length() - 1)
+    shift = page_shift - (PAGE_SIZE.bit_length() - 1)
     if shift == 0:
         return trace.page, trace.n_pages
     used, dense = np.unique(trace.vpn() >> np.uint64(shift), return_inverse=True)
     return dense.astype(np.uint32)[trace.page], len(used)
 
 
-def pack(trace: Trace, page_size: str) -> Program:
-    """The program of ``trace`` for a machine with pages of ``page_size`` (4k or 64k)."""
-    pages, n_pages = guest_pages(trace, page_size)
+def pack(trace: Trace, page_shift: int) -> Program:
+    """The program of ``trace`` for a machine with pages of ``1 << page_shift`` bytes."""
+    pages, n_pages = guest_pages(trace, page_shift)
     rows: Words = pages.astype(np.uint64)
     rows <<= np.uint64(ROW_PAGE_SHIFT - 1)
     rows |= trace.run

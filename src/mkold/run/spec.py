@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkold.base.errors import UsageError
+from mkold.kvm.architectures import ARCHITECTURES, architecture
+from mkold.kvm.machine import Architecture, chosen
 from mkold.mm.mm_types import AGING_LOCKED, AGING_LOCKLESS, AGING_NONE
+from mkold.run.guest import MAX_VCPUS
 
 PATHS = ("none", "locked", "lockless")
 MODES = {"none": AGING_NONE, "locked": AGING_LOCKED, "lockless": AGING_LOCKLESS}
-PAGE_SIZES = {"4k": 12, "64k": 16}
-CLEAR_WAYS = ("pte_xchg", "radix_update_pte")
-MAX_VCPUS = 8
 # Below this the LRU has nothing to choose from (batches are 64 pages).
 MIN_FRAMES = 64
 
@@ -24,34 +24,37 @@ def default_vcpus() -> int:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """The machine.
+    """The machine. What an empty name stands for is the architecture's to say.
 
     Parameters
     ----------
+    arch : one of ``mkold.kvm.architectures``
     vcpus : threads that replay the trace, 1 to 8
     memory_share : the host's frames as a share of the pages the guest touches; 1 or more
         means that nothing is ever evicted
     interval_s : seconds between two aging passes
-    page_size : "4k" or "64k"
-    clear : how the lockless pass clears the accessed bit: "pte_xchg" (a compare and swap)
-        or "radix_update_pte" (an atomic clear)
-    variant : name of a stated change to the source ("" for none), see ``mkold.kvm.variants``
+    page_size : base page, such as "4k"
+    clear : how the lockless pass clears the accessed bit
+    mmu : the mode of the VM's MMU
+    variant : name of a stated change to the source ("" for none)
     swap_latency_us : what reading a page back from swap costs the vCPU, microseconds
     bloom : whether Bloom filters limit the periodic walks too (those that reclaim asks for
         always heed them)
     """
 
+    arch: str = ""
     vcpus: int = 1
     memory_share: float = 0.7
     interval_s: float = 0.05
-    page_size: str = "4k"
-    clear: str = "pte_xchg"
+    page_size: str = ""
+    clear: str = ""
+    mmu: str = ""
     variant: str = ""
     swap_latency_us: float = 50.0
     bloom: bool = False
 
     def check(self) -> MachineSpec:
-        """Return self if it makes sense.
+        """The same machine with every name filled in, if it makes sense.
 
         Raises
         ------
@@ -65,11 +68,27 @@ class MachineSpec:
             raise UsageError(f"an aging interval of {self.interval_s:g} s makes no sense")
         if not 0 <= self.swap_latency_us <= 1e6:
             raise UsageError(f"a swap latency of {self.swap_latency_us:g} us makes no sense")
-        if self.page_size not in PAGE_SIZES:
-            raise UsageError(f"page size {self.page_size}: 4k or 64k")
-        if self.clear not in CLEAR_WAYS:
-            raise UsageError(f"clear {self.clear}: {' or '.join(CLEAR_WAYS)}")
-        return self
+        arch = self.architecture
+        if self.variant:
+            chosen("variant", arch.variants, self.variant)
+        return replace(
+            self,
+            arch=arch.name,
+            page_size=chosen("page size", arch.page_sizes, self.page_size),
+            clear=chosen("way to clear", arch.clears, self.clear),
+            mmu=chosen("mode", arch.modes, self.mmu),
+        )
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the machine is built of."""
+        return architecture(self.arch or next(iter(ARCHITECTURES)))
+
+    @property
+    def page_shift(self) -> int:
+        """log2 of the bytes of a base page."""
+        sizes = self.architecture.page_sizes
+        return sizes[chosen("page size", sizes, self.page_size)].shift
 
 
 @dataclass(frozen=True, slots=True)

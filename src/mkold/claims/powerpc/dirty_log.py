@@ -6,9 +6,10 @@ from mkold.check import Case, Claim, End, Scenario, Setup
 from mkold.claims.powerpc.guest import GIVES_UP, guest_writes, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import ACCESSED, DIRTY, HVA, SMALL, make_vm
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.dirty import kvmppc_hv_get_dirty_log_radix
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import Kvm, MemorySlot
+from mkold.kvm.types import MemorySlot
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 
 RADIX = "arch/powerpc/kvm/book3s_64_mmu_radix.c"

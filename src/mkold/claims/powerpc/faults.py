@@ -13,9 +13,10 @@ from mkold.kvm.notifier import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
 )
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import Kvm, Vcpu
+from mkold.kvm.types import Vcpu
 from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,
@@ -154,7 +155,7 @@ CLAIMS = [
         f"{KVM_DOC} (IN_GUEST_MODE); {REVIEW}",
         (
             Case("as written", STALE_TLB),
-            Case("no flush", STALE_TLB, (Skip("kvm_flush_tlb_range"),), decides=False),
+            Case("no flush", STALE_TLB, (Skip("kvm_flush_remote_tlbs_range"),), decides=False),
             Case(
                 "no barrier on the way into the guest",
                 STALE_TLB,

@@ -13,14 +13,15 @@ from mkold.check import Setup
 from mkold.check.setup import ThreadCall
 from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
-from mkold.kvm.powerpc.radix.age import kvm_arch_test_clear_young
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine
+from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.fault import leaf_bits
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
     _PAGE_PRESENT,
-    RADIX_SMALL,
     entry_table,
     pfn_pte,
     pte_leaf,
@@ -31,13 +32,13 @@ from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import kvmppc_radix_init
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte_unlocked
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
-from mkold.kvm.types import Kvm, KvmArch, TlbEntry, Vcpu
+from mkold.kvm.types import TlbEntry, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.page_alloc import memblock_init
-from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
+from mkold.mm.slab import KmemCache, kmem_cache_alloc, kmem_cache_free
 
 SMALL = {
-    **RADIX_SMALL,
+    **machine.small,
     "LOCK_STAT": 0,
     "RCU_QHIMARK": 0,
     "SCAN_BLOCK": 1,
@@ -103,7 +104,7 @@ class Vm:
 
     def age(self, start: int = 0, end: int = 1, *, clear: bool = True) -> ThreadCall:
         """A lockless pass over guest pages ``[start, end)``, for a thread."""
-        return (kvm_arch_test_clear_young, self.kvm, start, end, int(clear), NULL, 0)
+        return (kvm_test_clear_young_hv, self.kvm, start, end, int(clear), NULL, 0)
 
     def name_tables(self) -> None:
         """Name the words of every table for pictures: ``pgd[0]``, ``pud[0]``, ``pte[1]``.
@@ -111,7 +112,7 @@ class Vm:
         A second table of a level is told from the first by its index in the level above:
         ``pte.1[0]``.
         """
-        root = self.m.peek(self.kvm + Kvm.offset("arch") + KvmArch.offset("pgtable"))
+        root = self.m.peek(self.kvm + PGTABLE)
         if root:
             self._name_table(root, 3, "")
 
@@ -147,7 +148,7 @@ class Vm:
     def stock(self, cpu: int, levels: range = range(4)) -> None:
         """Let ``cpu`` find free tables in its own magazine, as on a machine long up."""
         for level in levels:
-            cache = self.kvm + Kvm.offset("caches") + level * CACHE_WORDS
+            cache = self.kvm + CACHES + level * KmemCache.size
             table = self.m.call(kmem_cache_alloc, cache, cpu=cpu)
             self.m.call(kmem_cache_free, cache, table, cpu=cpu)
             for i in range(self.m.call(ptrs_per_table, level)):
@@ -155,7 +156,8 @@ class Vm:
                 self.m.name(f"{self.name}new_{LEVELS[level]}[{i}]", entry)
 
 
-CACHE_WORDS = next(f.n_words for f in Kvm.layout.fields if f.name == "caches") // 4
+PGTABLE = Kvm.layout.field("arch.pgtable").offset
+CACHES = Kvm.layout.field("arch.caches").offset
 
 
 def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
@@ -164,6 +166,7 @@ def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
     if not m.peek(MEMBLOCK):
         heap = m.words(HEAP_WORDS, align=8)
         m.call(memblock_init, heap, heap + HEAP_WORDS)
+    m.bind(machine.hooks)
     kvm = m.new(Kvm, f"{name}kvm")
     m.call(kvmppc_radix_init, kvm)
     m.call(kvm_add_memslot, kvm, 0, N_PAGES, HVA)

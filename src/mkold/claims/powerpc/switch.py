@@ -5,12 +5,12 @@ from __future__ import annotations
 from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Swap
 from mkold.claims.powerpc.guest import guest_walks, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import SMALL, make_vm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.switch import (
     kvmhv_configure_mmu,
     kvmppc_switch_mmu_to_hpt,
     kvmppc_switch_mmu_to_radix,
 )
-from mkold.kvm.types import Kvm
 
 REVIEW = "review of v2 07/10, lore.kernel.org, 20-21 June 2023"
 PATCH = "v2 07/10, lore 20230526234435.662652-8-yuzhao@google.com"
@@ -62,7 +62,7 @@ STOP = Scenario("guest-vs-configure-mmu", guest_and_leave_radix, SMALL)
 
 NO_GP = Drop("kvmppc_switch_mmu_to_hpt:synchronize_rcu")
 NO_WMB = Drop("kvmppc_switch_mmu_to_radix:smp_wmb")
-NO_RMB = Drop("kvm_arch_test_clear_young:smp_rmb")
+NO_RMB = Drop("kvm_test_clear_young_hv:smp_rmb")
 GP_FOR_WMB = Swap("kvmppc_switch_mmu_to_radix:smp_wmb", "synchronize_rcu")
 
 CLAIMS = [

@@ -12,18 +12,17 @@ from mkold.claims.powerpc.guest import (
     mapped_frame,
     running_vcpu,
 )
-from mkold.claims.powerpc.small_vm import HVA, PRESENT, SMALL, Vm, make_vm
+from mkold.claims.powerpc.small_vm import CACHES, HVA, PGTABLE, PRESENT, SMALL, Vm, make_vm
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import TABLE_MASK, TABLE_SHIFT
-from mkold.kvm.types import Kvm, KvmArch
 from mkold.lang import READ_ONCE, Ptr, addr, kernel, u64
 from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 
 RADIX = "arch/powerpc/kvm/book3s_64_mmu_radix.c"
 HUGE_PFN = 0x60
-PGTABLE = Kvm.offset("arch") + KvmArch.offset("pgtable")
 
 # -- published ---------------------------------------------------------------------------
 
@@ -51,7 +50,7 @@ def _table_of(entry: int) -> int:
 def _next_table(vm: Vm, cpu: int) -> int:
     """The PTE table that ``cpu`` will get when it next asks for one."""
     vm.stock(cpu, levels=range(1))
-    cache = vm.kvm + Kvm.offset("caches")
+    cache = vm.kvm + CACHES
     head = vm.m.call(kmem_cache_alloc, cache, cpu=cpu)
     vm.m.call(kmem_cache_free, cache, head, cpu=cpu)
     return head + SMALL["TABLE_HEADER"]

@@ -6,12 +6,12 @@ from mkold.check import Case, Claim, End, Scenario, Set, Setup
 from mkold.claims.powerpc.clearing import BY_EXCHANGE, BY_READ_AND_WRITE, BY_STORE, BY_UPDATE
 from mkold.claims.powerpc.small_vm import ACCESSED, FIRST_PFN, SMALL, make_vm
 from mkold.claims.powerpc.switch import NO_GP, PATCH, REVIEW, walk_and_leave_radix
-from mkold.kvm.powerpc.radix.age import (
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.book3s import (
     kvm_arch_has_test_clear_young,
     radix_enabled_on_bare_metal,
 )
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import Kvm, KvmArch
 
 # -- claim 7: a table used again while a walker is in it -----------------------------------
 
@@ -113,7 +113,7 @@ def _gate_case(name: str, hv: int, isa300: int, radix: int) -> Case:
 
 # -- claim 13: guests of the guest -----------------------------------------------------------
 
-NESTED_GUESTS = Kvm.offset("arch") + KvmArch.offset("nested_guests")
+NESTED_GUESTS = Kvm.layout.field("arch.nested_guests").offset
 
 
 def l2_access(m: Setup) -> None:

@@ -22,9 +22,10 @@ Known limits: the rmap reset has nothing to reset here.
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.tables import alloc_table, kvmppc_free_radix
 from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
-from mkold.kvm.types import IN_GUEST_MODE, REQ_KICK, REQ_TLB_FLUSH_ALL, Kvm
+from mkold.kvm.types import IN_GUEST_MODE, REQ_KICK, REQ_TLB_FLUSH_ALL
 from mkold.lang import (
     NULL,
     READ_ONCE,

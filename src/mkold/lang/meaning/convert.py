@@ -18,7 +18,14 @@ from mkold.base.errors import Pos
 from mkold.ir.nodes import WORD_MASK, Const, Expr
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.values import ZERO, Value, binary, is_truth, unary, word
-from mkold.lang.types.structs import FunctionPointer, Pointer, Type, fits, is_one_value
+from mkold.lang.types.structs import (
+    FunctionPointer,
+    Pointer,
+    Type,
+    fits,
+    is_one_value,
+    told_from,
+)
 from mkold.lang.types.words import BOOL, U64, Word
 
 
@@ -38,7 +45,8 @@ def converted(b: Builder, value: Value, wanted: Type, expects: str) -> Value:
     if is_one_value(wanted) and (fits(value.type, wanted) or value.exact == 0):
         return replace(value, type=wanted)
     hint = f"cast({wanted}, ...) if that is meant"
-    raise b.error(value.at, f"{expects} {wanted}, and this is {value.type}", hint)
+    there, here = told_from(wanted, value.type), told_from(value.type, wanted)
+    raise b.error(value.at, f"{expects} {there}, and this is {here}", hint)
 
 
 def to_number(b: Builder, value: Value, wanted: Word) -> Value:

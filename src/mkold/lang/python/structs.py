@@ -25,7 +25,9 @@ class _StructMeta(type):
         begins = next((base.as_type for base in bases if isinstance(base, _StructMeta)), None)
         if begins is not None and not begins.name:  # ``Struct`` itself
             begins = None
-        cls.as_type = StructType(name if bases else "", lambda: _fields(cls, scope), begins)
+        cls.as_type = StructType(
+            name if bases else "", lambda: _fields(cls, scope), begins, cls.__module__
+        )
 
     @property
     def layout(cls) -> Layout:

@@ -105,6 +105,7 @@ class StructType:
     name : its name in the source
     fields : gives names and types in order, when they are first needed
     begins : the struct that this one begins with, if any
+    module : where it is defined, to tell it from another of its name
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class StructType:
         name: str,
         fields: Callable[[], Iterable[tuple[str, Type]]],
         begins: StructType | None = None,
+        module: str = "",
     ) -> None:
         self.name, self.begins = name, begins
+        self.full_name = f"{module}.{name}" if module else name
         self._fields = fields
         self._layout: Layout | None = None
         self._types: dict[str, Type] = {}
@@ -227,6 +230,17 @@ def same(a: Type, b: Type) -> bool:
             counts = len(a.params) == len(b.params) and len(a.results) == len(b.results)
             return counts and all(same(x, y) for x, y in pairs)
     return a == b
+
+
+def told_from(type_: Type, other: Type) -> str:
+    """``type_`` as text; its struct with its module where ``other`` reads the same."""
+    text = str(type_)
+    inner: Type | None = type_
+    while isinstance(inner, Pointer | Repeat):
+        inner = inner.target if isinstance(inner, Pointer) else inner.element
+    if text != str(other) or not isinstance(inner, Record):
+        return text
+    return text.replace(inner.struct.name, inner.struct.full_name)
 
 
 def fits(source: Type, target: Type) -> bool:

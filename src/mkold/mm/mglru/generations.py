@@ -81,6 +81,12 @@ def lru_gen_init(lrugen: Ptr[LruGen], mode: u64) -> None:
 
 
 @kernel
+def lru_init(node: Ptr[Node], mode: u64) -> None:
+    """Set up the generations for an aging path (AGING_NONE, _LOCKED, _LOCKLESS)."""
+    lru_gen_init(addr(node.lrugen), mode)
+
+
+@kernel
 def folio_set_gen(folio: Ptr[Folio], gen: u64) -> None:
     """Store ``gen``; on the way in a folio loses its referenced mark."""
     while True:

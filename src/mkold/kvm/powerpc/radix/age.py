@@ -1,6 +1,6 @@
 """Aging on the radix tree: the fast path without ``mmu_lock``, and the slow path with it.
 
-``kvm_arch_test_clear_young`` is the fast path. Rules:
+``kvm_test_clear_young_hv`` is the fast path. Rules:
 
 * It runs in an RCU read section, which keeps every table it can reach from being freed,
   and starts only if the mode flag says radix; ``smp_rmb`` orders the flag before the
@@ -22,13 +22,14 @@
 
 The reviewed patch differs in the points that ``AS_POSTED`` lists.
 
-Sources: "KVM: powerpc: add kvm_arch_test_clear_young()", lore
+Sources: "KVM: powerpc: add kvm_test_clear_young_hv()", lore
 20230526234435.662652-8-yuzhao@google.com, and its review of 20-21 June 2023;
 arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_age_radix``, ``kvm_test_age_radix``).
 """
 
 from __future__ import annotations
 
+from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     level_pages,
@@ -43,7 +44,7 @@ from mkold.kvm.powerpc.radix.walk import (
     radix_walk_to_table,
     walk_boundary,
 )
-from mkold.kvm.types import KVMPPC_SECURE_INIT_DONE, Kvm
+from mkold.kvm.young import kvm_should_clear_young
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -57,11 +58,6 @@ from mkold.lang import (
     smp_rmb,
     u64,
 )
-
-# What the machine is: the capability gate reads these.
-CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
-CPU_FTR_ARCH_300 = parameter("CPU_FTR_ARCH_300", 1)
-MMU_FTR_TYPE_RADIX = parameter("MMU_FTR_TYPE_RADIX", 1)
 
 # How many entries one step of the scan looks at: first a block, then runs of it.
 SCAN_BLOCK = parameter("SCAN_BLOCK", 32)
@@ -79,29 +75,6 @@ AS_POSTED = {
     "NO_SECURE_TEST": 1,
     "TABLE_FREE": 1,
 }
-
-
-@kernel
-def kvm_arch_has_test_clear_young() -> u64:
-    """Whether this machine has a fast path at all; may say yes too often."""
-    return CPU_FTR_HVMODE and CPU_FTR_ARCH_300 and MMU_FTR_TYPE_RADIX
-
-
-@kernel
-def radix_enabled_on_bare_metal() -> u64:
-    """The reviewer's gate: ``radix_enabled() && !kvmhv_on_pseries()``."""
-    return MMU_FTR_TYPE_RADIX and CPU_FTR_HVMODE
-
-
-@kernel
-def kvm_should_clear_young(bitmap: Ptr[u64], bit: u64, clear: u64) -> u64:
-    """A young page is met: note it or look it up in ``bitmap``; whether to clear it."""
-    if bitmap == NULL:
-        return clear
-    if clear:
-        return (bitmap[bit >> 6] >> (bit & 63)) & 1
-    bitmap[bit >> 6] |= 1 << (bit & 63)
-    return 0
 
 
 @kernel
@@ -217,22 +190,10 @@ def kvm_is_secure(kvm: Ptr[Kvm]) -> u64:
 
 
 @kernel
-def kvm_arch_test_clear_young(
+def kvm_test_clear_young_hv(
     kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
 ) -> tuple[u64, u64]:
-    """The fast path: test (and clear) guest pages ``[gfn, end)`` without ``mmu_lock``.
-
-    Parameters
-    ----------
-    gfn, end : guest pages of one memslot
-    clear : 0 or 1
-    bitmap : NULL, or bits in reversed order (see ``mkold.mm.mmu_notifier``)
-    last_bit : the bitmap's bit of page ``end - 1``
-
-    Returns
-    -------
-    failed : 0 done, 1 it can't be done here: use the slow path
-    young : entries found young
+    """``kvm_arch_test_clear_young`` for a VM of HV; see the hook.
 
     Ordering
     --------
@@ -272,26 +233,3 @@ def kvm_test_age_radix(kvm: Ptr[Kvm], gfn: u64) -> u64:
     """Slow path, one page, under ``mmu_lock``: whether its accessed bit is set."""
     ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
     return ptep != NULL and pte_young(READ_ONCE(ptep.value))
-
-
-@kernel
-def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
-    """Slow path, under ``mmu_lock``: clear ``[gfn, end)`` page by page; 1 if any was young.
-
-    In hash mode nothing is young here (the hash table is not part of this machine).
-    """
-    young = 0
-    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
-        for at in range(gfn, end):
-            young |= kvm_age_radix(kvm, at)
-    return young
-
-
-@kernel
-def kvm_test_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
-    """As ``kvm_age_gfn``, without clearing; stops at the first young page."""
-    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
-        for at in range(gfn, end):
-            if kvm_test_age_radix(kvm, at):
-                return 1
-    return 0

@@ -23,6 +23,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_create_pte``).
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.pte import (
     entry_table,
     level_pages,
@@ -36,7 +37,6 @@ from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import alloc_table, free_table_now
 from mkold.kvm.powerpc.radix.unmap import kvmppc_unlink_table, kvmppc_unmap_pte
 from mkold.kvm.retry import mmu_invalidate_retry
-from mkold.kvm.types import Kvm
 from mkold.lang import (
     NULL,
     READ_ONCE,

@@ -10,13 +10,14 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_radix_test_clear_dirty``,
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.age import kvm_is_secure
 from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY, pte_leaf
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.unmap import kvmppc_update_dirty_map
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte, find_kvm_secondary_pte_unlocked
-from mkold.kvm.tlb import kvm_flush_tlb_range
-from mkold.kvm.types import Kvm, MemorySlot
+from mkold.kvm.tlb import kvm_flush_remote_tlbs_range
+from mkold.kvm.types import MemorySlot
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -55,7 +56,7 @@ def kvm_radix_test_clear_dirty(kvm: Ptr[Kvm], gfn: u64) -> u64:
         npages = 1 << shift
         first = gfn & ~(npages - 1)
         kvmppc_radix_update_pte(ptep, _PAGE_DIRTY, 0)
-        kvm_flush_tlb_range(kvm, first, npages)
+        kvm_flush_remote_tlbs_range(kvm, first, npages)
         kvmppc_update_dirty_map(kvm, first, npages)
     kvm_mmu_unlock(kvm)
     return npages

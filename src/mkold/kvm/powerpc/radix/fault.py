@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.create import CREATED, ENOMEM, kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import HW_SETS_RC
 from mkold.kvm.powerpc.radix.pte import (
@@ -35,7 +36,7 @@ from mkold.kvm.powerpc.radix.pte import (
 )
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte
-from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, Kvm, MemorySlot, Vcpu
+from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot, Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -47,7 +48,7 @@ from mkold.lang import (
     smp_rmb,
     u64,
 )
-from mkold.mm.memory import hva_to_pfn
+from mkold.mm.fault.memory import hva_to_pfn
 from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY
 from mkold.sync.rcu import rcu_core
 

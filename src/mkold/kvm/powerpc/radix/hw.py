@@ -19,6 +19,7 @@ Sources: Power ISA 3.0B, Book III, 5.7.10 to 5.7.12; behaviour seen on POWER9 an
 
 from __future__ import annotations
 
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
@@ -29,7 +30,7 @@ from mkold.kvm.powerpc.radix.pte import (
     pte_pfn,
 )
 from mkold.kvm.powerpc.radix.walk import radix_walk
-from mkold.kvm.types import TLB_BITS, Kvm, Vcpu
+from mkold.kvm.types import TLB_BITS, Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,

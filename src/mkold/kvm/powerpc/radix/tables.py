@@ -21,8 +21,8 @@ Sources: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm-pte`` and ``kvm-pmd`` cac
 
 from __future__ import annotations
 
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.pte import entry_table, pte_leaf, pte_present, ptrs_per_table
-from mkold.kvm.types import Kvm
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -65,7 +65,7 @@ def kvmppc_radix_init(kvm: Ptr[Kvm]) -> None:
     """Set up the caches for tables."""
     for level in range(4):
         flags = SLAB_TYPESAFE_BY_RCU if is_typesafe(level) else 0
-        kmem_cache_init(addr(kvm.caches[level]), HEADER + ptrs_per_table(level), flags)
+        kmem_cache_init(addr(kvm.arch.caches[level]), HEADER + ptrs_per_table(level), flags)
 
 
 @kernel
@@ -81,7 +81,7 @@ def zero_table(table: Ptr[u64], n: u64) -> None:
 @kernel
 def alloc_table(kvm: Ptr[Kvm], level: u64) -> Ptr[u64]:
     """A zeroed table for ``level``, or NULL."""
-    cache = addr(kvm.caches[level])
+    cache = addr(kvm.arch.caches[level])
     table = cast(Ptr[u64], kmem_cache_alloc(cache))
     if table == NULL:
         return NULL

@@ -15,6 +15,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_unmap_pte``,
 from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_memslot
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_DIRTY,
     entry_table,
@@ -26,8 +27,7 @@ from mkold.kvm.powerpc.radix.pte import (
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import free_table
 from mkold.kvm.powerpc.radix.walk import radix_walk, walk_boundary
-from mkold.kvm.tlb import kvm_flush_tlb_range
-from mkold.kvm.types import Kvm
+from mkold.kvm.tlb import kvm_flush_remote_tlbs_range
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, atomic_or, kernel, u64
 
 
@@ -52,7 +52,7 @@ def kvmppc_unmap_pte(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> Non
     npages = level_pages(level)
     first = gfn & ~(npages - 1)
     old = kvmppc_radix_update_pte(ptep, ~0, 0)
-    kvm_flush_tlb_range(kvm, first, npages)
+    kvm_flush_remote_tlbs_range(kvm, first, npages)
     kvm.stat.unmapped += 1
     if old & _PAGE_DIRTY:
         kvmppc_update_dirty_map(kvm, first, npages)
@@ -88,7 +88,7 @@ def kvmppc_unlink_table(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> 
     npages = level_pages(level)
     first = gfn & ~(npages - 1)
     WRITE_ONCE(ptep.value, 0)
-    kvm_flush_tlb_range(kvm, first, npages)  # also the page-walk caches
+    kvm_flush_remote_tlbs_range(kvm, first, npages)  # also the page-walk caches
     if level == 1:
         kvmppc_unmap_free_pte(kvm, table, first)
     else:
@@ -96,14 +96,8 @@ def kvmppc_unlink_table(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> 
 
 
 @kernel
-def kvm_unmap_gfn_range(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
-    """Unmap every leaf that maps a page of ``[gfn, end)``; ``mmu_lock`` is held.
-
-    Out of radix mode there is nothing to unmap, though the tree may still be there: it is
-    being freed, without the lock.
-    """
-    if not READ_ONCE(kvm.arch.radix):
-        return
+def kvm_unmap_radix(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
+    """Unmap every leaf that maps a page of ``[gfn, end)``; ``mmu_lock`` is held."""
     pgtable = READ_ONCE(kvm.arch.pgtable)
     while gfn < end:
         ptep, entry, level = radix_walk(pgtable, gfn)

@@ -15,6 +15,7 @@ arch/powerpc/include/asm/kvm_book3s_64.h (``find_kvm_secondary_pte*``).
 
 from __future__ import annotations
 
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.pte import (
     entry_table,
     level_shift,
@@ -22,7 +23,6 @@ from mkold.kvm.powerpc.radix.pte import (
     pte_present,
     table_index,
 )
-from mkold.kvm.types import Kvm
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_rmb, u64
 
 

@@ -1,4 +1,4 @@
-"""Page faults on the host, and ``madvise(MADV_DONTNEED)``.
+"""Page faults on the host.
 
 Rules
 -----
@@ -12,16 +12,14 @@ Rules
 * A new frame joins the youngest generation before its page-table lock is let go.
 * No frame left: reclaim, and if that yields nothing, PFN_ERR_RETRY.
 
-Source: mm/memory.c (do_anonymous_page, do_wp_page, do_swap_page, zap_pte_range).
+Source: mm/memory.c (do_anonymous_page, do_wp_page, do_swap_page).
 Known limits: no read-ahead, no swap cache, no huge pages on the host's side.
 """
 
 from __future__ import annotations
 
 from mkold.lang import (
-    NULL,
     READ_ONCE,
-    WRITE_ONCE,
     Ptr,
     addr,
     get_cycles,
@@ -33,10 +31,9 @@ from mkold.lang import (
 )
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.mglru.evict import shrink_node
-from mkold.mm.mglru.generations import folio_add_lru, lru_gen_del_folio
+from mkold.mm.mglru.generations import folio_add_lru
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
-    NO_INDEX,
     PAGE_SHIFT,
     PFN_ERR_FAULT,
     PFN_ERR_RETRY,
@@ -56,7 +53,6 @@ from mkold.mm.mmu_notifier import (
 from mkold.mm.pgtable import (
     pte_alloc,
     pte_lockptr,
-    pte_offset,
     pte_pfn,
     set_pte,
     vma_contains,
@@ -237,33 +233,3 @@ def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
             return pte_pfn(pte), (pte & PTE_WRITE) != 0
         if not handle_pte_fault(mm, page, ptep, pte, write):
             return PFN_ERR_RETRY, 0
-
-
-@kernel
-def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
-    """Empty one entry; its frame is freed here, or by whoever has isolated it."""
-    node = mm.node
-    ptl = pte_lockptr(mm, page)
-    spin_lock(ptl.value)
-    pte = READ_ONCE(ptep.value)
-    set_pte(ptep, 0)
-    if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
-        folio = pfn_folio(node, pte_pfn(pte))
-        spin_lock(node.lrugen.lru_lock)
-        mine = lru_gen_del_folio(addr(node.lrugen), folio)
-        WRITE_ONCE(folio.index, NO_INDEX)
-        spin_unlock(node.lrugen.lru_lock)
-        if mine:
-            free_folio(node, pte_pfn(pte))
-    spin_unlock(ptl.value)
-
-
-@kernel
-def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
-    """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
-    mmu_notifier_invalidate_range_start(mm, start, end)
-    for page in range(start, end):
-        ptep = pte_offset(mm, page)
-        if ptep != NULL:
-            zap_pte(mm, page, ptep)
-    mmu_notifier_invalidate_range_end(mm, start, end)

@@ -1,0 +1,46 @@
+"""What hooks stand for on an architecture that has nothing of its own to say.
+
+An architecture lists ``DEFAULTS`` before its own hooks.
+"""
+
+from __future__ import annotations
+
+from mkold.kvm.types import Kvm
+from mkold.lang import Ptr, kernel, u64
+
+
+@kernel
+def kvm_arch_has_test_clear_young() -> u64:
+    """There is no fast path."""
+    return 0
+
+
+@kernel
+def kvm_arch_test_clear_young(
+    kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
+) -> tuple[u64, u64]:
+    """There is no fast path."""
+    return 1, 0
+
+
+@kernel
+def kvm_arch_flush_remote_tlbs(kvm: Ptr[Kvm]) -> u64:
+    """Post requests."""
+    return 1
+
+
+@kernel
+def kvm_arch_flush_remote_tlbs_range(kvm: Ptr[Kvm], gfn: u64, nr_pages: u64) -> u64:
+    """Post requests."""
+    return 1
+
+
+DEFAULTS = {
+    function.name: function
+    for function in (
+        kvm_arch_has_test_clear_young,
+        kvm_arch_test_clear_young,
+        kvm_arch_flush_remote_tlbs,
+        kvm_arch_flush_remote_tlbs_range,
+    )
+}

@@ -1,0 +1,83 @@
+"""What an architecture says of itself: its hooks, structs and build parameters, its choices.
+
+``run`` lays out and drives a machine by this, the command line offers what it lists, and
+scenarios bind its hooks. Everything of an architecture that is not kernel Python is here, in
+one value; its folder has a module ``machine`` with that value under the name ``machine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mkold.base.errors import UsageError
+from mkold.ir.module import Definition
+from mkold.kvm.types import Kvm, Vcpu
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several ways to build or run a machine: a sentence, and build parameters."""
+
+    sentence: str
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize(Choice):
+    """A base page of ``1 << shift`` bytes, and the geometry of the tables that goes with it."""
+
+    shift: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Mode(Choice):
+    """A mode of a VM's MMU: ``configure(kvm, word)`` brings the VM into it while it runs, and
+    returns 0, or 1 if there is no memory. None where there is but one mode."""
+
+    configure: Definition | None = None
+    word: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One architecture. Of several choices the first is the default.
+
+    Parameters
+    ----------
+    name : as on the command line
+    hooks : what each hook of ``mkold.kvm.arch`` stands for, by the hook's name
+    kvm, vcpu : the VM's struct and the vCPU's, which begin with the generic ones
+    page_sizes : base pages, such as "4k"
+    clears : ways in which the lockless pass clears an accessed bit
+    modes : what a VM's MMU can be
+    variants : stated changes to the source that ``mkold run`` can replay
+    table_words : room for the tables of a guest of so many pages, in words
+    small : build parameters of the smallest geometry, for scenarios
+    """
+
+    name: str
+    hooks: Mapping[str, Definition]
+    kvm: type[Kvm]
+    vcpu: type[Vcpu]
+    page_sizes: Mapping[str, PageSize]
+    clears: Mapping[str, Choice]
+    modes: Mapping[str, Mode]
+    variants: Mapping[str, Choice]
+    table_words: Callable[[int], int]
+    small: Mapping[str, int]
+
+
+def chosen(what: str, choices: Mapping[str, Choice], name: str) -> str:
+    """``name`` if there is such a choice, the default if it is empty.
+
+    Raises
+    ------
+    UsageError : there is no such choice; lists those there are
+    """
+    if name in choices:
+        return name
+    if not name and choices:
+        return next(iter(choices))
+    known = "\n".join(f"  {key:16} {choice.sentence}" for key, choice in choices.items())
+    raise UsageError(f"there is no {what} {name}; there are:\n{known}")

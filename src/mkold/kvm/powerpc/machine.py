@@ -1,0 +1,71 @@
+"""powerpc Book3S HV, as a machine: its hooks and its choices."""
+
+from __future__ import annotations
+
+from mkold.kvm.arch_default import DEFAULTS
+from mkold.kvm.machine import Architecture, Choice, Mode, PageSize
+from mkold.kvm.powerpc import book3s, mmu_hv
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.radix.age import AS_POSTED, kvm_test_clear_young_hv
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K, RADIX_SMALL
+from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
+from mkold.kvm.powerpc.radix.tables import FREE_AT_ONCE
+from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
+from mkold.kvm.types import Vcpu
+
+HOOKS = DEFAULTS | {
+    "kvm_arch_init_vm": mmu_hv.kvmppc_core_init_vm_hv,
+    "kvm_arch_destroy_vm": mmu_hv.kvmppc_core_destroy_vm_hv,
+    "kvm_unmap_gfn_range": mmu_hv.kvm_unmap_gfn_range_hv,
+    "kvm_set_spte_gfn": mmu_hv.kvm_set_spte_gfn_hv,
+    "kvm_age_gfn": mmu_hv.kvm_age_gfn_hv,
+    "kvm_test_age_gfn": mmu_hv.kvm_test_age_gfn_hv,
+    "kvm_arch_has_test_clear_young": book3s.kvm_arch_has_test_clear_young,
+    "kvm_arch_test_clear_young": kvm_test_clear_young_hv,
+    "kvm_arch_vcpu_runnable": book3s.kvm_arch_vcpu_runnable,
+    "kvm_arch_vcpu_walk": mmu_walk_hw,
+    "kvm_arch_vcpu_page_fault": kvmppc_book3s_radix_page_fault,
+}
+
+VARIANTS = {
+    "as_posted": Choice("the fast path as it was posted for review", AS_POSTED),
+    "posted_steps": Choice(
+        "steps by a leaf's size from wherever the walk stands", {"STEP_FROM_GFN": 1}
+    ),
+    "free_at_once": Choice(
+        "tables are freed without a grace period (wrong)", {"TABLE_FREE": FREE_AT_ONCE}
+    ),
+    "no_retry_check": Choice(
+        "faults do not check the retry counter (wrong)", {"CHECK_RETRY": 0}
+    ),
+    "entry_at_a_time": Choice(
+        "the fast path looks at one entry at a time", {"SCAN_BLOCK": 1, "SCAN_WORDS": 1}
+    ),
+}
+
+
+def table_words(n_pages: int) -> int:
+    """Room for the tree; slabs grow by 16 objects, 16 roots being the largest."""
+    return 4 * n_pages + (1 << 19)
+
+
+machine = Architecture(
+    name="powerpc",
+    hooks=HOOKS,
+    kvm=Kvm,
+    vcpu=Vcpu,
+    page_sizes={
+        "4k": PageSize("4 KiB", RADIX_4K, shift=12),
+        "64k": PageSize("64 KiB", RADIX_64K, shift=16),
+    },
+    clears={
+        "pte_xchg": Choice("a compare-and-swap", {"CLEAR_YOUNG": CLEAR_BY_PTE_XCHG}),
+        "radix_update_pte": Choice("an atomic clear", {"CLEAR_YOUNG": CLEAR_BY_UPDATE_PTE}),
+    },
+    modes={"radix": Mode("a radix tree", configure=kvmhv_configure_mmu, word=1)},
+    variants=VARIANTS,
+    table_words=table_words,
+    small=RADIX_SMALL,
+)

@@ -1,0 +1,59 @@
+"""``madvise(MADV_DONTNEED)``: pages are dropped, host and secondary entries alike.
+
+A folio that eviction has isolated stays eviction's to free (see ``mkold.mm.rmap``).
+
+Source: mm/madvise.c, mm/memory.c (zap_pte_range).
+"""
+
+from __future__ import annotations
+
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    kernel,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
+from mkold.mm.frames import free_folio
+from mkold.mm.mglru.generations import lru_gen_del_folio
+from mkold.mm.mm_types import NO_INDEX, PTE_PRESENT, Mm
+from mkold.mm.mmu_notifier import (
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+)
+from mkold.mm.pgtable import pte_lockptr, pte_offset, pte_pfn, set_pte
+from mkold.mm.rmap import pfn_folio
+
+
+@kernel
+def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
+    """Empty one entry; its frame is freed here, or by whoever has isolated it."""
+    node = mm.node
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    pte = READ_ONCE(ptep.value)
+    set_pte(ptep, 0)
+    if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
+        folio = pfn_folio(node, pte_pfn(pte))
+        spin_lock(node.lrugen.lru_lock)
+        mine = lru_gen_del_folio(addr(node.lrugen), folio)
+        WRITE_ONCE(folio.index, NO_INDEX)
+        spin_unlock(node.lrugen.lru_lock)
+        if mine:
+            free_folio(node, pte_pfn(pte))
+    spin_unlock(ptl.value)
+
+
+@kernel
+def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
+    """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
+    mmu_notifier_invalidate_range_start(mm, start, end)
+    for page in range(start, end):
+        ptep = pte_offset(mm, page)
+        if ptep != NULL:
+            zap_pte(mm, page, ptep)
+    mmu_notifier_invalidate_range_end(mm, start, end)
