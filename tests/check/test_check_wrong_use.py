@@ -86,6 +86,7 @@ SETUPS = {
     'm.thread("t", (READ_ONCE, box))': "must be a kernel function, not READ_ONCE",
     'm.thread("t", get, box)': "call 0 of thread t must be a tuple",
     'm.thread("t", ())': "call 0 of thread t must be a tuple",
+    'm.thread("t")': "thread t makes no call",
     'm.thread(3, (get, box))': "a thread's name must be a text, not 3",
     'm.thread("", (get, box))': "a thread's name is empty",
     'm.call(put, box)': "put takes 2 arguments",
@@ -152,6 +153,13 @@ def test_in_a_test_of_a_final_state(test: str, reason: str, tmp_path: Path) -> N
     error = blamed(tmp_path, setup=f'm.never("bad", lambda end: {test}, "s")')
     assert reason in error.reason
     assert caret(error) == test.removesuffix(" == 1")
+
+
+@pytest.mark.parametrize("value", ["None", "'no'"])
+def test_a_test_that_gives_no_answer(value: str, tmp_path: Path) -> None:
+    """A forgotten ``return`` would make every final state good."""
+    error = blamed(tmp_path, setup=f'm.never("bad", lambda end: {value}, "s")')
+    assert f"the test of bad must give True or False, and gave {value}" in error.reason
 
 
 def test_an_answer_that_is_neither_true_nor_false(tmp_path: Path) -> None:

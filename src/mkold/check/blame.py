@@ -41,6 +41,7 @@ def wrong(reason: str, *, hint: str = "", at: Pos | None = None) -> InputError:
     place = at or here()
     if place is None:
         return InputError(f"{reason}\n  hint: {hint}" if hint else reason)
+    linecache.checkcache(place.file)
     return SourceError(reason, place, linecache.getline(place.file, place.line), hint)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from mkold import lkmm
 from mkold.base.errors import LimitError, UnsupportedError
+from mkold.check import door
 from mkold.check.blame import users_code
 from mkold.check.claim import Case, Claim
 from mkold.check.end import End
@@ -198,7 +199,7 @@ def _first_bad(
     for state in verdict.states:
         end = end_of(built, state)
         with users_code(f"test of {never.name}", at=never.at):
-            bad = bool(never.test(end))
+            bad = door.answer(f"the test of {never.name}", never.test(end), at=never.at)
         if bad:
             return state, _about(built, end)
     return None

@@ -41,6 +41,13 @@ def truth(what: str, value: object) -> bool:
     return value
 
 
+def answer(what: str, value: object, at: Pos | None) -> bool:
+    """Whether ``value``, what a test gave, is true; a forgotten ``return`` is no answer."""
+    if value is None or isinstance(value, str):
+        raise wrong(f"{what} must give True or False, and gave {_shown(value)}", at=at)
+    return bool(value)
+
+
 def instance(what: str, value: object, kind: type[T]) -> T:
     """``value``, of class ``kind``."""
     if not isinstance(value, kind):
@@ -221,6 +228,6 @@ def _shown(value: object) -> str:
 
 
 __all__ = [
-    "call", "definition", "edit", "function", "instance", "is_definition", "known",
+    "answer", "call", "definition", "edit", "function", "instance", "is_definition", "known",
     "mapping", "names", "several", "struct", "text", "truth", "whole", "word", "words", "wrong",
 ]  # fmt: skip

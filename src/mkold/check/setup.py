@@ -156,6 +156,8 @@ class Setup:
         """A thread that makes these calls, ``(function, word, ...)`` each, in order."""
         if door.text("a thread's name", name, empty=False) in [t.name for t in self.threads]:
             raise door.wrong(f"two threads have the name {name}")
+        if not calls:
+            raise door.wrong(f"thread {name} makes no call", hint="m.thread(name, (f, word))")
         made = tuple(door.call(f"call {i} of thread {name}", c) for i, c in enumerate(calls))
         self.threads.append(ThreadCalls(name, made))
 
