@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mkold.base.errors import InputError, SourceError
-from mkold.ir.nodes import Const, Function
+from mkold.ir.nodes import Const, Function, Op, walk
+from mkold.ir.prims import PRIMS, Shape
 from mkold.ir.program import Program, Reg, Thread
 from mkold.litmus.body import lower
 from mkold.litmus.condition import read_final
@@ -20,6 +21,7 @@ from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, shown
 
 MAX_CHARACTERS = 1_000_000
 MAX_THREADS = 64
+LOCKS = (Shape.LOCK, Shape.TRYLOCK, Shape.UNLOCK, Shape.IS_LOCKED)
 _RESULT = re.compile(r"^[ \t*(]*result:[ \t]*(\w+)", re.I | re.M)
 
 
@@ -71,6 +73,7 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
         except SourceError as error:
             raise _with_comment_hint(source, error) from None
         functions[function.name] = function
+    _open_locks(known, functions.values())
     return Program(
         name=sections.name,
         functions=functions,
@@ -88,6 +91,18 @@ def result_comment(text: str) -> str:
     """The author's expected result, ``Result: Never`` in the head, or an empty string."""
     found = _RESULT.search(text)
     return found.group(1) if found else ""
+
+
+def _open_locks(known: Globals, functions: Iterable[Function]) -> None:
+    """Spinlocks start unlocked, whatever their word holds: lock.cat looks at no value."""
+    if not any(known.init.values()):
+        return
+    for function in functions:
+        for stmt in walk(function.body):
+            if isinstance(stmt, Op) and PRIMS[stmt.prim].shape in LOCKS:
+                place = stmt.args[0]
+                if isinstance(place, Const) and place.value in known.init:
+                    known.init[place.value] = 0
 
 
 def _with_comment_hint(source: Text, error: SourceError) -> SourceError:

@@ -248,8 +248,12 @@ class Model:
         for ordering in self.orderings:
             for flag in ordering.flags:
                 self._flag(flag, self.rows)
-        locks = {act.address for act in self.acts.values() if act.kind in LOCK_KINDS}
-        if any(act.kind in ("R", "W") and act.address in locks for act in self.acts.values()):
+        of_locks = {act.id: act.address for act in self.acts.values() if _is_of_lock(act)}
+        locks = set(of_locks.values())
+        if any(
+            act.address in locks and act.id not in of_locks
+            for act in (self.acts.values() if locks else ())
+        ):
             self._flag("mixed-lock-accesses", self.rows)
         if locks & set(self.asked):
             self._flag("lock-final", self.rows)
@@ -300,6 +304,15 @@ class Model:
         mask &= self.rows
         if mask:
             self.flags[flag] = self.flags.get(flag, 0) | mask
+
+
+def _is_of_lock(act: Act) -> bool:
+    """Whether ``act`` uses a spinlock or an SRCU structure (ALL-LOCKS of lock.cat)."""
+    return (
+        act.kind in LOCK_KINDS
+        or act.kind == "SRCU"
+        or act.order in ("srcu-lock", "srcu-unlock")
+    )
 
 
 def srcu_cookies(model: Model) -> Rel:

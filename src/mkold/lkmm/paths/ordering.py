@@ -239,8 +239,6 @@ def _sections(acts: list[Act], out: Ordering) -> None:
         if act.order in _SYNC and act.kind != "R":
             place = act.address if act.kind == "SRCU" else None
             out.sections.append(Section(act.thread, index, index, place, True, act.id, act.id))
-            if open_locks and act.kind == "SRCU":
-                out.flags.add("invalid-sleep")
         elif act.order == "rcu-lock":
             open_locks.append((index, act))
         elif act.order == "rcu-unlock":
@@ -249,6 +247,8 @@ def _sections(acts: list[Act], out: Ordering) -> None:
                 continue
             start, lock = open_locks.pop()
             out.sections.append(Section(act.thread, start, index, None, False, lock.id, act.id))
+            if any(sleep.kind == "SRCU" for sleep in acts[start:index]):
+                out.flags.add("invalid-sleep")
     if open_locks:
         out.flags.add("unmatched-rcu-lock")
 
