@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mkold.ir import nodes
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.edit import rename_calls
 from mkold.ir.interpret import Interpreter, InterpretError
@@ -22,6 +21,7 @@ from mkold.ir.nodes import (
     Op,
     Return,
     Stmt,
+    expressions,
 )
 from mkold.ir.program import POISON, Mem, Program, Reg, Thread
 from mkold.ir.text import function_text
@@ -181,7 +181,7 @@ def test_renaming_keeps_the_word() -> None:
 
 def test_two_functions_of_one_word_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     verify(FUNCTIONS)
-    monkeypatch.setattr(nodes, "_function_word", lambda key: 0xF1 << 56)
+    monkeypatch.setattr(expressions, "_function_word", lambda key: 0xF1 << 56)
     with pytest.raises(AssertionError, match="have the same word"):
         verify(FUNCTIONS)
 

@@ -44,7 +44,7 @@ def test_result_goes_straight_to_the_register() -> None:
         ("set_bit(5, x);", Op("set_bit", (), (Const(X), Const(5)))),
         ("r = cmpxchg(x, 1, 2);", Op("cmpxchg", ("r",), (Const(X), Const(1), Const(2)))),
         ("r = atomic_inc_not_zero(x);",
-         Op("atomic_add_unless", ("r",), (Const(X), Const(1), Const(0)))),
+         Op("atomic_inc_not_zero", ("r",), (Const(X),))),
         ("xchg_release(x, 4);", Op("xchg_release", (), (Const(X), Const(4)))),
         ("*x = 1;", Op("store", (), (Const(X), Const(1)))),
         ("r = *x;", Op("load", ("r",), (Const(X),))),

@@ -4,19 +4,21 @@ What it models: one CPU, no concurrency, so every ordering is the program's own.
 the oracle the native code is tested against, and it builds the initial memory of
 programs for the model engine.
 
-Known limits: a lock is one word, 1 while held, and taking a held lock is an error
-(nobody else could release it); ``call_rcu`` runs its function at once, as no reader can
-be under way.
+Known limits: taking a held lock is an error (nobody else could release it); ``call_rcu``
+runs its function at once, as no reader can be under way.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, MutableMapping
 
 from mkold.base.errors import MkoldError, Pos
+from mkold.ir import access
+from mkold.ir.algebra import WORDS
 from mkold.ir.meaning import meaning
 from mkold.ir.nodes import (
-    WORD_BITS,
     WORD_MASK,
     Assign,
     Binary,
@@ -42,9 +44,8 @@ from mkold.ir.nodes import (
     evaluate_unary,
 )
 from mkold.ir.prims import PRIMS, Prim, Shape
+from mkold.ir.prims.locks import LOCKED, UNLOCKED
 from mkold.ir.program import POISON
-
-_WRITER = WORD_MASK  # a write-locked rwlock word
 
 
 class InterpretError(MkoldError):
@@ -146,10 +147,8 @@ class Interpreter:
         match stmt:
             case Assign(dst, value):
                 env[dst] = evaluate(value, env)
-            case Op(prim, dsts, args):
-                words = [evaluate(a, env) for a in args]
-                results = self._op(PRIMS[prim], words, stmt.at)
-                env.update(zip(dsts, results, strict=False))
+            case Op(dsts=dsts):
+                env.update(zip(dsts, self._op(stmt, env), strict=False))
             case Call(function, dsts, args):
                 got = self.call(function, *(evaluate(a, env) for a in args))
                 env.update(zip(dsts, got, strict=False))
@@ -191,104 +190,77 @@ class Interpreter:
                     raise
             self._block(loop.step, env)
 
-    def _op(self, row: Prim, args: list[int], at: Pos | None) -> tuple[int, ...]:
+    def _op(self, op: Op, env: dict[str, int]) -> tuple[int, ...]:
+        row, args = PRIMS[op.prim], [evaluate(arg, env) for arg in op.args]
         match row.shape:
             case Shape.LOAD:
-                return (self._get(args[0]),)
-            case Shape.STORE | Shape.STORE_MB:
-                self.memory[args[0]] = args[1]
+                return (access.loaded(WORDS, self._get(args[0]), op),)
+            case Shape.STORE:
+                self._store(row, op, args)
+            case Shape.RMW:
+                return self._update(row, op, args)
             case Shape.POISON:
                 self.memory.update((args[0] + i, POISON) for i in range(args[1]))
             case Shape.LOAD_ANY:
-                any_set = 0
-                for i in range(args[1]):
-                    any_set |= self._get(args[0] + i)
-                return (any_set & args[2],)
+                words = (self._get(args[0] + i) for i in range(args[1]))
+                return (functools.reduce(operator.or_, words, 0) & args[2],)
+            case Shape.LOCK | Shape.TRYLOCK | Shape.UNLOCK | Shape.IS_LOCKED:
+                return self._lock(row, args[0], op.at)
+            case Shape.SRCU_LOCK:
+                return (0,)
+            case Shape.FENCE | Shape.SRCU_UNLOCK | Shape.SYNC_SRCU | Shape.CPU_RELAX:
+                pass
+            case _:
+                return self._other(row, args, op.at)
+        return ()
+
+    def _other(self, row: Prim, args: list[int], at: Pos | None) -> tuple[int, ...]:
+        match row.shape:
             case Shape.BUG_ON:
                 if args[0]:
                     raise InterpretError("BUG_ON", at)
+                return ()
             case Shape.BAD_CALL:
                 raise InterpretError(f"calls {args[0]:#x}, which is no function here", at)
             case Shape.WARN_ON:
-                return (args[0],)
+                return (int(args[0] != 0),)
             case Shape.CPU_ID:
                 return (self.cpu,)
             case Shape.CYCLES:
                 return (0,)
-            case Shape.SRCU_LOCK:
-                return (0,)
-            case Shape.XCHG | Shape.CMPXCHG | Shape.TRY_CMPXCHG | Shape.FETCH | Shape.UNLESS:
-                old = self._get(args[0])
-                new, results = rmw(row, old, args[1:])
-                if new is not None:
-                    self.memory[args[0]] = new
-                return results
             case _:
-                return self._lock(row, args, at)
-        return ()
+                raise AssertionError(f"the interpreter does not know {row.name}")
 
-    def _lock(self, row: Prim, args: list[int], at: Pos | None) -> tuple[int, ...]:
-        word = self._get(args[0]) if args else 0
+    def _store(self, row: Prim, op: Op, args: list[int]) -> None:
+        value = access.stored(WORDS, row, op, args)
+        if op.shift is not None:
+            value = access.merged(WORDS, self._get(args[0]), value, op)
+        self.memory[args[0]] = value
+
+    def _update(self, row: Prim, op: Op, args: list[int]) -> tuple[int, ...]:
+        address = access.address(WORDS, row, args)
+        update = access.update(WORDS, row, op, args)
+        old = access.narrowed(WORDS, self._get(address), op.width)
+        done = update.done(old)
+        if done != 0:
+            self.memory[address] = update.new(old)
+        elif row.waits:
+            raise InterpretError("takes a lock that is held", op.at)
+        return update.results(old, done)
+
+    def _lock(self, row: Prim, lock: int, at: Pos | None) -> tuple[int, ...]:
+        free = self._get(lock) == UNLOCKED
         match row.shape:
             case Shape.IS_LOCKED:
-                return (int(word != 0),)
-            case Shape.TRYLOCK:
-                self.memory[args[0]] = 1
-                return (int(word == 0),)
-            case Shape.LOCK | Shape.WRITE_LOCK | Shape.READ_LOCK:
-                free = word != _WRITER if row.shape is Shape.READ_LOCK else word == 0
-                if not free:
-                    raise InterpretError("takes a lock that is held", at)
-                taken = {Shape.LOCK: 1, Shape.WRITE_LOCK: _WRITER}
-                self.memory[args[0]] = taken.get(row.shape, word + 1)
-            case Shape.UNLOCK | Shape.WRITE_UNLOCK:
-                self.memory[args[0]] = 0
-            case Shape.READ_UNLOCK:
-                self.memory[args[0]] = word - 1
+                return (int(not free),)
+            case Shape.UNLOCK:
+                self.memory[lock] = UNLOCKED
+                return ()
             case _:
-                pass
-        return (0,) * row.n_dsts
+                if row.waits and not free:
+                    raise InterpretError("takes a lock that is held", at)
+                self.memory[lock] = LOCKED
+                return (int(free),)[: row.n_dsts]
 
     def _get(self, address: int) -> int:
         return self.memory.get(address, 0)
-
-
-def rmw(row: Prim, old: int, args: list[int]) -> tuple[int | None, tuple[int, ...]]:
-    """What a read-modify-write stores (None: nothing, it failed) and what it returns.
-
-    The one definition of these rows' arithmetic: ``old`` is the word read, ``args``
-    follow the address.
-    """
-    match row.shape:
-        case Shape.XCHG:
-            return args[0], (old,)
-        case Shape.CMPXCHG:
-            return (args[1] if old == args[0] else None), (old,)
-        case Shape.TRY_CMPXCHG:
-            return (args[1] if old == args[0] else None), (int(old == args[0]), old)
-        case Shape.UNLESS:
-            done = old != args[1]
-            new = (old + args[0]) & WORD_MASK if done else None
-            return new, ((int(done),) if row.result == "ok" else (old,))
-        case _:
-            return _fetch(row, old, args)
-
-
-def _fetch(row: Prim, old: int, args: list[int]) -> tuple[int, tuple[int, ...]]:
-    if row.operand == "one":
-        value = 1
-    else:
-        value = args[0] if row.operand == "arg" else 1 << args[0] % WORD_BITS
-    if row.op == "andnot":
-        new = old & ~value & WORD_MASK
-    else:
-        new = evaluate_binary(row.op, old, value)
-    results = {
-        "": (),
-        "old": (old,),
-        "new": (new,),
-        "zero": (int(new == 0),),
-        "negative": (new >> WORD_BITS - 1,),
-        "bit": (int(old & value != 0),),
-    }
-    return new, results[row.result]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mkold.ir.nodes import (
     NARROW,
+    WORD_BITS,
     Assign,
     Binary,
     Block,
@@ -68,7 +69,7 @@ def stmt_lines(stmt: Stmt, indent: str = "") -> Iterator[str]:
         case Assign(dst, value):
             yield f"{indent}{dst} = {expr_text(value)}"
         case Op(prim, dsts, args):
-            yield f"{indent}{_to(dsts)}{prim}({_list(args)})"
+            yield f"{indent}{_to(dsts)}{prim}{_object(stmt)}({_list(args)})"
         case Call(function, dsts, args):
             yield f"{indent}{_to(dsts)}call {function}({_list(args)})"
         case CallPtr(pointer, members, dsts, args):
@@ -113,6 +114,12 @@ def function_text(function: Function) -> str:
     head = f"function {function.name}({', '.join(function.params)})"
     head += f" -> {function.n_results}"
     return "\n".join([head, *block_lines(function.body, "  "), ""])
+
+
+def _object(op: Op) -> str:
+    """``.8`` for a narrow object, ``.8@16`` for one that is a part of its word."""
+    part = "" if op.shift is None else f"@{op.shift}"
+    return f".{op.width}{part}" if part or op.width != WORD_BITS else ""
 
 
 def _labelled(word: str, label: str) -> str:

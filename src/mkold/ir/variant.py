@@ -27,25 +27,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import InputError, Pos
+from mkold.ir import access
+from mkold.ir.algebra import EXPRESSIONS
 from mkold.ir.edit import Body, bind, map_statements
 from mkold.ir.nodes import (
     Assign,
-    Binary,
     Block,
     Const,
-    Expr,
     Function,
     If,
     Local,
     Loop,
     Op,
     Return,
-    Select,
     Stmt,
-    Unary,
     walk,
 )
-from mkold.ir.prims import PRIMS, Shape
+from mkold.ir.prims import PRIMS, Shape, Takes, When
 from mkold.ir.text import function_text
 from mkold.ir.verify import verify
 
@@ -263,82 +261,40 @@ def _swapped(op: Op, prim: str) -> Body:
     old, new = PRIMS[op.prim], PRIMS[prim]
     if new.n_args == old.n_args and (new.n_dsts == old.n_dsts or not op.dsts):
         return (replace(op, prim=prim),)
-    if old.shape in (Shape.CMPXCHG, Shape.TRY_CMPXCHG):
+    if old.shape is Shape.RMW and old.when is When.EQUAL:
         return _always(op, prim)
     raise InputError(f"{op.prim} can't become {prim}: they take or give different things")
 
 
 def _always(op: Op, prim: str) -> Body:
     """A compare-and-swap turned into an exchange or a store, with success for a result."""
-    address, expected, new = op.args
-    shape = PRIMS[prim].shape
-    if shape not in (Shape.XCHG, Shape.STORE):
+    row, old = PRIMS[prim], PRIMS[op.prim]
+    if row.takes != (Takes.PLACE, Takes.OPERAND) or row.op not in ("", "set"):
         raise InputError(f"{op.prim} can't become {prim}")
-    done = replace(op, prim=prim, args=(address, new), dsts=())
-    success: list[Expr] = [expected]
-    if PRIMS[op.prim].shape is Shape.TRY_CMPXCHG:
-        success = [Const(1), expected]
-    results = list(zip(op.dsts, success, strict=False))
-    # The last first: ``expected`` may be the local that takes the success.
-    return (done, *(Assign(dst, value, op.at) for dst, value in reversed(results)))
+    update = access.update(EXPRESSIONS, old, op, op.args)
+    assert update.against is not None
+    done = replace(op, prim=prim, args=(op.args[0], update.operand), dsts=())
+    results = update.results(update.against, Const(1))
+    given = list(zip(op.dsts, results, strict=False))
+    # The last first: what is compared with may be the local that takes the success.
+    return (done, *(Assign(dst, value, op.at) for dst, value in reversed(given)))
 
 
 def _split(op: Op) -> Body:
     row = PRIMS[op.prim]
-    old = f"{op.prim}.old"
-    read = Op("READ_ONCE", (old,), op.args[:1], op.what, op.at)
-
-    def write(value: Expr) -> Op:
-        return Op("WRITE_ONCE", (), (op.args[0], value), op.what, op.at)
-
-    seen = Local(old)
-    match row.shape:
-        case Shape.XCHG:
-            return (read, write(op.args[1]), *_give(op, [seen]))
-        case Shape.CMPXCHG | Shape.TRY_CMPXCHG:
-            same = Binary("eq", seen, op.args[1])
-            results: list[Expr] = [seen] if row.shape is Shape.CMPXCHG else [same, seen]
-            return (read, If(same, (write(op.args[2]),), (), op.at), *_give(op, results))
-        case Shape.FETCH:
-            operand = _operand(op)
-            value = _combined(row.op, seen, operand)
-            return (read, write(value), *_give(op, [_result(row.result, seen, value, operand)]))
-        case _:
-            raise InputError(f"{op.prim} is no read-modify-write")
-
-
-def _give(op: Op, results: list[Expr]) -> Body:
-    return tuple(
-        Assign(dst, value, op.at) for dst, value in zip(op.dsts, results, strict=False)
-    )
-
-
-def _operand(op: Op) -> Expr:
-    match PRIMS[op.prim].operand:
-        case "one":
-            return Const(1)
-        case "bit":
-            return Binary("shl", Const(1), Binary("and", op.args[1], Const(63)))
-        case _:
-            return op.args[1]
-
-
-def _combined(op: str, a: Expr, b: Expr) -> Expr:
-    return Binary("and", a, Unary("not", b)) if op == "andnot" else Binary(op, a, b)
-
-
-def _result(result: str, old: Expr, new: Expr, operand: Expr) -> Expr:
-    match result:
-        case "new":
-            return new
-        case "zero":
-            return Binary("eq", new, Const(0))
-        case "negative":
-            return Binary("slt", new, Const(0))
-        case "bit":
-            return Select(Binary("and", old, operand), Const(1), Const(0))
-        case _:
-            return old
+    if row.shape is not Shape.RMW or row.native:
+        raise InputError(f"{op.prim} is no read-modify-write")
+    seen = f"{op.prim}.old"
+    place = access.address(EXPRESSIONS, row, op.args)
+    update = access.update(EXPRESSIONS, row, op, op.args)
+    read = replace(op, prim="READ_ONCE", dsts=(seen,), args=(place,))
+    new = update.new(Local(seen))
+    write: Stmt = replace(op, prim="WRITE_ONCE", dsts=(), args=(place, new))
+    done = update.done(Local(seen))
+    if done is not None:
+        write = If(done, (write,), (), op.at)
+    results = zip(op.dsts, update.results(Local(seen)), strict=False)
+    return (read, write, *(Assign(dst, value, op.at) for dst, value in results))
 
 
 def _forced(body: Body, target: Op, taken: int) -> Body:

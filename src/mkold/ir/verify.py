@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mkold.ir import access
 from mkold.ir.edit import all_parts
 from mkold.ir.flow import expressions, falls_through, target, unassigned
 from mkold.ir.nodes import (
@@ -115,6 +116,11 @@ def _verify_op(op: Op, function: Function) -> None:
     assert row is not None
     _require(len(op.args) == row.n_args, function, f"arguments of {op.prim}")
     _require(len(op.dsts) in (0, row.n_dsts), function, f"results of {op.prim}")
+    _require(
+        access.fits(row, op.width, op.shift),
+        function,
+        f"{op.prim} of {op.width} bits at {op.shift}",
+    )
 
 
 def _verify_call(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mkold.base.errors import Pos
-from mkold.ir.nodes import Const, Expr, Local, Op, Stmt
+from mkold.ir.nodes import Expr, Local, Op, Stmt
 from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 
@@ -79,7 +79,6 @@ def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> 
     if texts[tokens.at] != ")":
         _wrong_count(reader, macro, name)
     tokens.at += 1
-    values += [Const(value) for value in macro.extra]
     args = tuple(values) if address is None else (address, *values)
     result = reader.temporary() if wanted else ""
     reader.out.append(

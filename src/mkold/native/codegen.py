@@ -21,35 +21,24 @@ from dataclasses import dataclass
 from mkold.ir.flow import target
 from mkold.ir.meaning import expand
 from mkold.ir.nodes import (
-    NARROW,
     Assign,
-    Binary,
     Block,
     Break,
     Call,
-    Const,
     Continue,
     Expr,
     Function,
-    FunctionWord,
     If,
-    Local,
     Loop,
     Op,
     Return,
-    Select,
     Stmt,
-    Unary,
     walk,
 )
 from mkold.ir.prims import PRIMS
 from mkold.native import accesses, runtime
 from mkold.native.diagnostics import Site, Status
-
-_PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
-_DIVIDE = {"udiv": "udiv", "umod": "urem", "sdiv": "sdiv", "smod": "srem"}
-_SHIFT = {"shl": "shl", "lshr": "lshr", "ashr": "ashr"}
-_COMPARE = {"eq": "eq", "ne": "ne", "ult": "ult", "ule": "ule", "slt": "slt", "sle": "sle"}
+from mkold.native.writer import Writer, result_type
 
 
 def module_text(
@@ -86,12 +75,6 @@ def _fallible(functions: Mapping[str, Function], *, checked: bool) -> set[str]:
         found |= more
 
 
-def result_type(function: Function, *, fallible: bool) -> str:
-    """The LLVM type that ``function`` returns."""
-    n = function.n_results + fallible
-    return "{ " + ", ".join(["i64"] * n) + " }" if n else "void"
-
-
 def _entry(function: Function, fallible: bool) -> str:
     params = [f"i64 %a{i}" for i in range(len(function.params))]
     head = ", ".join(["ptr %b", "i64 %cpu", *params, "ptr %out"])
@@ -126,8 +109,8 @@ class _Scope:
         return bool(self.step)
 
 
-class FunctionWriter:
-    """Writes one function; ``accesses`` adds the primitives through the same object."""
+class FunctionWriter(Writer):
+    """Writes one function."""
 
     def __init__(
         self,
@@ -139,86 +122,11 @@ class FunctionWriter:
         *,
         checked: bool,
     ) -> None:
-        self.function, self.functions, self.fallible = function, functions, fallible
-        self.sites, self.checked = sites, checked
-        self.is_x86 = runtime.is_x86(triple)
-        self.is_fallible = function.name in fallible
-        self.type = result_type(function, fallible=self.is_fallible)
-        self.lines: list[str] = []
-        self.open = True  # whether the current block still lacks its end
-        self.slots: dict[str, str] = {}
-        self.n = 0
+        super().__init__(
+            function, sites, triple, fallible=function.name in fallible, checked=checked
+        )
+        self.functions, self.fallible = functions, fallible
         self.scopes: list[_Scope] = []
-
-    # Pieces.
-
-    def line(self, text: str) -> None:
-        """Append an instruction."""
-        self.lines.append(f"  {text}")
-
-    def name(self, instruction: str) -> str:
-        """Append an instruction and name its result."""
-        self.n += 1
-        self.line(f"%t{self.n} = {instruction}")
-        return f"%t{self.n}"
-
-    def label(self, hint: str) -> str:
-        """A new label."""
-        self.n += 1
-        return f"{hint}{self.n}"
-
-    def start(self, label: str) -> None:
-        """Begin the block ``label``, falling into it if the last one is open."""
-        if self.open:
-            self.line(f"br label %{label}")
-        self.lines.append(f"{label}:")
-        self.open = True
-
-    def end(self, text: str) -> None:
-        """End the current block with a jump."""
-        self.line(text)
-        self.open = False
-
-    def branch(self, condition: str, yes: str, no: str) -> None:
-        """End the current block with a conditional jump on an ``i1``."""
-        self.end(f"br i1 {condition}, label %{yes}, label %{no}")
-
-    def site(self, kind: str, what: str, stmt: Op) -> int:
-        """Number a place that can fail."""
-        self.sites.append(Site(kind, self.function.name, what, stmt.at))
-        return len(self.sites) - 1
-
-    def slot(self, name: str) -> str:
-        """The stack slot of a local."""
-        return self.slots.setdefault(name, f"%l{len(self.slots)}")
-
-    def assign(self, name: str, value: str) -> None:
-        """Store to a local."""
-        self.line(f"store i64 {value}, ptr {self.slot(name)}")
-
-    def leave(self, status: str) -> None:
-        """Return at once with ``status`` and no results."""
-        n = self.function.n_results
-        base = "zeroinitializer"
-        value = self.name(f"insertvalue {self.type} {base}, i64 {status}, {n}")
-        self.end(f"ret {self.type} {value}")
-
-    def fail_if(self, condition: str, site: int, value: str) -> None:
-        """Record a bug and leave, if the ``i1`` holds."""
-        bad, good = self.label("bad"), self.label("good")
-        self.branch(condition, bad, good)
-        self.start(bad)
-        self.line(f"call void @mkold.bug(ptr %b, i64 %cpu, i64 {site}, i64 {value})")
-        self.leave(str(int(Status.BUG)))
-        self.start(good)
-
-    def stop_if(self, condition: str) -> None:
-        """Leave as stopped, if the ``i1`` holds."""
-        stop, on = self.label("stop"), self.label("on")
-        self.branch(condition, stop, on)
-        self.start(stop)
-        self.leave(str(int(Status.STOPPED)))
-        self.start(on)
 
     # The function.
 
@@ -343,87 +251,3 @@ class FunctionWriter:
         if self.open:
             self.end(f"br label %{again}")
         self.start(out)
-
-    # Expressions.
-
-    def word(self, expr: Expr) -> str:
-        """``expr`` as an ``i64`` operand."""
-        match expr:
-            case Const(value):
-                return str(value)
-            case FunctionWord():
-                return str(expr.word)
-            case Local(name):
-                return self.name(f"load i64, ptr {self.slot(name)}")
-            case Unary("neg", a):
-                return self.name(f"sub i64 0, {self.word(a)}")
-            case Unary("not", a):
-                return self.name(f"xor i64 {self.word(a)}, -1")
-            case Unary("lnot", _):
-                return self.name(f"zext i1 {self.condition(expr)} to i64")
-            case Unary(op, a):
-                width, signed = NARROW[op]
-                return self.narrow(self.word(a), width, signed=signed)
-            case Binary(op, a, b):
-                if op in _COMPARE:
-                    return self.name(f"zext i1 {self.condition(expr)} to i64")
-                return self._arithmetic(op, self.word(a), self.word(b))
-            case Select(cond, a, b):
-                chosen = self.condition(cond)
-                x, y = self.word(a), self.word(b)
-                return self.name(f"select i1 {chosen}, i64 {x}, i64 {y}")
-            case _:
-                raise AssertionError(f"{expr} is not bound")
-
-    def narrow(self, word: str, width: int, *, signed: bool) -> str:
-        """The low ``width`` bits of an ``i64`` operand, extended to 64 again."""
-        low = self.name(f"trunc i64 {word} to i{width}")
-        return self.name(f"{'sext' if signed else 'zext'} i{width} {low} to i64")
-
-    def condition(self, expr: Expr) -> str:
-        """Whether ``expr`` is not zero, as an ``i1`` operand."""
-        match expr:
-            case Const(value):
-                return "true" if value else "false"
-            case Unary("lnot", a):
-                return self.name(f"xor i1 {self.condition(a)}, true")
-            case Binary(op, a, b) if op in _COMPARE:
-                return self.name(f"icmp {_COMPARE[op]} i64 {self.word(a)}, {self.word(b)}")
-        return self.name(f"icmp ne i64 {self.word(expr)}, 0")
-
-    def _arithmetic(self, op: str, a: str, b: str) -> str:
-        if op in _PLAIN:
-            return self.name(f"{_PLAIN[op]} i64 {a}, {b}")
-        if op in _SHIFT:
-            return self._shift(op, a, b)
-        return self._divide(op, a, b)
-
-    def _shift(self, op: str, a: str, b: str) -> str:
-        if op == "ashr":
-            within = self.name(f"call i64 @llvm.umin.i64(i64 {b}, i64 63)")
-            return self.name(f"ashr i64 {a}, {within}")
-        if b.isdigit() and int(b) < 64:
-            return self.name(f"{_SHIFT[op]} i64 {a}, {b}")
-        within = self.name(f"and i64 {b}, 63")
-        shifted = self.name(f"{_SHIFT[op]} i64 {a}, {within}")
-        fits = self.name(f"icmp ult i64 {b}, 64")
-        return self.name(f"select i1 {fits}, i64 {shifted}, i64 0")
-
-    def _divide(self, op: str, a: str, b: str) -> str:
-        if b.isdigit() and 0 < int(b) < 1 << 63:
-            return self.name(f"{_DIVIDE[op]} i64 {a}, {b}")
-        is_zero = self.name(f"icmp eq i64 {b}, 0")
-        safe = self.name(f"select i1 {is_zero}, i64 1, i64 {b}")
-        if op in ("sdiv", "smod"):
-            return self._divide_signed(op, a, safe, is_zero)
-        result = self.name(f"{_DIVIDE[op]} i64 {a}, {safe}")
-        return self.name(f"select i1 {is_zero}, i64 0, i64 {result}")
-
-    def _divide_signed(self, op: str, a: str, b: str, is_zero: str) -> str:
-        """Signed division without the trap at the most negative word over -1."""
-        is_minus = self.name(f"icmp eq i64 {b}, -1")
-        safe = self.name(f"select i1 {is_minus}, i64 1, i64 {b}")
-        result = self.name(f"{_DIVIDE[op]} i64 {a}, {safe}")
-        other = self.name(f"sub i64 0, {a}") if op == "sdiv" else "0"
-        result = self.name(f"select i1 {is_minus}, i64 {other}, i64 {result}")
-        return self.name(f"select i1 {is_zero}, i64 0, i64 {result}")

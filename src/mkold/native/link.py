@@ -29,9 +29,7 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS
-
-_CALL_RCU = "mkold.sync.rcu:__call_rcu"
-_INVOKE = "mkold.sync.rcu:rcu_invoke"
+from mkold.ir.prims.implementations import CALL_RCU, RCU_INVOKE
 
 
 def needed(functions: Mapping[str, Function]) -> set[str]:
@@ -42,7 +40,7 @@ def needed(functions: Mapping[str, Function]) -> set[str]:
             if isinstance(stmt, Op) and PRIMS[stmt.prim].native:
                 wanted.add(PRIMS[stmt.prim].native)
             elif isinstance(stmt, CallRcu):
-                wanted.add(_CALL_RCU)
+                wanted.add(CALL_RCU)
     return wanted
 
 
@@ -84,15 +82,15 @@ def link(functions: Mapping[str, Function], names: Mapping[str, str]) -> dict[st
             return (Call(callee, stmt.dsts, stmt.args, stmt.at),)
         if isinstance(stmt, CallRcu):
             args = (callbacks[stmt.function], stmt.argument)
-            return (Call(names[_CALL_RCU], (), args, stmt.at),)
+            return (Call(names[CALL_RCU], (), args, stmt.at),)
         return None
 
     linked = {
         name: replace(function, body=map_statements(function.body, change))
         for name, function in functions.items()
     }
-    if _INVOKE in names:
-        name = names[_INVOKE]
+    if RCU_INVOKE in names:
+        name = names[RCU_INVOKE]
         function, word = map(Local, linked[name].params)
         call = CallPtr(function, tuple(callbacks.values()), (), (word,), "callback")
         linked[name] = replace(linked[name], body=(call, Return()))

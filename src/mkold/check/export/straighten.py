@@ -34,7 +34,7 @@ from mkold.ir.nodes import (
     Stmt,
     Unary,
 )
-from mkold.ir.prims import PRIMS, Shape
+from mkold.ir.prims import PRIMS, Gives, Order, Shape, When, find, first
 from mkold.ir.program import (
     And,
     Compare,
@@ -54,19 +54,17 @@ from mkold.lkmm.known.words import MayValues, initial_word
 _SIGN = 1 << 63
 MAX_ADDRESSES = 4
 WAITS = "waits"
-_LOADS = {"plain": "load", "once": "READ_ONCE", "acquire": "smp_load_acquire"}
-_STORES = {"plain": "store", "once": "WRITE_ONCE", "release": "smp_store_release"}
-_FENCES = {row.op: name for name, row in PRIMS.items() if row.shape is Shape.FENCE} | {
-    "rcu-lock": "rcu_read_lock",
-    "rcu-unlock": "rcu_read_unlock",
-    "sync-rcu": "synchronize_rcu",
+# Primitives by the tags of their events.
+_LOADS = {
+    order.read: first(shape=Shape.LOAD, order=order).name
+    for order in (Order.PLAIN, Order.ONCE, Order.ACQUIRE)
 }
-_SUFFIX = {
-    ("mb", "mb"): "",
-    ("once", "once"): "_relaxed",
-    ("acquire", "once"): "_acquire",
-    ("once", "release"): "_release",
+_STORES = {
+    order.write: first(shape=Shape.STORE, order=order).name
+    for order in (Order.PLAIN, Order.ONCE, Order.RELEASE)
 }
+_FENCES = {row.op: row.name for row in reversed(find(shape=Shape.FENCE))}
+_ORDERS = {(order.read, order.write): order for order in Order}
 _FETCH = frozenset({"add", "sub", "and", "or", "xor"})
 
 
@@ -232,22 +230,22 @@ class _Thread:
     def _update(self, read: Node, write: Node, where: Expr) -> list[Stmt]:
         """A read-modify-write, by what its write stores."""
         dst = (_read(read.id),)
-        if read.prim.startswith(("read_", "write_")):
+        if PRIMS[read.prim].family == "rwlock":
             raise UnsupportedError(read.prim)
         made, new = self.expr(write.value)
-        tags = (read.order, write.order)
-        if tags == ("noreturn", "once"):
+        order = _ORDERS[read.order, write.order]
+        if order is Order.NORETURN:
             op, amount = self._amount(read, write)
-            return [*made, Op(f"atomic_{op}", (), (where, amount))]
-        suffix = _SUFFIX[tags]
+            return [*made, Op(_fetch(op, order), (), (where, amount))]
         if read.conditional:
             more, expected = self._expected(read, write)
-            return [*made, *more, Op(f"cmpxchg{suffix}", dst, (where, expected, new))]
+            name = _exchange(order, When.EQUAL)
+            return [*made, *more, Op(name, dst, (where, expected, new))]
         if _mentions(write.value, read.id):
             op, amount = self._amount(read, write)
-            return [Op(f"atomic_fetch_{op}{suffix}", dst, (where, amount))]
+            return [Op(_fetch(op, order, Gives.OLD), dst, (where, amount))]
         new = self._with_deps(new, _unsaid(write.data_deps, write.value, read.id))
-        return [*made, Op(f"xchg{suffix}", dst, (where, new))]
+        return [*made, Op(_exchange(order, When.ALWAYS), dst, (where, new))]
 
     def _amount(self, read: Node, write: Node) -> tuple[str, Expr]:
         value = write.value
@@ -327,6 +325,17 @@ class _Thread:
                 more, b = self.guard(guard[2])
                 op = "and" if sign == "&" else "or"
                 return [*made, *more], Binary(op, a, b)
+
+
+def _exchange(order: Order, when: When) -> str:
+    row = first(shape=Shape.RMW, family="", op="set", order=order, when=when)
+    return row.name
+
+
+def _fetch(op: str, order: Order, *gives: Gives) -> str:
+    row = first(shape=Shape.RMW, family="atomic", op=op, order=order, gives=gives,
+                operand=None)  # fmt: skip
+    return row.name
 
 
 def _read(read: int) -> str:

@@ -5,7 +5,7 @@ fence               dropped; ``smp_mb``: also ``smp_rmb``, ``smp_wmb``
 access              plain, then ONCE (for acquire and release)
 read-modify-write   a READ_ONCE and a WRITE_ONCE (not atomic), then relaxed, acquire,
                     release
-``smp_store_mb``    WRITE_ONCE, then release
+``smp_store_mb``    plain, then WRITE_ONCE, then release
 grace period        dropped, then ``smp_mb``
 lock, read section  not taken. If it is released in the same function: this section; else
                     every section of the lock, wherever it is taken and released
@@ -17,27 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mkold.ir.prims import PRIMS, Order, Prim, Shape
+from mkold.ir.prims import PRIMS, Gives, Holds, Order, Prim, Shape, first
 from mkold.ir.variant import Drop, Edit, Site, Split, Swap
 
-_STRENGTH = {
-    Order.PLAIN: 0,
-    Order.NORETURN: 1,
-    Order.ONCE: 1,
-    Order.ACQUIRE: 2,
-    Order.RELEASE: 2,
-    Order.MB: 3,
-}
-_ENDS = {
-    "rcu_read_lock": "rcu_read_unlock",
-    "srcu_read_lock": "srcu_read_unlock",
-    "srcu_down_read": "srcu_up_read",
-    "spin_lock": "spin_unlock",
-    "read_lock": "read_unlock",
-    "write_lock": "write_unlock",
-}
-_WEAKER_FENCE = {"smp_mb": ("smp_rmb", "smp_wmb")}
-_SPLIT = frozenset({Shape.XCHG, Shape.CMPXCHG, Shape.TRY_CMPXCHG, Shape.FETCH})
+# Fences that order less than another.
+_WEAKER_FENCES = {"mb": ("rmb", "wmb")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +43,38 @@ def weaker_forms(site: Site, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
     def swaps(names: Iterable[str]) -> list[Weaker]:
         return [Weaker(name, (Swap(site.name, name),)) for name in names]
 
-    match row.shape:
-        case Shape.FENCE:
-            return (dropped, *swaps(_WEAKER_FENCE.get(row.name, ())))
-        case Shape.SYNC_RCU | Shape.SYNC_SRCU:
-            return (dropped, *_fence_for(site))
-        case Shape.STORE_MB:
-            return tuple(swaps(["WRITE_ONCE", "smp_store_release"]))
-        case _ if row.name in _ENDS:
-            return _not_taken(site, everywhere)
-        case shape if shape in _SPLIT:
-            split = Weaker("READ_ONCE, WRITE_ONCE", (Split(site.name),))
-            return (split, *swaps(weaker_prims(row)))
-        case _:
-            return tuple(swaps(weaker_prims(row)))
+    if row.awaits:
+        return (dropped, *_fence_for(site))
+    if row.holds is not None:
+        # What may fail to take says so, and the code behind it goes by that.
+        return () if Gives.DONE in row.gives else _not_taken(site, row.holds, everywhere)
+    if row.shape is Shape.FENCE:
+        tags = _WEAKER_FENCES.get(row.op, ())
+        return (
+            ()
+            if row.leaves
+            else (dropped, *swaps(first(shape=Shape.FENCE, op=tag).name for tag in tags))
+        )
+    forms = swaps(weaker_prims(row))
+    if row.shape is Shape.RMW and not row.native:
+        return (Weaker("READ_ONCE, WRITE_ONCE", (Split(site.name),)), *forms)
+    return tuple(forms)
 
 
 def _fence_for(site: Site) -> tuple[Weaker, ...]:
     """A full fence in place of a grace period; SRCU's takes an address, a fence none."""
     if PRIMS[site.prim].n_args:
         return ()
-    return (Weaker("smp_mb", (Swap(site.name, "smp_mb"),)),)
+    fence = first(shape=Shape.FENCE, op="mb").name
+    return (Weaker(fence, (Swap(site.name, fence),)),)
 
 
-def _not_taken(site: Site, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
-    end = _ENDS[site.prim]
-    same = [s for s in everywhere if s.prim in (site.prim, end) and _one_lock(s, site)]
+def _not_taken(site: Site, holds: Holds, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
+    same = [s for s in everywhere if s.prim in (site.prim, holds.ends) and _one_lock(s, site)]
     here = [s for s in same if s.function == site.function]
-    ends_here = any(s.prim == end for s in here)
+    ends_here = any(s.prim == holds.ends for s in here)
     section = here if ends_here else same
-    if not any(s.prim == end for s in section):
+    if not any(s.prim == holds.ends for s in section):
         return ()
     return (Weaker("not taken", tuple(Drop(s.name) for s in section)),)
 
@@ -100,19 +86,23 @@ def _one_lock(a: Site, b: Site) -> bool:
 
 def weaker_prims(row: Prim) -> list[str]:
     """Rows that do the same with a weaker order, the weakest first."""
-    if row.order not in _STRENGTH:
+    if row.native:
         return []
     found: dict[Order, Prim] = {}
     for other in PRIMS.values():
-        if _same_action(row, other) and _STRENGTH[other.order] < _STRENGTH[row.order]:
+        if _same_action(row, other) and _strength(other) < _strength(row):
             found.setdefault(other.order, other)
-    return [p.name for p in sorted(found.values(), key=lambda p: _STRENGTH[p.order])]
+    return [p.name for p in sorted(found.values(), key=_strength)]
+
+
+def _strength(row: Prim) -> int:
+    """How strongly it orders; a full fence behind it is as strong as can be."""
+    return Order.MB.strength if row.after else row.order.strength
 
 
 def _same_action(a: Prim, b: Prim) -> bool:
     def key(p: Prim) -> tuple[object, ...]:
-        return (p.shape, p.op, p.result, p.operand, p.n_args, p.n_dsts)
+        return (p.shape, p.op, p.when, p.takes, p.gives, p.operand, p.against, p.native)
 
-    same_family = a.name.startswith("atomic_") == b.name.startswith("atomic_")
     marked = a.shape in (Shape.LOAD, Shape.STORE)
-    return key(a) == key(b) and b.order in _STRENGTH and (same_family or marked)
+    return key(a) == key(b) and (marked or a.family == b.family)

@@ -15,8 +15,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mkold.base.errors import Pos
-from mkold.ir.nodes import Call, CallPtr, CallRcu, Expr, FunctionWord, Local, Op, locals_of
-from mkold.ir.prims import Order, Prim, Shape
+from mkold.ir.access import fits
+from mkold.ir.nodes import (
+    WORD_BITS,
+    Call,
+    CallPtr,
+    CallRcu,
+    Expr,
+    FunctionWord,
+    Local,
+    Op,
+    locals_of,
+)
+from mkold.ir.prims import Gives, Prim, Shape, Takes
 from mkold.lang.meaning import arithmetic
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.convert import converted, truth
@@ -29,13 +40,8 @@ from mkold.lang.types.words import BOOL, U64
 # The locals that the results of a call are about to be assigned to.
 Into = tuple[str, ...] | None
 
-_TRUTHS = frozenset({"ok", "zero", "negative", "bit"})
-_TYPED = frozenset(
-    {Shape.STORE, Shape.STORE_MB, Shape.XCHG, Shape.CMPXCHG, Shape.TRY_CMPXCHG, Shape.UNLESS,
-     Shape.FETCH}
-)  # fmt: skip
-_CONDITIONS = frozenset({Shape.BUG_ON, Shape.WARN_ON})
-_ON_STRUCTS = frozenset({Shape.SRCU_LOCK, Shape.SRCU_UNLOCK, Shape.SYNC_SRCU})
+# Arguments that have the type of the place.
+_TYPED = frozenset({Takes.OPERAND, Takes.AGAINST})
 
 
 def check_count(b: Builder, name: str, given: int, wanted: int, at: Pos) -> None:
@@ -64,7 +70,10 @@ def primitive(
         _check_place(b, row, place)
         args.append(place.address)
         what, type_, where = place.text, value_type(place.type), extent(place)
-    args += [_argument(b, row, place, value) for value in values]
+    takes = row.takes[len(args) :]
+    args += [
+        _argument(b, kind, place, value) for kind, value in zip(takes, values, strict=True)
+    ]
     if row.shape is Shape.LOAD_ANY and any(True for _ in locals_of(args[1])):
         hint = "use an integer constant or a parameter(...)"
         raise b.error(values[0].at, f"the count of {row.name} is no constant", hint)
@@ -81,35 +90,32 @@ def needs_place(row: Prim) -> bool:
 
 
 def _check_place(b: Builder, row: Prim, place: Place) -> None:
-    if isinstance(place.type, Record) and row.shape in _ON_STRUCTS:
+    if isinstance(place.type, Record) and Takes.STRUCT in row.takes:
         return
     if isinstance(place.type, Record | Repeat):
         reason = f"{row.name} works on one word, and {place.text} is {place.type}"
         raise b.error(place.at, reason, "name a field or an element")
-    marked = row.order is not Order.PLAIN
-    if place.is_part and not (marked and row.shape in (Shape.LOAD, Shape.STORE)):
+    where = extent(place)
+    if fits(row, where.get("width", WORD_BITS), where.get("shift")):
+        return
+    if place.is_part:
         hint = "READ_ONCE and WRITE_ONCE do; or work on the word"
         raise b.error(place.at, f"{row.name} does not work on a part of a word", hint)
+    reason = f"{row.name} works on {WORD_BITS} bits, and {place.text} is {place.type}"
+    raise b.error(place.at, reason, "declare it u64")
 
 
-def _argument(b: Builder, row: Prim, place: Place | None, value: Value) -> Expr:
-    if row.shape in _CONDITIONS:
+def _argument(b: Builder, takes: Takes, place: Place | None, value: Value) -> Expr:
+    if takes is Takes.CONDITION:
         return truth(value)
-    if place is not None and row.shape in _TYPED and row.operand != "bit":
+    if place is not None and takes in _TYPED:
         return stored(b, place, value).expr
     return arithmetic.plain(b, value).expr
 
 
 def _result_types(row: Prim, type_: Type) -> tuple[Type, ...]:
-    if row.n_dsts == 0:
-        return ()
-    if row.shape is Shape.TRY_CMPXCHG:
-        return (BOOL, type_)
-    if row.result in _TRUTHS or row.shape is Shape.WARN_ON:
-        return (BOOL,)
-    if row.lvalue and row.shape not in (Shape.SRCU_LOCK, Shape.LOAD_ANY):
-        return (type_,)
-    return (U64,)
+    types = {Gives.OLD: type_, Gives.NEW: type_, Gives.WORD: U64}
+    return tuple(types.get(gives, BOOL) for gives in row.gives)
 
 
 def _destinations(

@@ -87,7 +87,7 @@ def give(b: Builder, values: Sequence[Value], at: Pos) -> None:
 
 def finish(
     b: Builder, module: str, params: Sequence[Parameter], body: Sequence[Stmt], at: Pos,
-    end: Pos, doc: str = "",
+    end: Pos,
 ) -> tuple[Function, FunctionPointer]:  # fmt: skip
     """Check what was built and put the function together.
 
@@ -110,7 +110,6 @@ def finish(
         _framed(b, tuple(body), goes_on=goes_on, at=at),
         len(b.results),
         {name: str(type_) for name, type_ in b.types.items()},
-        doc,
         at,
     )
     missing = unassigned(lowered)

@@ -189,7 +189,7 @@ def extent(place: Place) -> dict[str, int]:
     found = {}
     if isinstance(place.type, Word) and place.type.width != U64.bits:
         found["width"] = place.type.width
-    if place.shift:
+    if place.is_part:
         found["shift"] = place.shift
     return found
 

@@ -33,9 +33,7 @@ def kernel(function: Callable[..., Any]) -> KernelFunction:
         meaning.begin(f.b, params, results, f.in_memory)
         statements(f, node.body)
     end = f.pos(node.body[-1])
-    lowered, type_ = meaning.finish(
-        f.b, function.__module__, params, body, f.pos(node), end, ast.get_docstring(node) or ""
-    )
+    lowered, type_ = meaning.finish(f.b, function.__module__, params, body, f.pos(node), end)
     return KernelFunction(function, lowered, type_, f.b.uses)
 
 

@@ -16,10 +16,6 @@ from mkold.lkmm.graph.values import NO_TAINT, Guard, Taint, Value
 READ_KINDS = frozenset({"R", "LKR", "LF", "RL", "RU"})
 WRITE_KINDS = frozenset({"W", "LKW", "UL"})
 
-UNLOCKED, LOCKED = 0, 1
-# What a lock's read must find (tools/memory-model/lock.cat).
-LOCK_READS = {"LKR": UNLOCKED, "LF": LOCKED, "RL": LOCKED, "RU": UNLOCKED}
-
 
 @dataclass(slots=True, eq=False)
 class Node:

@@ -18,29 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mkold.ir.prims import PRIMS
 from mkold.lkmm.paths.paths import Act, Path
 
 Held = tuple[str, int]  # what sort of thing, and where
-SHARED, ALONE = False, True
-
-# primitive -> (sort, held alone, waits)
-_TAKES = {
-    "spin_lock": ("lock", ALONE, True),
-    "spin_trylock": ("lock", ALONE, False),
-    "read_lock": ("lock", SHARED, True),
-    "write_lock": ("lock", ALONE, True),
-    "rcu_read_lock": ("rcu", SHARED, False),
-    "srcu_read_lock": ("srcu", SHARED, False),
-    "srcu_down_read": ("srcu", SHARED, False),
-}
-_LEAVES = {
-    "spin_unlock": "lock", "read_unlock": "lock", "write_unlock": "lock",
-    "rcu_read_unlock": "rcu", "srcu_read_unlock": "srcu", "srcu_up_read": "srcu",
-}  # fmt: skip
-_AWAITS = {
-    "synchronize_rcu": "rcu", "synchronize_rcu_expedited": "rcu",
-    "synchronize_srcu": "srcu", "synchronize_srcu_expedited": "srcu",
-}  # fmt: skip
+ALONE = True  # waited for against readers too
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +39,22 @@ def waits(path: Path) -> Iterator[Wait]:
     """Every wait of a path's threads, with what they hold then."""
     held: dict[int, list[tuple[Held, bool]]] = {}
     for act in path.acts:
-        prim, mine = act.node.prim, held.setdefault(act.thread, [])
-        if prim in _TAKES and not (act.is_write or act.kind == "LF"):
-            sort, alone, blocks = _TAKES[prim]
-            thing = _thing(sort, act)
-            if blocks:
-                yield Wait(act.thread, thing, alone, frozenset(mine))
-            mine.append((thing, alone))
-        elif prim in _LEAVES and not (act.is_read and act.rmw >= 0):
-            thing = _thing(_LEAVES[prim], act)
+        row, mine = PRIMS.get(act.node.prim), held.setdefault(act.thread, [])
+        if row is None:
+            continue
+        if row.holds is not None and not (act.is_write or act.kind == "LF"):
+            thing = _thing(row.holds.sort, act)
+            if row.holds.waits:
+                yield Wait(act.thread, thing, row.holds.alone, frozenset(mine))
+            mine.append((thing, row.holds.alone))
+        elif row.leaves and not (act.is_read and act.rmw >= 0):
+            thing = _thing(row.leaves, act)
             for entry in reversed(mine):
                 if entry[0] == thing:
                     mine.remove(entry)
                     break
-        elif prim in _AWAITS:
-            yield Wait(act.thread, _thing(_AWAITS[prim], act), ALONE, frozenset(mine))
+        elif row.awaits:
+            yield Wait(act.thread, _thing(row.awaits, act), ALONE, frozenset(mine))
 
 
 def _thing(sort: str, act: Act) -> Held:

@@ -1,0 +1,113 @@
+"""One use of a primitive: adds its events where the path stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from mkold.ir.algebra import Algebra
+from mkold.ir.nodes import WORD_MASK, Op
+from mkold.ir.prims import Prim
+from mkold.lkmm.graph.events import Check, Node
+from mkold.lkmm.graph.values import (
+    NO_TAINT,
+    Guard,
+    Taint,
+    Value,
+    binary,
+    both,
+    merge_taints,
+    negate,
+    taint_under,
+    unary,
+)
+
+if TYPE_CHECKING:
+    from mkold.lkmm.unroll.state import State
+    from mkold.lkmm.unroll.unroller import Unroller
+
+Arg = tuple[Value, Taint]
+T = TypeVar("T")
+
+
+def _unary(op: str, a: Arg) -> Arg:
+    return unary(op, a[0]), a[1]
+
+
+def _binary(op: str, a: Arg, b: Arg) -> Arg:
+    return binary(op, a[0], b[0]), merge_taints(a[1], b[1])
+
+
+# Values with what they depend on.
+ARGS: Algebra[Arg] = Algebra(lambda n: (n & WORD_MASK, NO_TAINT), _unary, _binary)
+
+
+class Emitter:
+    """``args`` are the primitive's, evaluated in ``state``."""
+
+    def __init__(
+        self, unroller: Unroller, op: Op, row: Prim, state: State, args: list[Arg]
+    ) -> None:
+        self.unroller, self.op, self.row = unroller, op, row
+        self.state, self.args = state, args
+
+    def event(self, kind: str, order: str, **fields: object) -> Node:
+        op = self.op
+        return self.unroller.add(
+            self.state, kind, order, what=op.what, prim=op.prim, at=op.at, **fields
+        )
+
+    def read(self, kind: str, order: str, index: int = 0, **fields: object) -> Node:
+        address, taint = self.address(index)
+        node = self.event(kind, order, addr=address, addr_deps=taint, **fields)
+        node.value = self.unroller.found(node, self.state)
+        return node
+
+    def write(
+        self, kind: str, order: str, value: Arg, index: int = 0, **fields: object
+    ) -> Node:
+        address, taint = self.address(index)
+        node = self.event(kind, order, addr=address, addr_deps=taint,
+                          value=value[0], data_deps=value[1], **fields)  # fmt: skip
+        self.unroller.stored(node, self.state)
+        return node
+
+    def address(self, index: int = 0) -> Arg:
+        """The address ``index`` words behind the one named."""
+        address, taint = self.args[0]
+        return self.unroller.settled(binary("add", address, index), self.state), taint
+
+    def update(self, read: Node, value: Arg, order: str, kind: str = "W") -> Node:
+        """The write half of a read-modify-write."""
+        node = self.write(kind, order, value)
+        node.rmw, read.rmw = read.id, node.id
+        return node
+
+    def under(self, guard: Guard, taint: Taint, act: Callable[[], T]) -> T | None:
+        """Do ``act`` where ``guard`` holds, depending on ``taint`` by control."""
+        state, done = self.state, None
+        live, ctrl = state.live, state.ctrl
+        if both(live, guard) != 0:
+            before = dict(state.mem)
+            state.ctrl = merge_taints(ctrl, taint_under(taint, live))
+            state.live = both(live, guard)
+            done = act()
+            state.mem = self.unroller.meet_mem(guard, state.mem, before)
+        state.live, state.ctrl = live, ctrl
+        return done
+
+    def require(self, cond: Value) -> None:
+        """Drop executions that get here with ``cond`` zero: they wait for ever."""
+        unroller = self.unroller
+        stuck = both(self.state.live, negate(unroller.decide(self.state, cond)))
+        unroller.graph.waits.append((stuck, unroller.unit))
+
+    def check(self, flag: str, cond: Value) -> None:
+        """Raise ``flag`` where ``cond`` is not zero."""
+        unroller = self.unroller
+        unroller.graph.checks.append(Check(flag, self.state.live, cond, unroller.unit))
+
+
+def seen(node: Node) -> Arg:
+    """What a read found."""
+    return node.value, {node.id: node.guard}

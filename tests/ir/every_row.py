@@ -1,0 +1,233 @@
+"""Any row of the table of primitives, through every reading, by what its columns say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mkold.ir.boot import BOOT_WORDS
+from mkold.ir.interpret import Interpreter, InterpretError
+from mkold.ir.layout import Layout
+from mkold.ir.nodes import Const, Expr, Function, If, Local, Op, Return, Stmt
+from mkold.ir.prims import PRIMS, Gives, Prim, Shape, Takes
+from mkold.ir.program import Mem, Program, Reg, Thread
+from mkold.ir.variant import Split, apply
+from mkold.ir.verify import verify_function
+from mkold.lkmm import Status, decide
+from mkold.lkmm.literal.engine import decide_literally
+from mkold.lkmm.unroll import unroll
+from mkold.native import Image, KernelBugError, Memory, build
+
+AT, N_WORDS = BOOT_WORDS, 3
+ROOM = 1024  # behind AT, for a struct of a primitive's own
+A_AT, B_AT = AT + ROOM, AT + ROOM + 1
+P, A, B = Local("p"), Local("a"), Local("b")
+_FLAGS = {"BUG_ON": "bug-on", "bad call": "bad-call"}
+_ARGUMENTS: dict[Takes, Expr] = {
+    Takes.PLACE: P,
+    Takes.STRUCT: P,
+    Takes.OPERAND: A,
+    Takes.AGAINST: B,
+    Takes.BIT: A,
+    Takes.COUNT: Const(N_WORDS),
+    Takes.MASK: B,
+    Takes.COOKIE: Local("r0"),
+    Takes.CONDITION: A,
+    Takes.WORD: A,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A row used on an object of some width; what it takes it leaves again."""
+
+    row: Prim
+    width: int = 64
+    shift: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.name}.{self.width}.{'own' if self.shift is None else self.shift}"
+
+    @property
+    def first(self) -> Prim:
+        """The row itself, or the one that takes what the row leaves."""
+        if not self.row.leaves:
+            return self.row
+        takers = (row for row in PRIMS.values() if row.holds is not None)
+        return next(row for row in takers if row.holds and row.holds.ends == self.row.name)
+
+    @property
+    def dsts(self) -> tuple[str, ...]:
+        return tuple(f"r{i}" for i in range(self.first.n_dsts))
+
+    def body(self) -> tuple[Stmt, ...]:
+        taken: Stmt = self._op(self.first, self.dsts)
+        if self.first.holds is None:
+            return (taken,)
+        left: Stmt = self._op(PRIMS[self.first.holds.ends], ())
+        if Gives.DONE in self.first.gives:
+            left = If(Local("r0"), (left,))
+        return taken, left
+
+    def _op(self, row: Prim, dsts: tuple[str, ...]) -> Op:
+        args = tuple(_ARGUMENTS[takes] for takes in row.takes)
+        return Op(row.name, dsts, args, "place", None, self.width, self.shift)
+
+    def function(self) -> Function:
+        body = (*self.body(), Return(tuple(map(Local, self.dsts))))
+        return Function(self.name, ("p", "a", "b"), body, len(self.dsts))
+
+
+def uses(row: Prim) -> list[Use]:
+    """Every width of object, and some parts of words, that the row is for."""
+    objects = [(64, None), (32, None), (16, None), (8, None), (8, 24), (16, 48), (32, 0)]
+    return [use for use in (Use(row, *one) for one in objects) if _fits(use)]
+
+
+def _fits(use: Use) -> bool:
+    try:
+        verify_function(use.function(), {})
+    except AssertionError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a use is run on: words from the place on, and the values of its arguments."""
+
+    old: tuple[int, ...]
+    a: int
+    b: int
+
+    def memory(self) -> dict[int, int]:
+        return {AT + i: word for i, word in enumerate(self.old)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Results and memory, or what ended the run."""
+
+    flag: str = ""
+    results: tuple[int, ...] = ()
+    words: tuple[int, ...] = ()
+
+
+def _outcome(use: Use, results: Iterable[int], words: Iterable[int], flag: str = "") -> Outcome:
+    """Of a clock only that it is there; of a struct of the primitive's own, nothing."""
+    is_clock = use.row.shape is Shape.CYCLES
+    on_words = Takes.PLACE in use.row.takes
+    return Outcome(flag, () if is_clock else tuple(results), tuple(words) if on_words else ())
+
+
+def interpreted(use: Use, given: Given, function: Function | None = None) -> Outcome:
+    """By the interpreter."""
+    memory = given.memory()
+    functions = {use.name: function or use.function()}
+    try:
+        results = Interpreter(functions, memory).call(use.name, AT, given.a, given.b)
+    except InterpretError as error:
+        return Outcome("bad-call" if error.reason.startswith("calls") else "bug-on")
+    warned = use.row.shape is Shape.WARN_ON and given.a != 0
+    words = (memory.get(AT + i, 0) for i in range(N_WORDS))
+    return _outcome(use, results, words, "warn-on" if warned else "")
+
+
+def split(use: Use, given: Given) -> Outcome | None:
+    """By the interpreter, in two halves; ``None``: it has none."""
+    if use.row.shape is not Shape.RMW or use.row.native:
+        return None
+    halves = apply({use.name: use.function()}, {}, (Split(f"{use.name}:{use.row.name}"),))
+    return interpreted(use, given, halves[use.name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A function with no front end."""
+
+    lowered: Function
+    callees: Mapping[str, _Definition] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    layouts: tuple[Layout, ...] = ()
+    pointed: tuple[str, ...] = ()
+    called_through: tuple[str, ...] = ()
+    signature: str = ""
+    is_hook: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.lowered.name
+
+    @property
+    def key(self) -> str:
+        return f"every_row:{self.name}"
+
+
+class Machine:
+    """Machine code of many uses."""
+
+    def __init__(self, several: Iterable[Use], *, checked: bool) -> None:
+        definitions = [_Definition(use.function()) for use in several]
+        self.image: Image = build(definitions, checked=checked)
+        self.checked = checked
+
+    def __call__(self, use: Use, given: Given) -> Outcome | None:
+        """``None``: the checked build refuses to read what is there."""
+        memory = Memory(B_AT + 64)
+        for address, word in given.memory().items():
+            memory.words[address] = word
+        try:
+            got = self.image.call(use.name, memory, 0, AT, given.a, given.b)
+        except KernelBugError as error:
+            kind = error.finding.site.kind
+            return None if kind == "poison read" else Outcome(_FLAGS[kind])
+        results = () if got is None else got if isinstance(got, tuple) else (got,)
+        words = map(int, memory.words[AT : AT + N_WORDS])
+        return _outcome(use, results, words, "warn-on" if self.image.warned(memory) else "")
+
+
+def program(use: Use, given: Given, watched: Iterable[int]) -> Program:
+    """The arguments are read from memory, so that the model can't fold them away."""
+    entry = (
+        Op("READ_ONCE", ("a",), (Const(A_AT),)),
+        Op("READ_ONCE", ("b",), (Const(B_AT),)),
+        *use.body(),
+        Return(),
+    )
+    return Program(
+        use.name,
+        {"P0": Function("P0", ("p",), entry)},
+        (Thread("P0", "P0", (AT,)),),
+        init={**given.memory(), A_AT: given.a, B_AT: given.b},
+        observed=(*(Reg(0, dst) for dst in use.dsts), *map(Mem, watched)),
+    )
+
+
+def by_masks(use: Use, given: Given) -> Outcome:
+    """By the model."""
+    made = program(use, given, range(AT, AT + N_WORDS))
+    verdict = decide(made)
+    assert verdict.status is Status.OK, verdict.reason
+    flags = {"bug-on", "bad-call", "warn-on"} & set(verdict.flags)
+    return _only(use, verdict.states, flags)
+
+
+def literally(use: Use, given: Given) -> Outcome:
+    """By the textbook engine, which raises no flags of mkold's own."""
+    made = program(use, given, range(AT, AT + N_WORDS))
+    result = decide_literally(unroll(made))
+    return _only(use, result.states, set())
+
+
+def _only(use: Use, states: Collection[tuple[int, ...]], flags: set[str]) -> Outcome:
+    assert len(states) == 1, "one thread alone has one outcome"
+    (state,) = states
+    n = len(use.dsts)
+    flag = next(iter(flags), "")
+    if flag in _FLAGS.values():
+        return Outcome(flag)
+    return _outcome(use, state[:n], state[n:], flag)
+
+
+ENGINES: dict[str, Callable[[Use, Given], Outcome]] = {"masks": by_masks, "literal": literally}
