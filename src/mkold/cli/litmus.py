@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite, write_file
 from mkold.base.workers import Died, each
 from mkold.cli.options import StatusLine, add_output_options, positive_float, positive_int
-from mkold.herd.job import SCHEMA, Options, Outcome, decide_file, json_line
+from mkold.herd import SCHEMA
+
+if TYPE_CHECKING:  # tests are read and decided in run, not for --help
+    from mkold.herd.job import Options, Outcome
 
 HELP = """\
 Decide C litmus tests under the Linux-kernel memory model.
@@ -90,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.output, *pictures):
         if path is not None:
             refuse_overwrite(path, force=args.force)
+    from mkold.herd.job import Options
+
     report = _Report(args, len(paths))
     with tempfile.TemporaryDirectory(prefix="mkold-") as scratch:
         options = Options(
@@ -139,6 +144,7 @@ def _outcomes(
     paths: list[str], options: Options, args: argparse.Namespace
 ) -> Iterator[Outcome]:
     import mkold.lkmm  # noqa: F401  (once, here, rather than in every worker)
+    from mkold.herd.job import decide_file
 
     decide = partial(decide_file, options=options)
     hard_s = options.timeout_s * _HARD_FACTOR + _HARD_EXTRA_S
@@ -151,6 +157,8 @@ def _outcomes(
 
 def _dead(path: str, died: Died, hard_s: float, options: Options) -> Outcome:
     """The outcome of a test whose worker died."""
+    from mkold.herd.job import Outcome, json_line
+
     if died.cause == "crash":
         reason = "internal error: the process died"
         outcome = Outcome(path, "error", 0.0, reason, internal=True)

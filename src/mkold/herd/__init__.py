@@ -4,3 +4,5 @@
 ``states``  final states by the million
 ``job``     one file, read, decided and worded, as a job for a worker
 """
+
+SCHEMA = "mkold.litmus/1"  # of the JSON lines

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import InputError, LimitError, UnsupportedError
+from mkold.herd import SCHEMA
 from mkold.herd.lines import condition_line, head_line
 from mkold.ir.program import Program
 from mkold.litmus.parse import read
@@ -23,7 +24,6 @@ from mkold.litmus.parse import read
 if TYPE_CHECKING:
     from mkold.lkmm import Verdict
 
-SCHEMA = "mkold.litmus/1"
 MANY_STATES = 20_000
 _BOUNDED = "Bounded: executions that stay longer in a loop were not looked at"
 
