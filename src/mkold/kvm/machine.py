@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mkold.base.errors import UsageError
-from mkold.ir.module import Definition
+from mkold.ir.definition import Definition
 from mkold.kvm.types import Kvm, Vcpu
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mkold.ir.module import Definition
+from mkold.ir.definition import Definition
 from mkold.kvm.machine import Architecture
 from mkold.kvm.main import kvm_create_vm
 from mkold.kvm.memslots import kvm_add_memslot
