@@ -269,3 +269,24 @@ def test_size(file: str) -> None:
     assert len((PACKAGE / f"{file}.py").read_text().splitlines()) <= MAX_FILE
     functions = [node for node in ast.walk(tree(file)) if isinstance(node, ast.FunctionDef)]
     assert not [(f.name, n_lines(f)) for f in functions if n_lines(f) > MAX_FUNCTION]
+
+
+# -- tests ------------------------------------------------------------------------------------
+
+TESTS = Path(__file__).parent
+IMPORTS_TESTS_YET = {"kvm/test_kvm_variants"}
+
+
+def test_tests_mirror_rooms() -> None:
+    """``tests/<room>/test_<room>_*.py``; what tests share is no test itself."""
+    found = []
+    for path in sorted(TESTS.rglob("test_*.py")):
+        inside = path.relative_to(TESTS).with_suffix("").as_posix()
+        folder, _, name = inside.rpartition("/")
+        if folder and not name.startswith(f"test_{folder.split('/')[0]}_"):
+            found.append(f"{inside} is not named after its room")
+        if inside not in IMPORTS_TESTS_YET and re.search(
+            r"^(from|import) test_", path.read_text(), re.M
+        ):
+            found.append(f"{inside} imports a test")
+    assert not found
