@@ -15,6 +15,7 @@ from mkold.lang import (
     Struct,
     cmpxchg,
     kernel,
+    poison,
     smp_load_acquire,
     spin_lock,
     spin_unlock,
@@ -71,6 +72,13 @@ def take_two_put_one(stack: Ptr[Stack]) -> Ptr[Node]:
     return kept
 
 
+@kernel
+def take_and_free(stack: Ptr[Stack]) -> None:
+    node = take(stack)
+    if node:
+        poison(node.next, 1)
+
+
 def two_consumers(m: Setup) -> None:
     stack, a, b = m.new(Stack, "stack"), m.new(Node, "a"), m.new(Node, "b")
     m.poke(stack + 1, a)
@@ -86,10 +94,35 @@ def two_consumers(m: Setup) -> None:
     m.never("twice", twice, "A node that a consumer has is on the stack, or has another owner.")
 
 
+def both_free(m: Setup) -> None:
+    stack, a, b = m.new(Stack, "stack"), m.new(Node, "a"), m.new(Node, "b")
+    m.poke(stack + 1, a)
+    m.poke(a, b)
+    m.thread("one", (take_and_free, stack))
+    m.thread("other", (take_and_free, stack))
+
+
 SCENARIO = Scenario("stack", two_consumers)
+FREED = Scenario("stack-freed", both_free)
 NO_LOCK = (Drop("take:spin_lock"), Drop("take:spin_unlock"))
 
 CLAIMS = [
-    Claim("fixed", SENTENCE, SOURCE, (Case("a lock between consumers", SCENARIO),)),
-    Claim("bug", SENTENCE, SOURCE, (Case("no lock", SCENARIO, NO_LOCK),)),
+    Claim(
+        "fixed",
+        SENTENCE,
+        SOURCE,
+        (
+            Case("a lock between consumers", SCENARIO),
+            Case("a lock, nodes freed at once", FREED),
+        ),
+    ),
+    Claim(
+        "bug",
+        SENTENCE,
+        SOURCE,
+        (
+            Case("no lock", SCENARIO, NO_LOCK),
+            Case("no lock, nodes freed at once", FREED, NO_LOCK),
+        ),
+    ),
 ]
