@@ -18,7 +18,7 @@ from random_programs import FENCES, MARKED, PLAIN, common, random_program, threa
 from small import program
 
 from mkold.ir.program import Program
-from mkold.lkmm.graph.values import holds
+from mkold.lkmm.graph.guards import Decided
 from mkold.lkmm.known.words import MayValues
 from mkold.lkmm.literal import engine as literal
 from mkold.lkmm.literal.relations import Literal
@@ -53,11 +53,11 @@ def candidates(made: Program, most: int) -> Iterator[tuple[Candidate, Literal, L
 
 def _candidate(paths: tuple[Path, ...], by_definition: Literal, layout: Layout) -> Candidate:
     acts = by_definition.acts
-    decided = {number: way for path in paths for number, way in path.decided.items()}
+    decided = Decided(way for path in paths for way in path.decided.items())
 
     def depends(sort: str, node: int, read: int) -> bool:
         guard = getattr(layout.nodes[node], f"{sort}_deps").get(read, 0)
-        return holds(guard, decided)
+        return decided.holds(guard)
 
     return Candidate(
         happens=frozenset(acts),

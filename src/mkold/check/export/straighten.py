@@ -47,8 +47,19 @@ from mkold.ir.program import (
     Reg,
     Thread,
 )
-from mkold.lkmm.graph.events import Graph, Node
-from mkold.lkmm.graph.values import Guard, Taint, Value
+from mkold.lkmm.graph.events import NOWHERE, Graph, Node
+from mkold.lkmm.graph.guards import Both, Either, Guard, Opposite, Taken
+from mkold.lkmm.graph.values import (
+    Applied,
+    Chosen,
+    Combined,
+    Found,
+    Met,
+    Taint,
+    Value,
+    found,
+    reads_of,
+)
 from mkold.lkmm.known.words import MayValues, initial_word
 
 _SIGN = 1 << 63
@@ -128,7 +139,7 @@ def _symbols(graph: Graph) -> dict[str, int]:
     """A C name for each word that an event or the question speaks of."""
     program = graph.program
     known = {address: name for name, address in program.symbols.items()}
-    events = [node for node in graph.nodes if node.addr is not None]
+    events = [node for node in graph.nodes if node.addr != NOWHERE]
     used = {address for node in events for address in _addresses(graph, node)}
     used |= {place.address for place in program.observed if isinstance(place, Mem)}
     computed = any(len(_addresses(graph, node)) > 1 for node in events)
@@ -153,7 +164,7 @@ def _length(symbols: dict[str, int], base: str) -> int:
 
 def _addresses(graph: Graph, node: Node) -> list[int]:
     """Where the event may be; the words that are no address of the scenario left out."""
-    if type(node.addr) is int:
+    if isinstance(node.addr, int):
         return [node.addr]
     words = sorted(MayValues(graph).of(node.addr))
     if len(words) > MAX_ADDRESSES:
@@ -241,7 +252,7 @@ class _Thread:
             more, expected = self._expected(read, write)
             name = _exchange(order, When.EQUAL)
             return [*made, *more, Op(name, dst, (where, expected, new))]
-        if _mentions(write.value, read.id):
+        if read.id in reads_of(write.value):
             op, amount = self._amount(read, write)
             return [Op(_fetch(op, order, Gives.OLD), dst, (where, amount))]
         new = self._with_deps(new, _unsaid(write.data_deps, write.value, read.id))
@@ -249,26 +260,33 @@ class _Thread:
 
     def _amount(self, read: Node, write: Node) -> tuple[str, Expr]:
         value = write.value
-        if type(value) is int and type(read.value) is int:  # there is but one word to find
+        if isinstance(value, int) and isinstance(
+            read.value, int
+        ):  # there is but one word to find
             return "add", Const((value - read.value) % (1 << 64))
-        simple = type(value) is tuple and value[0] == "b" and value[1] in _FETCH
-        if not simple or value[2] != ("r", read.id) or type(value[3]) is not int:
-            raise UnsupportedError(f"{read.prim} of a computed word")
-        return value[1], Const(value[3])
+        match value:
+            case Combined(op, a, int(amount)) if op in _FETCH and a is found(read.id):
+                return op, Const(amount)
+            case _:
+                raise UnsupportedError(f"{read.prim} of a computed word")
 
     def _expected(self, read: Node, write: Node) -> tuple[list[Stmt], Expr]:
         """What a compare-and-swap compares with: its write's own decision says it."""
         last = _parts(write.guard)[-1:] if write.guard != read.guard else []
         if not last:
-            if type(read.value) is not int:
+            if not isinstance(read.value, int):
                 raise UnsupportedError(f"{read.prim} that always succeeds")
             return [], Const(read.value)
-        if last[0][0] != "d":
-            raise UnsupportedError(f"{read.prim} of a computed word")
-        cond = self.graph.decisions[last[0][1]].cond
-        if type(cond) is not tuple or cond[:2] != ("b", "eq") or cond[2] != read.value:
-            raise UnsupportedError(f"{read.prim} of a computed word")
-        return self.expr(cond[3])
+        match last[0]:
+            case Taken(number):
+                cond = self.graph.decisions[number].cond
+            case _:
+                cond = None
+        match cond:
+            case Combined("eq", a, expected) if a == read.value:
+                return self.expr(expected)
+            case _:
+                raise UnsupportedError(f"{read.prim} of a computed word")
 
     def _with_deps(self, expr: Expr, deps: Taint) -> Expr:
         """``expr`` with ``+ (r ^ r)`` for each read that it depends on unsaid."""
@@ -281,20 +299,22 @@ class _Thread:
 
     def expr(self, value: Value) -> tuple[list[Stmt], Expr]:
         """``value``, and the statements that must come before it."""
-        if type(value) is int:
-            return [], Const(value)
-        tag = value[0]
-        if tag == "r":
-            return [], Local(_read(value[1]))
-        if tag == "u":
-            made, a = self.expr(value[2])
-            return made, Unary(value[1], a)
-        if tag == "b":
-            made, a = self.expr(value[2])
-            more, b = self.expr(value[3])
-            return [*made, *more], _signed(value[1], a, b)
-        made, cond = self.guard(value[1]) if tag == "p" else self.expr(value[1])
-        return self._choice(made, cond, value[2], value[3])
+        match value:
+            case Found(read):
+                return [], Local(_read(read))
+            case Applied(op, a):
+                made, x = self.expr(a)
+                return made, Unary(op, x)
+            case Combined(op, a, b):
+                made, x = self.expr(a)
+                more, y = self.expr(b)
+                return [*made, *more], _signed(op, x, y)
+            case Chosen(c, a, b):
+                return self._choice(*self.expr(c), a, b)
+            case Met(guard, a, b):
+                return self._choice(*self.guard(guard), a, b)
+            case word:
+                return [], Const(word)
 
     def _choice(
         self, made: list[Stmt], cond: Expr, a: Value, b: Value
@@ -308,23 +328,22 @@ class _Thread:
 
     def guard(self, guard: Guard) -> tuple[list[Stmt], Expr]:
         """A guard as a condition."""
-        if type(guard) is int:
-            return [], Const(guard)
-        match guard[0]:
-            case "d":
-                cond = self.graph.decisions[guard[1]].cond
+        match guard:
+            case Taken(number):
+                cond = self.graph.decisions[number].cond
                 if cond is None:
                     raise UnsupportedError("spin_trylock")
                 made, expr = self.expr(cond)
                 return made, Binary("ne", expr, Const(0))
-            case "!":
-                made, expr = self.guard(guard[1])
+            case Opposite(part):
+                made, expr = self.guard(part)
                 return made, Binary("eq", expr, Const(0))
-            case sign:
-                made, a = self.guard(guard[1])
-                more, b = self.guard(guard[2])
-                op = "and" if sign == "&" else "or"
-                return [*made, *more], Binary(op, a, b)
+            case Both(g, h) | Either(g, h):
+                made, a = self.guard(g)
+                more, b = self.guard(h)
+                return [*made, *more], Binary("and" if type(guard) is Both else "or", a, b)
+            case constant:
+                return [], Const(constant)
 
 
 def _exchange(order: Order, when: When) -> str:
@@ -346,17 +365,9 @@ def _parts(guard: Guard) -> list[Guard]:
     """The conjuncts of a guard, outermost first."""
     if guard == 1:
         return []
-    if type(guard) is tuple and guard[0] == "&":
-        return [*_parts(guard[1]), *_parts(guard[2])]
+    if type(guard) is Both:
+        return [*_parts(guard.a), *_parts(guard.b)]
     return [guard]
-
-
-def _mentions(value: Value, read: int) -> bool:
-    if type(value) is not tuple:
-        return False
-    if value[0] == "r":
-        return bool(value[1] == read)
-    return any(_mentions(part, read) for part in value[1:])
 
 
 def _unsaid(deps: Taint, value: Value, *known: int) -> Taint:
@@ -364,7 +375,7 @@ def _unsaid(deps: Taint, value: Value, *known: int) -> Taint:
     return {
         read: guard
         for read, guard in deps.items()
-        if read not in known and not _mentions(value, read)
+        if read not in known and read not in reads_of(value)
     }
 
 

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 
 from mkold.base.errors import Pos
 from mkold.ir.program import Program
-from mkold.lkmm.graph.values import NO_TAINT, Guard, Taint, Value
+from mkold.lkmm.graph.guards import Guard
+from mkold.lkmm.graph.values import NO_TAINT, Taint, Value
 
 READ_KINDS = frozenset({"R", "LKR", "LF", "RL", "RU"})
 WRITE_KINDS = frozenset({"W", "LKW", "UL"})
+
+NOWHERE = -1  # no word has this address
 
 
 @dataclass(slots=True, eq=False)
 class Node:
     """One event that can be.
 
-    ``addr`` and ``value`` are symbolic; a read's value is ``("r", id)``. ``rmw`` is the
+    ``addr`` (``NOWHERE`` for a fence) and ``value`` are symbolic. ``rmw`` is the
     partner's id. ``conditional``: the tag counts only where the partner happens. ``must``:
     the value that a read has to find. ``deps`` of each sort map read events to guards.
     """
@@ -32,8 +35,8 @@ class Node:
     kind: str
     order: str
     guard: Guard
-    addr: Value = None
-    value: Value = None
+    addr: Value = NOWHERE
+    value: Value = 0
     addr_deps: Taint = field(default_factory=lambda: NO_TAINT)
     data_deps: Taint = field(default_factory=lambda: NO_TAINT)
     ctrl_deps: Taint = field(default_factory=lambda: NO_TAINT)

@@ -1,41 +1,147 @@
-"""Values and guards while reads are still unknown.
+"""Values: words while reads are still unknown.
 
-A *value* is a word (``int``) or a tuple::
+A value is a word (``int``) or a node over what reads find. The functions here are the only
+makers of nodes: they fold constants and identities, and make one node for each meaning, so
+that equal values are identical and a value is a cheap key.
 
-    ("r", e)           what read event number e read
-    ("u", op, a)       unary, ("b", op, a, b) binary operator of mkold.ir.nodes
-    ("s", c, a, b)     a if c else b, by data flow
-    ("p", g, a, b)     a where guard g holds, else b: two branches met
+Identities that make a dependency vain (``r ^ r``, ``r * 0``) fold the value only: what a
+value depends on is kept apart from it (``Taint``).
 
-A *guard* is 0, 1 or a formula over numbered *decisions* (which way a branch went)::
-
-    ("d", k)  ("!", g)  ("&", g, h)  ("|", g, h)
-
-Both are built folded; identities that make a dependency vain (``r ^ r``, ``r * 0``) fold
-the value only: what a value depends on is kept apart from it (``Taint``).
+``fold`` walks a value from its leaves; ``evaluate`` goes only where it must, so that a
+choice needs but one of its sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
+from mkold.lkmm.graph.guards import Decided, Guard, both, conjuncts, either, plainly
 
-Value = Any  # int | tuple, see above
-Guard = Any  # int | tuple, see above
-Taint = dict[int, Guard]  # read event -> where the value depends on it
-NO_TAINT: Taint = {}
+Reads = frozenset[int]
+NO_READS: Reads = frozenset()
+
+
+class Words(Protocol):
+    """Knows a word for each value, and which guards hold."""
+
+    def word(self, value: Value) -> int: ...
+    def found(self, read: int) -> int: ...
+    def holds(self, guard: Guard) -> bool: ...
+
+
+# ``reads`` of each node are the read events that it mentions; guards are not looked into.
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Found:
+    """What read event number ``read`` found."""
+
+    read: int
+    reads: Reads
+
+    def evaluate(self, words: Words) -> int:
+        return words.found(self.read)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Applied:
+    """A unary operator of ``mkold.ir.nodes``."""
+
+    op: str
+    a: Node
+    reads: Reads
+
+    def evaluate(self, words: Words) -> int:
+        return evaluate_unary(self.op, words.word(self.a))
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Combined:
+    """A binary operator of ``mkold.ir.nodes``."""
+
+    op: str
+    a: Value
+    b: Value
+    reads: Reads
+
+    def evaluate(self, words: Words) -> int:
+        a, b = self.a, self.b
+        return evaluate_binary(
+            self.op,
+            a if isinstance(a, int) else words.word(a),
+            b if isinstance(b, int) else words.word(b),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Chosen:
+    """``a`` if ``cond`` is not zero, else ``b``: by data flow."""
+
+    cond: Node
+    a: Value
+    b: Value
+    reads: Reads
+
+    def evaluate(self, words: Words) -> int:
+        return words.word(self.a if words.word(self.cond) else self.b)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Met:
+    """``a`` where ``guard`` holds, else ``b``: two branches met."""
+
+    guard: Guard
+    a: Value
+    b: Value
+    reads: Reads
+
+    def evaluate(self, words: Words) -> int:
+        return words.word(self.a if words.holds(self.guard) else self.b)
+
+
+Node = Found | Applied | Combined | Chosen | Met
+Value = int | Node
+
+_FOUND: WeakValueDictionary[int, Found] = WeakValueDictionary()
+_APPLIED: WeakValueDictionary[tuple[str, Node], Applied] = WeakValueDictionary()
+_COMBINED: WeakValueDictionary[tuple[str, Value, Value], Combined] = WeakValueDictionary()
+_CHOSEN: WeakValueDictionary[tuple[Node, Value, Value], Chosen] = WeakValueDictionary()
+_MET: WeakValueDictionary[tuple[Guard, Value, Value], Met] = WeakValueDictionary()
+
+_SAME = {"xor": 0, "sub": 0, "eq": 1, "ne": 0, "ult": 0, "ule": 1, "slt": 0, "sle": 1}
+_ZERO = frozenset({"and", "mul"})
+_UNIT = frozenset({"add", "sub", "or", "xor", "shl", "lshr", "ashr"})
+
+
+def reads_of(value: Value) -> Reads:
+    """Read events that ``value`` mentions; guards are not looked into."""
+    return NO_READS if isinstance(value, int) else value.reads
+
+
+def found(read: int) -> Value:
+    made = _FOUND.get(read)
+    if made is None:
+        made = _FOUND[read] = Found(read, frozenset((read,)))
+    return made
 
 
 def unary(op: str, a: Value) -> Value:
-    return evaluate_unary(op, a) if type(a) is int else ("u", op, a)
+    if isinstance(a, int):
+        return evaluate_unary(op, a)
+    made = _APPLIED.get((op, a))
+    if made is None:
+        made = _APPLIED[op, a] = Applied(op, a, a.reads)
+    return made
 
 
 def binary(op: str, a: Value, b: Value) -> Value:
-    if type(a) is int and type(b) is int:
+    if isinstance(a, int) and isinstance(b, int):
         return evaluate_binary(op, a, b)
-    if a == b and op in _SAME:
+    if a is b and op in _SAME:
         return _SAME[op]
     if op in _ZERO and (a == 0 or b == 0):
         return 0
@@ -43,108 +149,133 @@ def binary(op: str, a: Value, b: Value) -> Value:
         return a
     if a == 0 and op in ("add", "or", "xor"):
         return b
-    return ("b", op, a, b)
-
-
-_SAME = {"xor": 0, "sub": 0, "eq": 1, "ne": 0, "ult": 0, "ule": 1, "slt": 0, "sle": 1}
-_ZERO = frozenset({"and", "mul"})
-_UNIT = frozenset({"add", "sub", "or", "xor", "shl", "lshr", "ashr"})
+    made = _COMBINED.get((op, a, b))
+    if made is None:
+        made = _COMBINED[op, a, b] = Combined(op, a, b, reads_of(a) | reads_of(b))
+    return made
 
 
 def select(c: Value, a: Value, b: Value) -> Value:
-    if type(c) is int:
+    if isinstance(c, int):
         return a if c else b
-    return a if a == b else ("s", c, a, b)
+    if a == b:
+        return a
+    made = _CHOSEN.get((c, a, b))
+    if made is None:
+        reads = c.reads | reads_of(a) | reads_of(b)
+        made = _CHOSEN[c, a, b] = Chosen(c, a, b, reads)
+    return made
 
 
 def phi(guard: Guard, a: Value, b: Value) -> Value:
     if guard == 1 or a == b:
         return a
-    return b if guard == 0 else ("p", guard, a, b)
-
-
-def both(g: Guard, h: Guard) -> Guard:
-    if g == 1:
-        return h
-    if h == 1 or g == h:
-        return g
-    return 0 if g == 0 or h == 0 else ("&", g, h)
-
-
-def either(g: Guard, h: Guard) -> Guard:
-    if g == 0:
-        return h
-    if h == 0 or g == h:
-        return g
-    return 1 if g == 1 or h == 1 else ("|", g, h)
-
-
-def negate(g: Guard) -> Guard:
-    if type(g) is int:
-        return 1 - g
-    return g[1] if g[0] == "!" else ("!", g)
-
-
-def conjuncts(guard: Guard) -> set[Guard]:
-    """The parts that ``guard`` is the conjunction of."""
-    parts: set[Guard] = set()
-    waiting = [guard]
-    while waiting:
-        part = waiting.pop()
-        if type(part) is tuple and part[0] == "&":
-            waiting += part[1:]
-        else:
-            parts.add(part)
-    return parts
-
-
-def implies(strong: Guard, weak: Guard) -> bool:
-    """Whether ``strong`` plainly holds only where ``weak`` does; may say no too often."""
-    return weak == 1 or strong is weak or conjuncts(weak) <= conjuncts(strong)
-
-
-def plainly(guard: Guard, conj: set[Guard]) -> bool | None:
-    """What the conjunction ``conj`` plainly says of ``guard``; None: nothing."""
-    parts = conjuncts(guard)
-    if parts <= conj:
-        return True
-    return False if any(negate(part) in conj for part in parts) else None
+    if guard == 0:
+        return b
+    made = _MET.get((guard, a, b))
+    if made is None:
+        made = _MET[guard, a, b] = Met(guard, a, b, reads_of(a) | reads_of(b))
+    return made
 
 
 def under(value: Value, guard: Guard) -> Value:
     """``value`` where ``guard`` holds, as far as that is plain to see."""
     conj = conjuncts(guard)
-    while type(value) is tuple and value[0] == "p":
-        way = plainly(value[1], conj)
+    while type(value) is Met:
+        way = plainly(value.guard, conj)
         if way is None:
             break
-        value = value[2] if way else value[3]
+        value = value.a if way else value.b
     return value
 
 
-def cases(guard: Guard, limit: int = 16) -> list[Guard]:
-    """``guard`` as alternatives without a choice at their top, if they are few."""
-    done: list[Guard] = []
-    waiting = [guard]
-    while waiting:
-        one = waiting.pop()
-        choice = next((p for p in conjuncts(one) if type(p) is tuple and p[0] == "|"), None)
-        if choice is None or contradicts(one):
-            done.append(one)
-            continue
-        rest: Guard = 1
-        for part in conjuncts(one) - {choice}:
-            rest = both(rest, part)
-        waiting += [both(rest, choice[1]), both(rest, choice[2])]
-        if len(waiting) + len(done) > limit:
-            return [guard]
-    return done
+def resolve(value: Value, decided: Decided) -> Value:
+    """``value`` with every meeting of branches settled by ``decided``."""
+    if isinstance(value, int) or type(value) is Found:
+        return value
+    match value:
+        case Met(guard, a, b):
+            return resolve(a if decided.holds(guard) else b, decided)
+        case Combined(op, a, b):
+            return binary(op, resolve(a, decided), resolve(b, decided))
+        case Applied(op, a):
+            return unary(op, resolve(a, decided))
+        case Chosen(c, a, b):
+            return select(*(resolve(part, decided) for part in (c, a, b)))
+    return value
 
 
-def contradicts(guard: Guard) -> bool:
-    """Whether ``guard`` plainly can't hold; may say no too often."""
-    parts = conjuncts(guard)
-    return any(negate(part) in parts for part in parts)
+# -- walks --------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+class Algebra(Protocol[T]):
+    """What a walk makes of each sort of value, given what it made of the parts."""
+
+    def word(self, word: int) -> T: ...
+    def found(self, read: int) -> T: ...
+    def applied(self, op: str, a: T) -> T: ...
+    def combined(self, op: str, a: T, b: T) -> T: ...
+    def chosen(self, cond: T, a: T, b: T) -> T: ...
+    def met(self, guard: Guard, a: T, b: T) -> T: ...
+
+
+def fold(value: Value, algebra: Algebra[T], memo: dict[Node, T]) -> T:
+    """``value`` over ``algebra``; each part once, kept in ``memo``."""
+    if isinstance(value, int):
+        return algebra.word(value)
+    if value in memo:
+        return memo[value]
+    match value:
+        case Found(read):
+            made = algebra.found(read)
+        case Applied(op, a):
+            made = algebra.applied(op, fold(a, algebra, memo))
+        case Combined(op, a, b):
+            made = algebra.combined(op, fold(a, algebra, memo), fold(b, algebra, memo))
+        case Chosen(c, a, b):
+            made = algebra.chosen(*(fold(part, algebra, memo) for part in (c, a, b)))
+        case Met(guard, a, b):
+            made = algebra.met(guard, fold(a, algebra, memo), fold(b, algebra, memo))
+    memo[value] = made
+    return made
+
+
+class _Resolved:
+    """The words of resolved values, in which no branches meet."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, read: Callable[[int], int]) -> None:
+        self.found = read
+
+    def word(self, value: Value) -> int:
+        return value if isinstance(value, int) else value.evaluate(self)
+
+    def holds(self, guard: Guard) -> bool:
+        raise AssertionError(f"branches meet in a resolved value, under {guard}")
+
+
+def evaluate(value: Value, read: Callable[[int], int]) -> int:
+    """The word that a resolved ``value`` is, given what each read event read."""
+    return value if isinstance(value, int) else value.evaluate(_Resolved(read))
+
+
+class Constraint(NamedTuple):
+    """``value`` is ``wanted`` or, where that is None, anything but 0."""
+
+    value: Value
+    wanted: int | None
+
+    def met_by(self, word: int) -> bool:
+        return word != 0 if self.wanted is None else word == self.wanted
+
+
+# -- dependencies -------------------------------------------------------------------------
+
+Taint = dict[int, Guard]  # read event -> where the value depends on it
+NO_TAINT: Taint = {}
 
 
 def merge_taints(*taints: Taint) -> Taint:
@@ -166,58 +297,3 @@ def taint_under(taint: Taint, guard: Guard) -> Taint:
     if guard == 1 or not taint:
         return taint
     return {read: both(g, guard) for read, g in taint.items()}
-
-
-def holds(guard: Guard, decided: Mapping[int, bool]) -> bool:
-    """The guard under ``decided``; a decision not taken counts as false."""
-    if type(guard) is int:
-        return bool(guard)
-    tag = guard[0]
-    if tag == "d":
-        return decided.get(guard[1], False)
-    if tag == "!":
-        return not holds(guard[1], decided)
-    if tag == "&":
-        return holds(guard[1], decided) and holds(guard[2], decided)
-    return holds(guard[1], decided) or holds(guard[2], decided)
-
-
-def resolve(value: Value, decided: Mapping[int, bool]) -> Value:
-    """``value`` with every meeting of branches settled by ``decided``."""
-    if type(value) is int or value[0] == "r":
-        return value
-    tag = value[0]
-    if tag == "p":
-        return resolve(value[2] if holds(value[1], decided) else value[3], decided)
-    if tag == "b":
-        return binary(value[1], resolve(value[2], decided), resolve(value[3], decided))
-    if tag == "u":
-        return unary(value[1], resolve(value[2], decided))
-    return select(*(resolve(part, decided) for part in value[1:]))
-
-
-def reads_of(value: Value) -> Iterator[int]:
-    """Read events that ``value`` mentions, with repeats; guards are not looked into."""
-    if type(value) is int:
-        return
-    tag = value[0]
-    if tag == "r":
-        yield value[1]
-        return
-    for part in value[1 if tag == "s" else 2 :]:
-        yield from reads_of(part)
-
-
-def evaluate(value: Value, read: Callable[[int], int]) -> int:
-    """The word that a resolved ``value`` is, given what each read event read."""
-    if type(value) is int:
-        return value
-    tag = value[0]
-    if tag == "r":
-        return read(value[1])
-    if tag == "b":
-        return evaluate_binary(value[1], evaluate(value[2], read), evaluate(value[3], read))
-    if tag == "u":
-        return evaluate_unary(value[1], evaluate(value[2], read))
-    assert tag == "s"
-    return evaluate(value[2] if evaluate(value[1], read) else value[3], read)

@@ -22,14 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import product
 
-from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import Mem, Program
 from mkold.lkmm.graph.events import Decision
-from mkold.lkmm.graph.values import Guard, Value, cases, contradicts
+from mkold.lkmm.graph.guards import Guard, cases, contradicts
+from mkold.lkmm.graph.values import Value, binary, fold
+from mkold.lkmm.known.chooser import MAX_DOMAIN, Chooser
 from mkold.lkmm.known.past import NOTHING, Past, Pasts, Site, smallest, through, together
-from mkold.lkmm.known.search import MAX_DOMAIN, Chooser, TooLongError
+from mkold.lkmm.known.search import TooLongError
+from mkold.lkmm.known.words import EachByItself
 
 # Words with their pasts; stored in a round, by address.
 Words = dict[int, Pasts]
@@ -144,12 +145,12 @@ class Oracle:
 
         With ``site``, as words stored there: none that was stored there before.
         """
-        if type(value) is int:
+        if isinstance(value, int):
             return {value: NOTHING}
         try:
             ways = self.chooser.ways(value, live)
         except TooLongError:
-            words = self._loosely(value, {})
+            words = self._loosely(value)
             return None if words is None else dict.fromkeys(words, NOTHING)
         found: Words = {}
         for word, reads in ways:
@@ -162,36 +163,16 @@ class Oracle:
 
     def words(self, value: Value, live: Guard) -> set[int] | None:
         """Every word that ``value`` may be where ``live`` holds; None: too many to say."""
-        if type(value) is int:
+        if isinstance(value, int):
             return {value}
         try:
             return {word for word, _ in self.chooser.ways(value, live)}
         except TooLongError:
-            return self._loosely(value, {})
+            return self._loosely(value)
 
-    def _loosely(self, value: Value, memo: dict[Value, set[int] | None]) -> set[int] | None:
-        """As ``words``, each part by itself and guards not looked at: quick, and more."""
-        if type(value) is int:
-            return {value}
-        if value[0] == "r":
-            return set(self.domains[value[1]])
-        if value not in memo:
-            memo[value] = self._combined(value, memo)
-        return memo[value]
-
-    def _combined(self, value: Value, memo: dict[Value, set[int] | None]) -> set[int] | None:
-        tag = value[0]
-        parts = [self._loosely(part, memo) for part in value[2:]]
-        if any(part is None for part in parts):
-            return None
-        sets = [part for part in parts if part is not None]
-        if tag == "u":
-            words = {evaluate_unary(value[1], a) for a in sets[0]}
-        elif tag == "b":
-            words = {evaluate_binary(value[1], a, b) for a, b in product(*sets)}
-        else:
-            words = sets[0] | sets[1]
-        return words if len(words) <= MAX_DOMAIN else None
+    def _loosely(self, value: Value) -> set[int] | None:
+        """As ``words``, but guards are not looked at: quick, and more."""
+        return fold(value, EachByItself(lambda read: set(self.domains[read]), MAX_DOMAIN), {})
 
     def possible(self, guard: Guard) -> bool:
         """Whether some choice of words makes ``guard`` hold, or that takes too long to say."""
@@ -201,7 +182,7 @@ class Oracle:
 
     def truth(self, live: Guard, cond: Value) -> int | None:
         """1 or 0 if ``cond`` is surely so (not zero, zero) where ``live`` holds."""
-        words = self.words(("b", "ne", cond, 0), live)
+        words = self.words(binary("ne", cond, 0), live)
         if words is None or len(words) != 1:
             return None
         return next(iter(words))

@@ -1,29 +1,25 @@
 """Chooses words for reads, as few as a question needs, to find what a value may be.
 
-A question is a value, and the guard under which it is asked. The guard is a conjunction;
-of its parts only those count that speak of the reads that the value speaks of, directly or
-through other parts: the rest was found possible before and has no bearing. A part that is
-a decision already reached is the decision's condition.
+A question is a value, and *parts* that all have to hold: guards, and constraints on
+values. Only those parts count that speak of the reads that the value speaks of, directly
+or through other parts (``connected``). Words are chosen for one read after another, each
+only when something can't be told without it.
 
-Known limits: gives up after ``MAX_STEPS`` choices.
+Known limits: gives up after a number of choices that the asker names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.lkmm.graph.events import Decision
-from mkold.lkmm.graph.values import Guard, Value, conjuncts, plainly
-
-MAX_STEPS = 60_000
-MAX_DOMAIN = 1_024
+from mkold.lkmm.graph.guards import Guard
+from mkold.lkmm.graph.values import Constraint, Node, Value
 
 Domains = Mapping[int, Sequence[int]]
-# What has to hold: a guard, or ("c", value, wanted) with wanted 0 or None for "not 0".
-Part = Guard
-# Words already known, by identity; what is known is kept alive with it.
-Memo = dict[int, tuple[object, int]]
+Reads = frozenset[int]
+Part = Guard | Constraint
+Memo = dict[Node | Guard, int]  # what is known so far
 # A word, and the reads and words that gave it.
 Way = tuple[int, tuple[tuple[int, int], ...]]
 ONE_OF_TWO = (0, 1)
@@ -40,148 +36,82 @@ class _Unknown(Exception):  # noqa: N818 - a signal, not an error
         self.read = read
 
 
-class Chooser:
-    """Answers questions about one graph under construction."""
+def connected(
+    reads: Reads, parts: Iterable[Part], reads_of: Callable[[Part], Reads]
+) -> list[Part]:
+    """The parts that bear on ``reads``, directly or through others."""
+    bearing: list[Part] = []
+    rest = [(part, reads_of(part)) for part in parts]
+    while True:
+        near = [pair for pair in rest if not reads.isdisjoint(pair[1])]
+        if not near:
+            return bearing
+        rest = [pair for pair in rest if reads.isdisjoint(pair[1])]
+        bearing += [part for part, _ in near]
+        reads = reads.union(*(more for _, more in near))
 
-    def __init__(self, decisions: Sequence[Decision], domains: Domains) -> None:
+
+class Search:
+    """Every choice of words under which ``parts`` hold, and what ``value`` is then.
+
+    ``decisions`` are what guards speak of; number k, if it may go either way, is chosen
+    like a read with the number -1 - k.
+    """
+
+    def __init__(
+        self,
+        decisions: Sequence[Decision],
+        domains: Domains,
+        parts: Sequence[Part],
+        value: Value,
+        most: int,
+    ) -> None:
         self.decisions, self.domains = decisions, domains
-        self._reads: dict[int, tuple[object, frozenset[int]]] = {}
-
-    def ways(self, value: Value, live: Guard) -> list[Way]:
-        """Every word that ``value`` may be where ``live`` holds, with what gives it.
-
-        Raises
-        ------
-        TooLongError : there are too many ways to try
-        """
-        parts = self._parts(live)
-        value = _settled(value, conjuncts(live), {})
-        return _Search(self, self._bearing(self.reads(value), parts), value).all()
-
-    def possible(self, guard: Guard) -> bool:
-        """Whether ``guard`` can hold; yes where that takes too long to say."""
-        rest = self._parts(guard)
-        while rest:
-            together = self._bearing(self.reads(rest[0]), rest) or rest[:1]
-            rest = [part for part in rest if part not in together]
-            try:
-                if not _Search(self, together, 1).all(first=True):
-                    return False
-            except TooLongError:
-                pass
-        return True
-
-    def _parts(self, live: Guard) -> list[Part]:
-        conj = conjuncts(live)
-        return [self._part(part, conj) for part in conj if part != 1]
-
-    def _part(self, part: Guard, conj: set[Guard]) -> Part:
-        negated = type(part) is tuple and part[0] == "!"
-        base = part[1] if negated else part
-        if type(base) is tuple and base[0] == "d":
-            decision = self.decisions[base[1]]
-            reached = decision.guard == 1 or conjuncts(decision.guard) <= conj
-            if reached and decision.cond is not None:
-                return ("c", decision.cond, 0 if negated else None)
-        return part
-
-    def _bearing(self, reads: frozenset[int], parts: list[Part]) -> list[Part]:
-        """The parts that bear on ``reads``, directly or through others."""
-        bearing: list[Part] = []
-        rest = parts
-        while True:
-            near = [part for part in rest if not reads.isdisjoint(self.reads(part))]
-            if not near:
-                return bearing
-            rest = [part for part in rest if reads.isdisjoint(self.reads(part))]
-            bearing += near
-            reads = reads.union(*map(self.reads, near))
-
-    def reads(self, thing: Value | Part) -> frozenset[int]:
-        """The reads that a value, guard or part speaks of; ``-1 - k``: free decision k."""
-        if type(thing) is not tuple:
-            return frozenset()
-        known = self._reads.get(id(thing))
-        if known is None:
-            known = thing, self._reads_of(thing)
-            self._reads[id(thing)] = known
-        return known[1]
-
-    def _reads_of(self, thing: tuple[object, ...]) -> frozenset[int]:
-        tag = thing[0]
-        if tag == "r":
-            return frozenset((thing[1],))  # type: ignore[arg-type]
-        if tag == "d":
-            number = thing[1]
-            assert isinstance(number, int)
-            decision = self.decisions[number]
-            if decision.cond is None:
-                return self.reads(decision.guard) | {-1 - number}
-            return self.reads(decision.guard) | self.reads(decision.cond)
-        return frozenset().union(*map(self.reads, thing[1:]))
-
-
-def _settled(value: Value, conj: set[Guard], memo: dict[int, tuple[Value, Value]]) -> Value:
-    """``value`` with meetings of branches resolved that ``conj`` decides."""
-    if type(value) is int or value[0] == "r":
-        return value
-    known = memo.get(id(value))
-    if known is None:
-        known = value, _settle(value, conj, memo)
-        memo[id(value)] = known
-    return known[1]
-
-
-def _settle(value: Value, conj: set[Guard], memo: dict[int, tuple[Value, Value]]) -> Value:
-    tag = value[0]
-    if tag == "p":
-        way = plainly(value[1], conj)
-        if way is not None:
-            return _settled(value[2] if way else value[3], conj, memo)
-        first = value[1]
-    else:
-        first = value[1] if tag in "ub" else _settled(value[1], conj, memo)
-    rest = tuple(_settled(part, conj, memo) for part in value[2:])
-    same = first is value[1] and all(a is b for a, b in zip(rest, value[2:], strict=True))
-    return value if same else (tag, first, *rest)
-
-
-class _Search:
-    """Tries words for one read after another, only as far as the question needs them."""
-
-    def __init__(self, chooser: Chooser, parts: list[Part], value: Value) -> None:
-        self.chooser, self.parts, self.value = chooser, parts, value
+        self.parts, self.value = parts, value
+        self.most = most
         self.steps = 0
         self.first = False
         self.found: list[Way] = []
 
     def all(self, *, first: bool = False) -> list[Way]:
-        """Every way; with ``first``, no more than one."""
+        """Every way; with ``first``, no more than one.
+
+        Raises
+        ------
+        TooLongError : there are too many ways to try
+        """
         self.first = first
-        self._run({}, {})
+        self._run({}, {}, 0)
         return self.found
 
-    def _run(self, chosen: dict[int, int], memo: Memo) -> None:
+    def _run(self, chosen: dict[int, int], memo: Memo, at: int) -> None:
+        """Go on with ``chosen``; the parts before number ``at`` hold."""
         self.steps += 1
-        if self.steps > MAX_STEPS:
+        if self.steps > self.most:
             raise TooLongError
+        reading = _Reading(self.decisions, chosen, memo)
+        parts = self.parts
         try:
-            reading = _Reading(self.chooser.decisions, chosen, memo)
-            if all(map(reading.goes, self.parts)):
-                word = reading.word(self.value)
-                self.found.append((word, tuple(i for i in chosen.items() if i[0] >= 0)))
+            while at < len(parts):
+                if not reading.goes(parts[at]):
+                    return
+                at += 1
+            word = reading.word(self.value)
+            self.found.append((word, tuple(i for i in chosen.items() if i[0] >= 0)))
         except _Unknown as need:
-            options = ONE_OF_TWO if need.read < 0 else self.chooser.domains[need.read]
+            options = ONE_OF_TWO if need.read < 0 else self.domains[need.read]
             for word in options:
                 chosen[need.read] = word
-                self._run(chosen, dict(memo))
+                self._run(chosen, dict(memo), at)
                 if self.first and self.found:
                     break
             del chosen[need.read]
 
 
 class _Reading:
-    """Evaluates under a partial choice; ``memo`` keeps what is settled, by identity."""
+    """Evaluates under a partial choice; ``memo`` keeps what is settled."""
+
+    __slots__ = ("chosen", "decisions", "memo")
 
     def __init__(
         self, decisions: Sequence[Decision], chosen: Mapping[int, int], memo: Memo
@@ -189,58 +119,37 @@ class _Reading:
         self.decisions, self.chosen, self.memo = decisions, chosen, memo
 
     def goes(self, part: Part) -> bool:
-        """Whether a part of the guard holds."""
-        if type(part) is tuple and part[0] == "c":
-            word = self.word(part[1])
-            return word != 0 if part[2] is None else word == part[2]
-        return self.holds(part)
+        """Whether a part holds."""
+        if type(part) is Constraint:
+            return part.met_by(self.word(part.value))
+        return self.holds(part)  # type: ignore[arg-type]
 
     def word(self, value: Value) -> int:
-        if type(value) is int:
+        if isinstance(value, int):
             return value
-        known = self.memo.get(id(value))
+        known = self.memo.get(value)
         if known is None:
-            known = value, self._word(value)
-            self.memo[id(value)] = known
-        return known[1]
+            known = self.memo[value] = value.evaluate(self)
+        return known
 
-    def _word(self, value: Value) -> int:
-        tag = value[0]
-        if tag == "r":
-            return self._chosen(value[1])
-        if tag == "b":
-            return evaluate_binary(value[1], self.word(value[2]), self.word(value[3]))
-        if tag == "u":
-            return evaluate_unary(value[1], self.word(value[2]))
-        cond = self.holds(value[1]) if tag == "p" else self.word(value[1])
-        return self.word(value[2] if cond else value[3])
-
-    def _chosen(self, key: int) -> int:
-        word = self.chosen.get(key)
+    def found(self, read: int) -> int:
+        word = self.chosen.get(read)
         if word is None:
-            raise _Unknown(key)
+            raise _Unknown(read)
         return word
 
     def holds(self, guard: Guard) -> bool:
-        if type(guard) is int:
+        if isinstance(guard, int):
             return bool(guard)
-        known = self.memo.get(id(guard))
+        known = self.memo.get(guard)
         if known is None:
-            known = guard, int(self._holds(guard))
-            self.memo[id(guard)] = known
-        return bool(known[1])
+            known = self.memo[guard] = int(guard.holds(self))
+        return bool(known)
 
-    def _holds(self, guard: Guard) -> bool:
-        tag = guard[0]
-        if tag == "!":
-            return not self.holds(guard[1])
-        if tag == "&":
-            return self.holds(guard[1]) and self.holds(guard[2])
-        if tag == "|":
-            return self.holds(guard[1]) or self.holds(guard[2])
-        decision = self.decisions[guard[1]]
-        if not self.holds(decision.guard):
+    def taken(self, decision: int) -> bool:
+        asked = self.decisions[decision]
+        if not self.holds(asked.guard):
             return False
-        if decision.cond is None:
-            return bool(self._chosen(-1 - guard[1]))
-        return self.word(decision.cond) != 0
+        if asked.cond is None:
+            return bool(self.found(-1 - decision))
+        return self.word(asked.cond) != 0

@@ -7,14 +7,50 @@ many rounds as there are computed writes suffice, and loops like ``r = x; x = r 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 from mkold.base.errors import LimitError
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.lkmm.graph.events import Graph
-from mkold.lkmm.graph.values import Value
+from mkold.lkmm.graph.guards import Guard
+from mkold.lkmm.graph.values import Node, Value, fold
 
 MAX_WORDS = 512
+
+
+Loose = set[int] | None  # None: too many to say
+
+
+class EachByItself:
+    """What a value may be, each part by itself: which go together is not asked.
+
+    ``found`` gives the words that a read may find, ``most`` is how many words a value may
+    be.
+    """
+
+    def __init__(self, found: Callable[[int], set[int]], most: int) -> None:
+        self.found, self._most = found, most
+
+    def word(self, word: int) -> Loose:
+        return {word}
+
+    def applied(self, op: str, a: Loose) -> Loose:
+        return None if a is None else self._few({evaluate_unary(op, word) for word in a})
+
+    def combined(self, op: str, a: Loose, b: Loose) -> Loose:
+        if a is None or b is None:
+            return None
+        return self._few({evaluate_binary(op, x, y) for x, y in product(a, b)})
+
+    def chosen(self, cond: Loose, a: Loose, b: Loose) -> Loose:
+        return None if a is None or b is None else self._few(a | b)
+
+    def met(self, guard: Guard, a: Loose, b: Loose) -> Loose:
+        return None if a is None or b is None else self._few(a | b)
+
+    def _few(self, words: set[int]) -> Loose:
+        return words if len(words) <= self._most else None
 
 
 class MayValues:
@@ -36,26 +72,11 @@ class MayValues:
     def initial(self, address: int) -> int:
         return initial_word(self.graph, address)
 
-    def _words(self, value: Value, memo: dict[Value, set[int]]) -> set[int]:
-        if type(value) is int:
-            return {value}
-        if value[0] == "r":
-            assert self._reads is not None
-            return self._reads[value[1]]
-        known = memo.get(value)
-        if known is not None:
-            return known
-        tag = value[0]
-        if tag in "ps":
-            words = self._words(value[2], memo) | self._words(value[3], memo)
-        elif tag == "u":
-            words = {evaluate_unary(value[1], a) for a in self._words(value[2], memo)}
-        else:
-            left, right = self._words(value[2], memo), self._words(value[3], memo)
-            words = {evaluate_binary(value[1], a, b) for a, b in product(left, right)}
-        if len(words) > MAX_WORDS:
+    def _words(self, value: Value, memo: dict[Node, Loose]) -> set[int]:
+        assert self._reads is not None
+        words = fold(value, EachByItself(self._reads.__getitem__, MAX_WORDS), memo)
+        if words is None:
             raise LimitError(f"an expression may have more than {MAX_WORDS} values")
-        memo[value] = words
         return words
 
     def _solve(self) -> None:
@@ -63,9 +84,9 @@ class MayValues:
         nodes = self.graph.nodes
         reads = [node for node in nodes if node.is_read]
         writes = [node for node in nodes if node.is_write]
-        computed = sum(type(node.value) is not int for node in writes)
+        computed = sum(not isinstance(node.value, int) for node in writes)
         for _ in range(computed + len(reads) + 2):
-            memo: dict[Value, set[int]] = {}
+            memo: dict[Node, Loose] = {}
             stored: dict[int, set[int]] = {}
             for write in writes:
                 words = self._words(write.value, memo)

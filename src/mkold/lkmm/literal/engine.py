@@ -135,9 +135,8 @@ def _constraints_hold(
         if act.node.must is not None and values[act.id] != act.node.must:
             return False
     for path in paths:
-        for value, wanted in path.constraints:
-            got = evaluate(value, values.__getitem__)
-            if (got == 0) if wanted is None else (got != wanted):
+        for constraint in path.constraints:
+            if not constraint.met_by(evaluate(constraint.value, values.__getitem__)):
                 return False
     return True
 

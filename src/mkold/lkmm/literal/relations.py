@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mkold.lkmm.graph.values import holds
 from mkold.lkmm.paths.paths import Act, Path
 from mkold.lkmm.verdict import LOCK_KINDS
 
@@ -163,7 +162,7 @@ class Literal:
             (read, act.id)
             for path in self.paths for act in path.acts
             for read, guard in getattr(act.node, f"{name}_deps").items()
-            if read in self.acts and holds(guard, path.decided) and act.id in self.memory
+            if read in self.acts and path.decided.holds(guard) and act.id in self.memory
         )  # fmt: skip
 
     def _basic(self) -> None:

@@ -11,15 +11,16 @@ such a value unnamed; where anything is computed from them the candidate drops o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 
 from mkold.ir.nodes import evaluate_binary, evaluate_unary
 from mkold.ir.program import UNKNOWN
-from mkold.lkmm.graph.values import Value
+from mkold.lkmm.graph.guards import Guard
+from mkold.lkmm.graph.values import Constraint, Found, Node, Value, fold
 from mkold.lkmm.masks.cohere import OrderTable
-from mkold.lkmm.masks.locations import INIT, Constraint, Location
+from mkold.lkmm.masks.locations import INIT, Location
 from mkold.lkmm.masks.numbering import Numbering, compress_all
 from mkold.lkmm.paths.paths import Act
 
@@ -136,14 +137,14 @@ class Candidates:
 
     def _solve_values(self) -> None:
         """Words that reads find; a candidate whose values never settle is dropped."""
-        waiting: list[tuple[int, list[tuple[Value, int]]]] = []
+        waiting: list[tuple[int, list[tuple[Node, int]]]] = []
         for read, sources in self.rf.items():
             location = self.locations[self.acts[read].address]
             words: Words = {}
             computed = []
             for source, mask in sources.items():
                 value = location.word(source)
-                if type(value) is int:
+                if isinstance(value, int):
                     words[value] = words.get(value, 0) | mask
                 else:
                     computed.append((value, mask))
@@ -164,7 +165,7 @@ class Candidates:
         if waiting:
             self._from_thin_air(dict(waiting))
 
-    def _from_thin_air(self, waiting: dict[int, list[tuple[Value, int]]]) -> None:
+    def _from_thin_air(self, waiting: dict[int, list[tuple[Node, int]]]) -> None:
         """Reads that copy one another in a ring find ``UNKNOWN``; other riddles drop out."""
         unsettled: dict[int, int] = {}
         for read in waiting:
@@ -179,8 +180,8 @@ class Candidates:
             for read, computed in waiting.items():
                 copied = 0
                 for value, mask in computed:
-                    if value[0] == "r":
-                        copied |= mask & unknown.get(value[1], 0)
+                    if type(value) is Found:
+                        copied |= mask & unknown.get(value.read, 0)
                 if unknown[read] & ~copied:
                     unknown[read] &= copied
                     changed = True
@@ -191,47 +192,35 @@ class Candidates:
 
     def words(self, value: Value) -> Words:
         """The words that ``value`` is, each with the candidates in which it is."""
-        if type(value) is int:
-            return {value: self.rows}
-        tag = value[0]
-        if tag == "r":
-            return self.reads.get(value[1], {})
-        if tag == "u":
-            parts = (
-                (evaluate_unary(value[1], a), m)
-                for a, m in self.words(value[2]).items()
-                if a != UNKNOWN
-            )
-        elif tag == "b":
-            left, right = self.words(value[2]), self.words(value[3])
-            parts = (
-                (evaluate_binary(value[1], a, b), m & k)
-                for (a, m), (b, k) in product(left.items(), right.items())
-                if a != UNKNOWN and b != UNKNOWN
-            )
-        else:
-            yes, no = self.where(value[1], None), self.where(value[1], 0)
-            parts = (
-                (a, m & side)
-                for side, branch in ((yes, value[2]), (no, value[3]))
-                for a, m in self.words(branch).items()
-            )
-        result: Words = {}
-        for word, mask in parts:
-            if mask:
-                result[word] = result.get(word, 0) | mask
-        return result
+        return fold(value, self, {})
+
+    def word(self, word: int) -> Words:
+        return {word: self.rows}
+
+    def found(self, read: int) -> Words:
+        return self.reads.get(read, {})
+
+    def applied(self, op: str, a: Words) -> Words:
+        return _gathered((evaluate_unary(op, x), m) for x, m in a.items() if x != UNKNOWN)
+
+    def combined(self, op: str, a: Words, b: Words) -> Words:
+        return _gathered(
+            (evaluate_binary(op, x, y), m & k)
+            for (x, m), (y, k) in product(a.items(), b.items())
+            if x != UNKNOWN and y != UNKNOWN
+        )
+
+    def chosen(self, cond: Words, a: Words, b: Words) -> Words:
+        sides = (_not_zero(cond), a), (cond.get(0, 0), b)
+        return _gathered((x, m & side) for side, words in sides for x, m in words.items())
+
+    def met(self, guard: Guard, a: Words, b: Words) -> Words:
+        raise AssertionError(f"branches meet in a resolved value, under {guard}")
 
     def where(self, value: Value, wanted: int | None) -> int:
         """Candidates in which ``value`` is ``wanted`` (``None``: anything but 0)."""
         words = self.words(value)
-        if wanted is not None:
-            return words.get(wanted, 0)
-        mask = 0
-        for word, m in words.items():
-            if word and word != UNKNOWN:
-                mask |= m
-        return mask
+        return _not_zero(words) if wanted is None else words.get(wanted, 0)
 
     def final(self, address: int) -> Words:
         """The last word at ``address``."""
@@ -264,3 +253,19 @@ class Candidates:
             if row:
                 result[read] = row
         return result
+
+
+def _gathered(parts: Iterable[tuple[int, int]]) -> Words:
+    result: Words = {}
+    for word, mask in parts:
+        if mask:
+            result[word] = result.get(word, 0) | mask
+    return result
+
+
+def _not_zero(words: Words) -> int:
+    mask = 0
+    for word, where in words.items():
+        if word and word != UNKNOWN:
+            mask |= where
+    return mask

@@ -11,9 +11,10 @@ from functools import partial
 
 from mkold.ir.program import POISON, TRUE, Formula, Program
 from mkold.lkmm.graph.events import Graph
+from mkold.lkmm.graph.values import Constraint, found
 from mkold.lkmm.known.words import MayValues, initial_word
 from mkold.lkmm.masks.candidates import Candidates
-from mkold.lkmm.masks.locations import INIT, Constraint, Facts, Location, pieces
+from mkold.lkmm.masks.locations import INIT, Facts, Location, pieces
 from mkold.lkmm.masks.picture import draw_allowed, draw_forbidden, draw_incoherent
 from mkold.lkmm.model.model import Model
 from mkold.lkmm.paths import question
@@ -119,7 +120,9 @@ class Enumerator:
     def _constraints(choice: Sequence[Choice], acts: Mapping[int, Act]) -> list[Constraint]:
         constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
         constraints += [
-            (("r", act.id), act.node.must) for act in acts.values() if act.node.must is not None
+            Constraint(found(act.id), act.node.must)
+            for act in acts.values()
+            if act.node.must is not None
         ]
         return constraints
 

@@ -17,12 +17,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import permutations, product
 
 from mkold.base.errors import LimitError
-from mkold.lkmm.graph.values import Value, evaluate
+from mkold.lkmm.graph.values import Constraint, Value, evaluate
 from mkold.lkmm.paths.paths import Act, single_read
 
 INIT = -1  # source of a read that finds the initial word
 MAX_ORDERS = 500_000
-Constraint = tuple[Value, int | None]
 Vector = tuple[int, ...]
 
 
@@ -34,10 +33,10 @@ class Facts:
     ) -> None:
         self.final_wanted = final_wanted
         self._unary: dict[int, list[Constraint]] = {}
-        for value, wanted in constraints:
-            read = single_read(value)
+        for constraint in constraints:
+            read = single_read(constraint.value)
             if read is not None:
-                self._unary.setdefault(read, []).append((value, wanted))
+                self._unary.setdefault(read, []).append(constraint)
 
     @property
     def restricted(self) -> Collection[int]:
@@ -47,13 +46,9 @@ class Facts:
     def allow(self, read: int, word: Value) -> bool:
         """Whether ``read`` may find ``word``, as far as is known."""
         unary = self._unary.get(read)
-        if unary is None or type(word) is not int:
+        if unary is None or not isinstance(word, int):
             return True
-        for value, wanted in unary:
-            got = evaluate(value, lambda _: word)
-            if (got == 0) if wanted is None else (got != wanted):
-                return False
-        return True
+        return all(one.met_by(evaluate(one.value, lambda _: word)) for one in unary)
 
 
 class Location:
@@ -142,7 +137,7 @@ class Location:
             last = order[-1] if order else INIT
             if len(order) == n:
                 word = self.word(last)
-                if wanted is None or type(word) is not int or word == wanted:
+                if wanted is None or not isinstance(word, int) or word == wanted:
                     self._found(order, check)
                 return
             for number, queue in enumerate(queues):

@@ -288,7 +288,7 @@ class Model:
         """Candidates in which two accesses are of different words."""
         words = self.candidates.words(second.value)
         same = 0
-        for word, mask in self.candidates.words(("r", first.id)).items():
+        for word, mask in self.candidates.reads.get(first.id, {}).items():
             same |= mask & words.get(word, 0)
         return ~same
 

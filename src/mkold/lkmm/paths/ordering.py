@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mkold.lkmm.graph.values import Taint, holds
+from mkold.lkmm.graph.guards import Decided
+from mkold.lkmm.graph.values import Taint
 from mkold.lkmm.paths.paths import Act, Path
 from mkold.lkmm.verdict import LOCK_KINDS
 
@@ -211,7 +212,7 @@ def _locks(acts: list[Act], out: Ordering) -> None:
                     break
 
 
-def _dependencies(act: Act, present: set[int], decided: dict[int, bool], out: Ordering) -> None:
+def _dependencies(act: Act, present: set[int], decided: Decided, out: Ordering) -> None:
     if not is_memory(act):
         return
     node = act.node
@@ -220,7 +221,7 @@ def _dependencies(act: Act, present: set[int], decided: dict[int, bool], out: Or
         return [
             (read, act.id)
             for read, guard in taint.items()
-            if read in present and holds(guard, decided)
+            if read in present and decided.holds(guard)
         ]
 
     if node.addr_deps:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError
-from mkold.lkmm.graph.events import Graph, Node
-from mkold.lkmm.graph.values import Value, holds, reads_of, resolve
+from mkold.lkmm.graph.events import NOWHERE, Graph, Node
+from mkold.lkmm.graph.guards import Decided
+from mkold.lkmm.graph.values import Constraint, Value, reads_of, resolve
 from mkold.lkmm.known.feasible import Feasibility
 from mkold.lkmm.known.words import MayValues
 
@@ -45,14 +46,14 @@ class Act:
 class Path:
     """One way through a unit.
 
-    ``constraints`` are ``(value, wanted)``: the value is ``wanted``, or, where that is
-    ``None``, anything but 0. ``acts`` are in program order within each thread.
+    ``constraints`` are what has to hold for it to be taken. ``acts`` are in program order
+    within each thread.
     """
 
     unit: int
-    decided: dict[int, bool]
+    decided: Decided
     acts: list[Act]
-    constraints: list[tuple[Value, int | None]]
+    constraints: list[Constraint]
     cut: bool
     static: object = None
     checks: list[tuple[str, Value]] = field(default_factory=list)
@@ -69,14 +70,14 @@ def unit_paths(
     paths = []
     nodes = [node for node in graph.nodes if graph.unit_of_thread[node.thread] == unit]
     for decided, constraints in _decisions(graph, unit, feasible, check):
-        if any(u == unit and holds(guard, decided) for guard, u in graph.waits):
+        if any(u == unit and decided.holds(guard) for guard, u in graph.waits):
             continue
-        cut = any(u == unit and holds(guard, decided) for guard, u in graph.cuts)
-        present = [node for node in nodes if holds(node.guard, decided)]
+        cut = any(u == unit and decided.holds(guard) for guard, u in graph.cuts)
+        present = [node for node in nodes if decided.holds(node.guard)]
         checks = [
             (check.flag, resolve(check.cond, decided))
             for check in graph.checks
-            if check.unit == unit and holds(check.guard, decided)
+            if check.unit == unit and decided.holds(check.guard)
         ]
         for addresses, extra in _addresses(present, decided, may, constraints, feasible):
             acts = _acts(present, addresses, decided)
@@ -88,80 +89,79 @@ def unit_paths(
 
 def _decisions(
     graph: Graph, unit: int, feasible: Feasibility | None, check: Callable[[], None]
-) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
+) -> Iterator[tuple[Decided, list[Constraint]]]:
     """Assignments of the unit's decisions, with what each asks of values."""
     mine = [k for k, decision in enumerate(graph.decisions) if decision.unit == unit]
 
     def extend(
-        index: int, decided: dict[int, bool], asked: list[tuple[Value, int | None]]
-    ) -> Iterator[tuple[dict[int, bool], list[tuple[Value, int | None]]]]:
+        index: int, decided: Decided, asked: list[Constraint]
+    ) -> Iterator[tuple[Decided, list[Constraint]]]:
         check()
         if index == len(mine):
             yield decided, asked
             return
         number = mine[index]
         decision = graph.decisions[number]
-        if not holds(decision.guard, decided):
+        if not decided.holds(decision.guard):
             yield from extend(index + 1, decided, asked)
             return
         cond = None if decision.cond is None else resolve(decision.cond, decided)
-        if type(cond) is int:
-            yield from extend(index + 1, {**decided, number: cond != 0}, asked)
+        if isinstance(cond, int):
+            yield from extend(index + 1, Decided({**decided, number: cond != 0}), asked)
             return
         for way in (False, True):
             more = asked
             if cond is not None:
-                new = cond, None if way else 0
+                new = Constraint(cond, None if way else 0)
                 if feasible is not None and not feasible.goes(asked, new):
                     continue
                 more = [*asked, new]
-            yield from extend(index + 1, {**decided, number: way}, more)
+            yield from extend(index + 1, Decided({**decided, number: way}), more)
 
-    return extend(0, {}, [])
+    return extend(0, Decided(), [])
 
 
 def _addresses(
     present: list[Node],
-    decided: dict[int, bool],
+    decided: Decided,
     may: MayValues,
-    asked: list[tuple[Value, int | None]],
+    asked: list[Constraint],
     feasible: Feasibility | None,
-) -> Iterator[tuple[dict[int, int], list[tuple[Value, int | None]]]]:
+) -> Iterator[tuple[dict[int, int], list[Constraint]]]:
     """Choices of the addresses that depend on what is read."""
     fixed: dict[int, int] = {}
     open_values: dict[Value, list[int]] = {}
     for node in present:
-        if node.addr is None:
+        if node.addr == NOWHERE:
             continue
         addr = resolve(node.addr, decided)
-        if type(addr) is int:
+        if isinstance(addr, int):
             fixed[node.id] = addr
         else:
             open_values.setdefault(addr, []).append(node.id)
     choices = [(addr, ids, sorted(may.of(addr))) for addr, ids in open_values.items()]
 
     def extend(
-        index: int, extra: list[tuple[Value, int | None]]
-    ) -> Iterator[tuple[dict[int, int], list[tuple[Value, int | None]]]]:
+        index: int, extra: list[Constraint]
+    ) -> Iterator[tuple[dict[int, int], list[Constraint]]]:
         if index == len(choices):
             yield dict(fixed), extra
             return
         addr, ids, words = choices[index]
         for word in words:
-            if feasible is not None and not feasible.goes([*asked, *extra], (addr, word)):
+            new = Constraint(addr, word)
+            if feasible is not None and not feasible.goes([*asked, *extra], new):
                 continue
             for node in ids:
                 fixed[node] = word
-            yield from extend(index + 1, [*extra, (addr, word)])
+            yield from extend(index + 1, [*extra, new])
 
     if choices:
         return extend(0, [])
     return iter([(fixed, [])])
 
 
-def _acts(
-    present: list[Node], addresses: dict[int, int], decided: dict[int, bool]
-) -> list[Act]:
+def _acts(present: list[Node], addresses: dict[int, int], decided: Decided) -> list[Act]:
     here = {node.id for node in present}
     acts = []
     for node in present:
@@ -170,16 +170,14 @@ def _acts(
         marked = order != "plain"
         if node.conditional and rmw < 0:
             order = ""
-        value = node.value
-        if value is not None:
-            value = resolve(value, decided)
+        value = resolve(node.value, decided)
         acts.append(Act(node, node.id, node.thread, node.kind, order,
-                        addresses.get(node.id, -1), value, rmw, marked,
+                        addresses.get(node.id, NOWHERE), value, rmw, marked,
                         node.is_read, node.is_write))  # fmt: skip
     return acts
 
 
 def single_read(value: Value) -> int | None:
     """The one read that ``value`` speaks of, if it is one."""
-    reads = set(reads_of(value))
-    return reads.pop() if len(reads) == 1 else None
+    reads = reads_of(value)
+    return next(iter(reads)) if len(reads) == 1 else None

@@ -8,9 +8,8 @@ from mkold.ir.formula import Side, fold, observed_in, required
 from mkold.ir.nodes import evaluate_binary
 from mkold.ir.program import Formula, Mem, Observed, Program, Reg
 from mkold.lkmm.graph.events import Graph
-from mkold.lkmm.graph.values import Value, resolve
+from mkold.lkmm.graph.values import Constraint, Value, resolve
 from mkold.lkmm.masks.candidates import Candidates, Words
-from mkold.lkmm.masks.locations import Constraint
 from mkold.lkmm.paths.paths import Path
 
 
@@ -44,8 +43,8 @@ class Narrowing:
         for register, word in self.registers:
             if register.thread == path.unit:
                 value = register_value(self.graph, register, path)
-                if type(value) is not int:
-                    result.append((value, word))
+                if not isinstance(value, int):
+                    result.append(Constraint(value, word))
                 elif value != word:
                     return None
         return result

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from mkold.lkmm.masks.locations import Constraint, Facts
+from mkold.lkmm.graph.values import Constraint, found
+from mkold.lkmm.masks.locations import Facts
 from mkold.lkmm.paths.paths import Act, Path
 
 Choice = tuple[Path, list[Constraint]]
@@ -44,7 +45,7 @@ class Supply:
                 for act in path.acts:
                     if act.is_write:
                         known = words.setdefault(act.address, set())
-                        if type(act.value) is not int:
+                        if not isinstance(act.value, int):
                             words[act.address] = None
                         elif known is not None:
                             known.add(act.value)
@@ -53,7 +54,7 @@ class Supply:
     def _need(self, choice: Choice) -> int:
         path, extra = choice
         musts: list[Constraint] = [
-            (("r", a.id), a.node.must) for a in path.acts if a.node.must is not None
+            Constraint(found(a.id), a.node.must) for a in path.acts if a.node.must is not None
         ]
         facts = Facts([*path.constraints, *extra, *musts], {})
         mask = 0

@@ -9,15 +9,13 @@ from mkold.ir.algebra import Algebra
 from mkold.ir.nodes import WORD_MASK, Op
 from mkold.ir.prims import Prim
 from mkold.lkmm.graph.events import Check, Node
+from mkold.lkmm.graph.guards import Guard, both, negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
-    Guard,
     Taint,
     Value,
     binary,
-    both,
     merge_taints,
-    negate,
     taint_under,
     unary,
 )

@@ -5,15 +5,8 @@ from __future__ import annotations
 from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.program import POISON, Program
 from mkold.lkmm.graph.events import Graph, Node
-from mkold.lkmm.graph.values import (
-    NO_TAINT,
-    Guard,
-    Taint,
-    Value,
-    binary,
-    merge_taints,
-    select,
-)
+from mkold.lkmm.graph.guards import Guard
+from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, found, merge_taints, select
 from mkold.lkmm.known.oracle import Oracle, Words
 from mkold.lkmm.known.past import Site, smallest
 from mkold.lkmm.known.words import initial_word
@@ -43,7 +36,7 @@ class Remembering:
 
     def settled(self, value: Value, state: State) -> Value:
         """``value``, or the one word that it can only be."""
-        if type(value) is int or self.oracle is None:
+        if isinstance(value, int) or self.oracle is None:
             return value
         words = self.oracle.words(value, state.live)
         return next(iter(words)) if words is not None and len(words) == 1 else value
@@ -55,7 +48,7 @@ class Remembering:
         ------
         UnsupportedError : it is not known to be small
         """
-        words = {value} if type(value) is int else set()
+        words = {value} if isinstance(value, int) else set()
         if self.oracle is not None:
             words = self.oracle.words(value, state.live) or set()
         if not words or max(words) > MAX_POISONED:
@@ -65,12 +58,13 @@ class Remembering:
     def found(self, node: Node, state: State) -> Value:
         """What the read ``node`` finds."""
         if self.oracle is None:
-            return ("r", node.id)
+            return found(node.id)
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        last: Value = node.must
         pasts: Words = {}
-        if node.must is None:
+        if node.must is not None:
+            last: Value = node.must
+        else:
             last = self._last(node.addr, addresses, state)
             pasts = self.oracle.others(self.thread, addresses, self.passed)
         alone = not pasts
@@ -80,7 +74,7 @@ class Remembering:
         self.oracle.pasts[node.id] = pasts
         if len(pasts) == 1:
             return next(iter(pasts))
-        return last if alone else ("r", node.id)
+        return last if alone else found(node.id)
 
     def _last(self, at: Value, addresses: set[int], state: State) -> Value:
         """What this thread stored last at ``at``, one of ``addresses``; or what was there."""
@@ -116,7 +110,7 @@ class Remembering:
     ) -> tuple[Value, Taint] | None:
         """What a word that only this thread touches holds; None: make it an event."""
         at, taint = address
-        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
+        if self.oracle is None or not isinstance(at, int) or at in self.oracle.shared:
             return None
         self.oracle.touch(self.thread, [at], event=False)
         value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
@@ -129,7 +123,7 @@ class Remembering:
     ) -> bool:
         """Keep a store to a word that only this thread touches; False: make it an event."""
         at, taint = address
-        if self.oracle is None or type(at) is not int or at in self.oracle.shared:
+        if self.oracle is None or not isinstance(at, int) or at in self.oracle.shared:
             return False
         self.oracle.touch(self.thread, [at], event=False)
         self.oracle.store(self.thread, [at], self._derived(value[0], state))

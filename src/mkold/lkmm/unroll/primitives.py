@@ -31,13 +31,13 @@ from mkold.ir.prims import Order, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, UNLOCKED
 from mkold.ir.program import POISON
 from mkold.lkmm.graph.events import Node
+from mkold.lkmm.graph.guards import negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
     Taint,
     Value,
     binary,
     merge_taints,
-    negate,
     phi,
 )
 from mkold.lkmm.unroll.emit import ARGS, Arg, Emitter, seen
@@ -102,7 +102,7 @@ def _store_part(emit: Emitter, value: Arg) -> None:
 
 def _load_any(emit: Emitter) -> list[Arg]:
     n, (mask, mask_taint) = emit.args[1][0], emit.args[2]
-    if type(n) is not int:
+    if not isinstance(n, int):
         raise UnsupportedError(f"{emit.op.prim}: the number of words is not a constant")
     value: Value = 0
     taint: Taint = mask_taint

@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mkold.ir.flow import target
-from mkold.lkmm.graph.values import (
-    NO_TAINT,
-    Guard,
-    Taint,
-    Value,
-    both,
-    merge_taints,
-    negate,
-    phi,
-    taint_under,
-)
+from mkold.lkmm.graph.guards import Guard, both, negate
+from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, merge_taints, phi, taint_under
 
 Env = dict[str, tuple[Value, Taint]]
 Mem = dict[int, tuple[Value, Taint]]  # what this thread stored last

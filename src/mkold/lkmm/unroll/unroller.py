@@ -45,17 +45,14 @@ from mkold.ir.nodes import (
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import Program
 from mkold.lkmm.graph.events import Decision, Graph, Node
+from mkold.lkmm.graph.guards import Guard, both, either, implies, negate, taken
 from mkold.lkmm.graph.values import (
     NO_TAINT,
-    Guard,
+    Applied,
     Taint,
     Value,
     binary,
-    both,
-    either,
-    implies,
     merge_taints,
-    negate,
     select,
     taint_under,
     unary,
@@ -138,15 +135,15 @@ class Unroller(Remembering):
     def decide(self, state: State, cond: Value | None) -> Guard:
         """The guard "``cond`` is not zero": a constant, or a new decision."""
         self.check()
-        if type(cond) is int:
+        if isinstance(cond, int):
             return int(cond != 0)
         if self.oracle is None or cond is None:
             return self._new_decision(state, cond)
         known = self.oracle.truth(state.live, cond)
         if known is not None:
             return known
-        flip = cond[0] == "u" and cond[1] == "lnot"
-        plain = cond[2] if flip else cond
+        flip = type(cond) is Applied and cond.op == "lnot"
+        plain = cond.a if type(cond) is Applied and cond.op == "lnot" else cond
         for guard, decision in self._decided.get(plain, ()):
             if implies(state.live, guard):  # asked before on the way here
                 return negate(decision) if flip else decision
@@ -156,7 +153,7 @@ class Unroller(Remembering):
 
     def _new_decision(self, state: State, cond: Value | None) -> Guard:
         self.graph.decisions.append(Decision(state.live, cond, self.unit))
-        return ("d", len(self.graph.decisions) - 1)
+        return taken(len(self.graph.decisions) - 1)
 
     # -- statements ---------------------------------------------------------------
 
@@ -230,7 +227,7 @@ class Unroller(Remembering):
         frame: Frame,
     ) -> None:
         taken = self.decide(state, cond[0])
-        if type(taken) is int:
+        if isinstance(taken, int):
             if cond[1]:  # a constant by folding still is a condition that was computed
                 self._one_side(then if taken else orelse, cond[1], state, frame)
             else:
@@ -409,7 +406,7 @@ def _shape(graph: Graph, knowledge: Knowledge) -> tuple[int, ...]:
 
 def n_computed(graph: Graph) -> int:
     """Writes whose word is computed from reads: a word can pass through each but once."""
-    return sum(node.is_write and type(node.value) is not int for node in graph.nodes)
+    return sum(node.is_write and not isinstance(node.value, int) for node in graph.nodes)
 
 
 def _entries(program: Program) -> list[Function]:
