@@ -2,7 +2,7 @@
 
 import pytest
 
-from mkold.ir.flow import falls_through, taken_over, unassigned
+from mkold.ir.flow import falls_through, stale_when_left, taken_over, unassigned
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -108,6 +108,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)
+def test_what_leaves_a_loop_may_be_of_an_earlier_round() -> None:
+    names = frozenset({"x", "n"})
+    assert stale_when_left(Loop((SET, BREAK_IF)), names) == {"n"}
+    assert stale_when_left(Loop((BREAK_IF, SET)), names) == {"x", "n"}
+    far = If(N, (Break(label="b"),))
+    assert stale_when_left(Loop((far, SET, BREAK_IF)), names) == {"x", "n"}
+    assert stale_when_left(Loop((If(N, (Return(),)), SET)), names) == frozenset()
+
+
 def test_the_verifier_refuses(functions):
     with pytest.raises(AssertionError):
         verify(functions)

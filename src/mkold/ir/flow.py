@@ -114,6 +114,14 @@ def taken_over(loop: Loop) -> _Names:
     return frozenset(name for name, _ in walk.missing)
 
 
+def stale_when_left(loop: Loop, names: _Names) -> _Names:
+    """Those of ``names`` that may leave ``loop`` with what an earlier round gave them."""
+    walk = _Walk()
+    end = walk.statement(loop, frozenset())
+    known = _meet([end, *walk.left])
+    return frozenset() if known is None else names - known
+
+
 @dataclass(slots=True)
 class _Way:
     """What is known where control leaves a block or loop, or goes on to a loop's step."""
@@ -125,10 +133,14 @@ class _Way:
 
 
 class _Walk:
-    """Follows every path; ``missing`` are the reads of locals not yet assigned."""
+    """Follows every path; ``missing`` are the reads of locals not yet assigned.
+
+    ``left`` is what is known where control leaves all that is followed, but by a return.
+    """
 
     def __init__(self) -> None:
         self.missing: list[tuple[str, Pos | None]] = []
+        self.left: list[_Names] = []
         self._ways: list[_Way] = []
 
     def block(self, body: tuple[Stmt, ...], known: _Names) -> _Names | None:
@@ -158,8 +170,9 @@ class _Walk:
                 return _meet(self._ways.pop().breaks)
             case Break(label=label) | Continue(label=label):
                 way = target(self._ways, label)
-                if way is not None:
-                    (way.breaks if isinstance(stmt, Break) else way.continues).append(known)
+                jumps = isinstance(stmt, Break)
+                into = self.left if way is None else way.breaks if jumps else way.continues
+                into.append(known)
                 return None
             case Return():
                 return None

@@ -74,8 +74,12 @@ def facts_of(candidate: Candidate, layout: Layout) -> set[Fact]:
     facts = {Fact("happens" if n.id in here else "absent", n.id) for n in layout.nodes}
     facts |= {Fact("source", w, r) for r, w in candidate.source.items()}
     for writes in candidate.order.values():
-        facts |= {Fact("before", a, b) for i, a in enumerate(writes) for b in writes[i + 1 :]}
+        facts |= {Fact("co", a, b) for i, a in enumerate(writes) for b in writes[i + 1 :]}
     places = candidate.address
+    for read, write in candidate.source.items():
+        writes = candidate.order.get(places[read], ())
+        later = writes if write == INIT else writes[writes.index(write) + 1 :]
+        facts |= {Fact("fr", read, w) for w in later}
     facts |= {Fact("same", a, b) for a in places for b in places if places[a] == places[b]}
     for node in layout.nodes:
         for sort in ("addr", "data", "ctrl"):

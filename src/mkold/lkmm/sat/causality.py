@@ -28,7 +28,7 @@ from itertools import combinations
 from mkold.lkmm.sat.candidate import Candidate
 from mkold.lkmm.sat.facts import INIT, Fact, Rules
 from mkold.lkmm.sat.fences import Fences
-from mkold.lkmm.sat.layout import Layout, Mask, bits
+from mkold.lkmm.sat.layout import Layout, Mask
 from mkold.lkmm.sat.relations import (
     Base,
     Closure,
@@ -115,28 +115,21 @@ class Causality:
             (index[write], index[read]): (Fact("source", write, read),)
             for read, write in candidate.source.items() if write != INIT
         })  # fmt: skip
-        order: dict[tuple[int, int], Facts] = {}
-        for writes in candidate.order.values():
-            for a, b in combinations(writes, 2):
-                order[index[a], index[b]] = Fact("same", a, b), Fact("before", a, b)
-        self.co = Base("co", n, order)
-        self.fr = self._from_reads(order)
+        self.co = Base("co", n, {
+            (index[a], index[b]): (Fact("co", a, b),)
+            for writes in candidate.order.values() for a, b in combinations(writes, 2)
+        })  # fmt: skip
+        self.fr = self._from_reads()
         self.overwrite = self.union("overwrite", self.co, self.fr)
 
-    def _from_reads(self, order: dict[tuple[int, int], Facts]) -> Rel:
+    def _from_reads(self) -> Rel:
         index, candidate = self.layout.index, self.candidate
         why: dict[tuple[int, int], Facts] = {}
         for read, write in candidate.source.items():
-            at = index[read]
-            if write == INIT:
-                for later in candidate.order.get(candidate.address[read], ()):
-                    why[at, index[later]] = (
-                        Fact("source", INIT, read), Fact("same", read, later))  # fmt: skip
-            else:
-                found = Fact("source", write, read)
-                start = index[write]
-                for b in bits(self.co.rows[start]):
-                    why[at, b] = (found, *order[start, b])
+            order = candidate.order.get(candidate.address[read], ())
+            later = order if write == INIT else order[list(order).index(write) + 1 :]
+            for other in later:
+                why[index[read], index[other]] = (Fact("fr", read, other),)
         return Base("fr", self.layout.n, why)
 
     def _dependencies(self) -> None:

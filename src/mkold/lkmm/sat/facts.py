@@ -23,9 +23,10 @@ class Fact(NamedTuple):
     """``kind`` of the nodes ``a``, ``b``.
 
     Of an execution: ``happens`` and ``absent`` (a), ``stands`` (the thread of a stopped),
-    ``source`` (read b finds write a), ``same`` (a and b access one word), ``before`` (write a
-    precedes write b in coherence order, if both write one word), ``addr`` ``data`` ``ctrl``
-    (b depends on read a). Any other kind is the name of a derived relation.
+    ``source`` (read b finds write a), ``same`` (a and b access one word), ``co`` (write a
+    precedes write b in coherence order), ``fr`` (read a finds what write b overwrites),
+    ``addr`` ``data`` ``ctrl`` (b depends on read a). Any other kind is the name of a derived
+    relation.
     """
 
     kind: str
@@ -34,7 +35,7 @@ class Fact(NamedTuple):
 
 
 GIVEN = frozenset(
-    {"happens", "absent", "stands", "source", "same", "before", "addr", "data", "ctrl"}
+    {"happens", "absent", "stands", "source", "same", "co", "fr", "addr", "data", "ctrl"}
 )
 Body = frozenset[Fact]
 Rule = tuple[Fact | None, Body]

@@ -1,0 +1,150 @@
+"""Coherence and atomicity as clauses: ``before``, the order of writes, and ``fr``.
+
+``before(a, b)`` orders any two writes that may share a word, also where they do not: an order
+of some can be made one of all. ``fr(r, w)``: read r finds something that write w overwrites.
+With these, each axiom is a clause of few literals:
+
+* a read is ``fr`` before its thread's later writes of the word, and not before its earlier;
+* what the later of two reads of one word is before, the earlier is before too;
+* of a read-modify-write, what its read is before, its write is before too.
+
+Known limits: transitivity takes n^3 clauses for n writes of one word. From ``MOST`` on it is
+left to the judge (``lazy``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from mkold.lkmm.graph.events import Node
+from mkold.lkmm.sat.facts import INIT
+from mkold.lkmm.sat.solver import FALSE, TRUE, Lit
+
+if TYPE_CHECKING:
+    from mkold.lkmm.sat.formula import Formula
+
+MOST = 400_000  # clauses of transitivity
+
+
+class Coherence:
+    """Of all words of ``formula``."""
+
+    def __init__(self, formula: Formula) -> None:
+        self.formula = formula
+        self._before: dict[tuple[int, int], Lit] = {}
+        self._co: dict[tuple[int, int], Lit] = {}
+        self._fr: dict[tuple[int, int], Lit] = {}
+        at = formula.at
+        self.near = {
+            a.id: [
+                b for b in formula.writes if b is not a and at[a.id].keys() & at[b.id].keys()
+            ]
+            for a in (*formula.writes, *formula.reads)
+        }
+        self.lazy = sum(len(self.near[w.id]) ** 2 for w in formula.writes) > 3 * MOST
+        if not self.lazy:
+            self._transitive()
+        for read in formula.reads:
+            for write in self.near[read.id]:
+                self._from_read(read, write)
+        self._reads_in_order()
+        self._atomic()
+
+    # -- literals -----------------------------------------------------------------
+
+    def before(self, a: int, b: int) -> Lit:
+        """Write a precedes write b, if both write one word."""
+        if a > b:
+            return -self.before(b, a)
+        lit = self._before.get((a, b))
+        if lit is None:
+            one, two = self.formula.graph.nodes[a], self.formula.graph.nodes[b]
+            if one.thread == two.thread:
+                lit = TRUE if one.po < two.po else FALSE
+            else:
+                lit = self.formula.solver.new()
+            self._before[a, b] = lit
+        return lit
+
+    def co(self, a: int, b: int) -> Lit:
+        """Both happen, at one word, a before b."""
+        lit = self._co.get((a, b))
+        if lit is None:
+            formula = self.formula
+            lit = formula.words.both(formula.same(a, b), self.before(a, b))
+            self._co[a, b] = lit
+        return lit
+
+    def fr(self, read: int, write: int) -> Lit:
+        """The read finds what the write overwrites, now or later."""
+        return self._fr.get((read, write), FALSE)
+
+    # -- axioms -------------------------------------------------------------------
+
+    def _transitive(self) -> None:
+        formula = self.formula
+        for a, b, c in self._triples():
+            given: list[Lit] = []
+            if len({p for n in (a, b, c) for p in formula.at[n]}) > 1:
+                given = [-formula.same(a, b), -formula.same(b, c)]
+                if FALSE in (formula.same(a, b), formula.same(b, c), formula.same(a, c)):
+                    continue
+            ab, bc, ca = self.before(a, b), self.before(b, c), self.before(c, a)
+            formula.add([*given, -ab, -bc, -ca])
+            formula.add([*given, ab, bc, ca])
+
+    def _triples(self) -> Iterator[tuple[int, int, int]]:
+        """Writes of which any two may share a word, each three once."""
+        near = {w.id: {o.id for o in self.near[w.id] if o.id > w.id}
+                for w in self.formula.writes}  # fmt: skip
+        for a, later in near.items():
+            for b, c in combinations(sorted(later), 2):
+                if c in near[b]:
+                    yield a, b, c
+
+    def _from_read(self, read: Node, write: Node) -> None:
+        """``fr(read, write)``, and what the read's sources say of it."""
+        formula, add = self.formula, self.formula.add
+        same = formula.same(read.id, write.id)
+        if same == FALSE:
+            return
+        if read.thread == write.thread:
+            fr = same if write.po > read.po else FALSE
+        else:
+            fr = formula.solver.new()
+            add([-fr, same])
+        self._fr[read.id, write.id] = fr
+        for source, lit in formula.source[read.id].items():
+            if source == INIT:
+                add([-lit, -same, fr])
+            elif source == write.id:
+                add([-lit, -fr])
+            else:
+                before = self.before(source, write.id)
+                add([-lit, -same, -before, fr])
+                add([-lit, before, -fr])
+
+    def _reads_in_order(self) -> None:
+        formula = self.formula
+        by_thread: dict[int, list[Node]] = {}
+        for read in formula.reads:
+            by_thread.setdefault(read.thread, []).append(read)
+        for reads in by_thread.values():
+            for one, two in combinations(sorted(reads, key=lambda n: n.po), 2):
+                same = formula.same(one.id, two.id)
+                if same != FALSE:
+                    for write in self.near[two.id]:
+                        first, second = self.fr(one.id, write.id), self.fr(two.id, write.id)
+                        formula.add([-same, -second, first])
+
+    def _atomic(self) -> None:
+        formula = self.formula
+        for read in formula.reads:
+            if read.rmw >= 0 and read.rmw in self.near:
+                happens = formula.x[read.rmw]
+                for write in self.near[read.id]:
+                    if write.id != read.rmw:
+                        fr, before = self.fr(read.id, write.id), self.before(read.rmw, write.id)
+                        formula.add([-fr, -happens, before])

@@ -1,0 +1,261 @@
+"""From a program to its event graph, by rounds: what reads may find, where accesses may go.
+
+The project's own unroller does the walking; this is its memory. A read's domain is what its
+own thread stored there last (or the initial word), and what other threads stored there in the
+rounds before. Words that only one thread ever touches, by plain or ONCE accesses at known
+addresses, are kept like locals and make no events.
+
+An access goes to the words of memory that there are, and to no others of those that its
+address may be, as far as the domains tell: most of them it never is. Whether any goes
+elsewhere is asked at the end, of all executions (``Formula.wild``); where one does, that
+word is one of memory from then on (``strays``).
+
+How loops end is in ``loops``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mkold.base.errors import LimitError
+from mkold.ir.nodes import Op, Stmt
+from mkold.ir.prims import PRIMS
+from mkold.ir.program import POISON, Program
+from mkold.lkmm.graph.events import Graph, Node
+from mkold.lkmm.graph.guards import Guard, implies, negate
+from mkold.lkmm.graph.values import (
+    NO_TAINT,
+    Applied,
+    Taint,
+    Value,
+    binary,
+    found,
+    merge_taints,
+    select,
+)
+from mkold.lkmm.sat import abstract
+from mkold.lkmm.sat.abstract import Abstract, Partly, only
+from mkold.lkmm.sat.knowledge import Knowledge
+from mkold.lkmm.sat.loops import Loops, is_quiet
+from mkold.lkmm.sat.possible import Answers, Possible, Thinker
+from mkold.lkmm.sat.solver import Solver
+from mkold.lkmm.sat.waiting import Cut, Keep, Stand
+from mkold.lkmm.unroll.state import Frame, State
+
+MANY = 64  # addresses of one access
+MOST_POISONED = 4_096
+
+
+@dataclass(slots=True)
+class Unrolled:
+    """An event graph, and what the formula has to know of how it came about.
+
+    ``places``: the words at which each memory node may be. ``domains``: what each read may
+    find. ``stands``, ``keeps``, ``cuts``: where threads may stop (see ``waiting``).
+    """
+
+    graph: Graph
+    places: dict[int, list[int]] = field(default_factory=dict)
+    domains: dict[int, Abstract] = field(default_factory=dict)
+    stands: list[Stand] = field(default_factory=list)
+    keeps: list[Keep] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+
+
+class Front(Loops):
+    """One round of unrolling, on what the rounds before it learnt.
+
+    Parameters
+    ----------
+    bounds : for loops that were found to need it, how many open rounds to unroll
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        bounds: Mapping[object, int],
+        check: Callable[[], None],
+        knowledge: Knowledge,
+        possible: Possible,
+    ) -> None:
+        super().__init__(program, bounds, check)
+        self.knowledge, self.possible = knowledge, possible
+        self.graph.decisions = possible.decisions
+        self.made = Unrolled(self.graph, domains=possible.domains)
+        self.shared = knowledge.shared(program)
+        self.memory = knowledge.words(program) | knowledge.strays
+        self.round = Knowledge(sites=knowledge.sites)
+
+    # -- questions ----------------------------------------------------------------
+
+    def decide(self, state: State, cond: Value | None) -> Guard:
+        """The guard "``cond`` is not zero": a constant, or a new decision."""
+        self.check()
+        if isinstance(cond, int):
+            return int(cond != 0)
+        if cond is None:
+            return self._new_decision(state, cond)
+        known = self.possible.truth(cond, state.live)
+        if known is not None:
+            return known
+        flip = isinstance(cond, Applied) and cond.op == "lnot"
+        plain = cond.a if isinstance(cond, Applied) and cond.op == "lnot" else cond
+        for guard, decision in self._decided.get(plain, ()):
+            if implies(state.live, guard):  # asked before on the way here
+                return negate(decision) if flip else decision
+        decision = self._new_decision(state, plain)
+        self._decided.setdefault(plain, []).append((state.live, decision))
+        return negate(decision) if flip else decision
+
+    def settled(self, value: Value, state: State) -> Value:
+        """``value``, or the one word that it can only be."""
+        if isinstance(value, int):
+            return value
+        word = only(self.possible.words(value, state.live))
+        return value if word is None else word
+
+    def largest(self, value: Value, state: State) -> int:
+        """The largest word that ``value`` may be."""
+        if isinstance(value, int):
+            return value
+        words = self.possible.words(value, state.live, thorough=True)
+        most = max(words, default=0) if isinstance(words, dict) else MOST_POISONED + 1
+        if most > MOST_POISONED:
+            raise LimitError("the number of words to poison is not known to be small")
+        return most
+
+    def _places(self, value: Value, state: State) -> list[int]:
+        """Where an access may go."""
+        if isinstance(value, int):
+            return [value] if value or 0 in self.memory else []
+        words = self.possible.words(value, state.live, thorough=True)
+        if isinstance(words, dict):
+            return sorted(self.memory & words.keys())
+        places = sorted(word for word in self.memory if abstract.may_be(words, word))
+        if len(places) > MANY:
+            raise LimitError(f"{self.program.name}: an access may go to {len(places)} words")
+        return places
+
+    # -- memory -------------------------------------------------------------------
+
+    def statement(self, stmt: Stmt, state: State, frame: Frame) -> None:
+        if isinstance(stmt, Op):
+            self.may_stop(stmt, state)
+            if state.live == 0:
+                return
+        super().statement(stmt, state, frame)
+
+    def _touch(self, node: Node, places: list[int]) -> None:
+        self.round.of(self.thread)[1].update(places)
+        self.round.events.update(places)
+        row = PRIMS.get(node.prim)
+        quiet = row is not None and is_quiet(row)
+        if not quiet and node.id not in self.standing and node.kind not in ("LKR", "LKW"):
+            self.round.looked_at.update(places)
+        self.made.places[node.id] = places
+
+    def found(self, node: Node, state: State) -> Value:
+        """What the read ``node`` finds."""
+        places = self._places(node.addr, state)
+        self._touch(node, places)
+        domains = self.made.domains
+        if node.must is not None:
+            domains[node.id] = abstract.constant(node.must)
+            return node.must
+        if not places:  # it goes nowhere that is known: what it finds is of no account
+            domains[node.id] = abstract.constant(0)
+            return 0
+        last = self._last(node.addr, set(places), state)
+        others = self.knowledge.others(self.thread, places)
+        word = self.possible.words(last, state.live)
+        if others is not None:
+            word = abstract.join(word, others)
+        domains[node.id] = word if isinstance(word, Partly) or word else abstract.constant(0)
+        one = only(word)
+        if one is not None:
+            return one
+        return last if others is None else found(node.id)
+
+    def stored(self, node: Node, state: State) -> None:
+        """The write ``node`` is there to be found, by others and by its own thread."""
+        places = self._places(node.addr, state)
+        self._touch(node, places)
+        word = self.possible.words(node.value, state.live)
+        if not isinstance(node.value, int):
+            site = self.knowledge.site((self.where, node.prim, node.at, node.kind))
+            word = abstract.through(site, word)
+        if isinstance(word, Partly) or word:
+            self.round.store(self.thread, places, word)
+        for address in places:
+            here = binary("eq", node.addr, address)
+            before = state.mem.get(address, (self.initial(address), NO_TAINT))
+            taint = merge_taints(before[1], node.data_deps, node.addr_deps)
+            state.mem[address] = select(here, node.value, before[0]), taint
+
+    def load_private(
+        self, address: tuple[Value, Taint], state: State
+    ) -> tuple[Value, Taint] | None:
+        """What a word that only this thread touches holds; None: make it an event."""
+        at, taint = address
+        if not isinstance(at, int) or at in self.shared:
+            return None
+        touched = self.round.of(self.thread)[1]
+        touched.add(at)
+        value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
+        word = self.possible.words(value, state.live)
+        if at == 0 or abstract.may_be(word, POISON):  # to be seen, it must be an event
+            self.round.events.add(at)
+        return value, merge_taints(taint, deps)
+
+    def store_private(
+        self, address: tuple[Value, Taint], value: tuple[Value, Taint], state: State
+    ) -> bool:
+        """Keep a store to a word that only this thread touches; False: make it an event."""
+        at, taint = address
+        if not isinstance(at, int) or at in self.shared:
+            return False
+        self.round.of(self.thread)[1].add(at)
+        if at == 0:
+            self.round.events.add(at)
+        self.round.store(self.thread, [at], self.possible.words(value[0], state.live))
+        state.mem[at] = value[0], merge_taints(taint, value[1])
+        return True
+
+
+def unroll(
+    program: Program,
+    bounds: Mapping[object, int],
+    check: Callable[[], None],
+    knowledge: Knowledge,
+    thinker: Thinker,
+) -> Unrolled:
+    """Unroll until a round learns nothing new.
+
+    ``knowledge`` and ``thinker`` may be those of an earlier call with smaller bounds.
+
+    Raises
+    ------
+    LimitError : the graph grows too large
+    UnsupportedError : a construct that the model can't express
+    """
+    answers, idle = Answers(), 0
+    shape: tuple[int, ...] = ()
+    while True:
+        possible = Possible(answers, thinker)
+        front = Front(program, bounds, check, knowledge, possible)
+        graph = front.run()
+        answers = possible.now
+        before = shape
+        shape = (len(graph.nodes), len(graph.decisions), len(knowledge.events),
+                 sum(map(len, knowledge.touched)))  # fmt: skip
+        idle = idle + 1 if shape == before else 0
+        if not knowledge.learn(front.round, idle):
+            front.made.cuts, front.made.stands = front.cuts, front.stands
+            front.made.keeps = front.keeps
+            return front.made
+
+
+def new_thinker(check: Callable[[], None]) -> Thinker:
+    """What all rounds of one program share."""
+    return Thinker(Solver(check))

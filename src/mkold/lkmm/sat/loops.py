@@ -1,0 +1,290 @@
+"""Loops while a program is unrolled: rounds that change something, and rounds that only wait.
+
+After each round the loop goes on where something has changed, and waits where nothing has;
+which of the two it is may depend on what was found (a compare-and-swap that carries the word
+it saw into its next round). See ``waiting`` for what becomes of the rounds that wait.
+
+A loop whose number of rounds is known runs to its end. Of one where each round leaves open
+whether there is another, only so many rounds are unrolled as ``bounds`` says, by the loop
+and the calls that lead to it; paths that want more are cut, and the caller asks whether
+any execution gets there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mkold.ir.nodes import Block, Function, Loop, Op, Stmt
+from mkold.ir.prims import PRIMS, Prim, Shape, When
+from mkold.ir.prims.locks import LOCKED, WRITER
+from mkold.ir.program import POISON, Program
+from mkold.lkmm.graph.events import Node
+from mkold.lkmm.graph.guards import Guard, both, either, negate
+from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, phi, under
+from mkold.lkmm.sat.carried import Carried
+from mkold.lkmm.sat.waiting import Cut, Keep, Stand
+from mkold.lkmm.unroll.state import Env, Frame, Scope, State
+from mkold.lkmm.unroll.unroller import MAX_FORCED, Unroller
+
+if TYPE_CHECKING:
+    from mkold.lkmm.sat.knowledge import Knowledge
+    from mkold.lkmm.sat.possible import Possible
+
+FIRST_BOUND = 2  # open rounds of a loop, until it is found to need more
+ASK_FOR_POISON = 8  # known rounds, before it is asked whether only freed memory makes them
+
+
+@dataclass(slots=True)
+class _Again:
+    """Of a loop's rounds so far: ``kept``, where one that waits was kept; ``only``: the
+    next round happens only there; ``last``: it is the last."""
+
+    kept: Guard = 0
+    only: bool = False
+    last: bool = False
+
+
+class Loops(Unroller):
+    """``stands``, ``keeps``, ``cuts``: where a thread may stop, or go round once more."""
+
+    knowledge: Knowledge
+    possible: Possible
+    shared: set[int]
+
+    def __init__(
+        self, program: Program, bounds: Mapping[object, int], check: Callable[[], None]
+    ) -> None:
+        super().__init__(program, 0, check)
+        self.bounds = bounds
+        self.carried = Carried(program)
+        self.stands: list[Stand] = []
+        self.keeps: list[Keep] = []
+        self.cuts: list[Cut] = []
+        self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
+        self.standing: set[int] = set()  # nodes that are looks at a lock waited for
+
+    # -- who goes on --------------------------------------------------------------
+
+    def _narrow(self, state: State, live: Guard, n_stops: int) -> None:
+        """Nobody left but who stopped: alive is who was alive in ``live`` and did not."""
+        for stop in self.stops[n_stops:]:
+            live = both(live, negate(stop))
+        state.live = live
+
+    def call(
+        self, function: Function, args: list[tuple[Value, Taint]], state: State
+    ) -> tuple[list[tuple[Value, Taint]], Env]:
+        live, n_stops = state.live, len(self.stops)
+        results = super().call(function, args, state)
+        if state.live != 0:
+            self._narrow(state, live, n_stops)
+        return results
+
+    def labelled(self, stmt: Block, state: State, frame: Frame) -> None:
+        live, n_left, n_stops = state.live, frame.n_left(), len(self.stops)
+        super().labelled(stmt, state, frame)
+        if state.live != 0 and frame.n_left() == n_left:
+            self._narrow(state, live, n_stops)
+
+    def branch(
+        self,
+        cond: tuple[Value, Taint],
+        then: tuple[Stmt, ...],
+        orelse: tuple[Stmt, ...],
+        state: State,
+        frame: Frame,
+    ) -> None:
+        """As for every branch; but who stops has not left, and orders nothing after it."""
+        live, before = state.live, state.ctrl
+        n_left, n_stops = frame.n_left(), len(self.stops)
+        super().branch(cond, then, orelse, state, frame)
+        if len(self.stops) > n_stops and state.live != 0 and frame.n_left() == n_left:
+            self._narrow(state, live, n_stops)
+            state.ctrl = before
+
+    def _one_side(
+        self, body: tuple[Stmt, ...], taint: Taint, state: State, frame: Frame
+    ) -> None:
+        before, n_left = state.ctrl, frame.n_left()
+        super()._one_side(body, taint, state, frame)
+        if frame.n_left() == n_left:
+            state.ctrl = before
+
+    # -- loops --------------------------------------------------------------------
+
+    def loop(self, stmt: Loop, state: State, frame: Frame) -> None:
+        live, ctrl = state.live, state.ctrl
+        n_left, n_stops = frame.n_left(), len(self.stops)
+        scope = frame.enter(stmt.label, is_loop=True)
+        outer = self.where
+        self._rounds(stmt, state, frame, scope)
+        self.where = outer
+        frame.scopes.pop()
+        self.join(state, scope.breaks)
+        if state.live != 0 and frame.n_left() == n_left:
+            self._narrow(state, live, n_stops)
+            state.ctrl = ctrl
+
+    def _rounds(self, stmt: Loop, state: State, frame: Frame, scope: Scope) -> None:
+        key = (*self.where, id(stmt.body))
+        bound = self.bounds.get(key, FIRST_BOUND)
+        n_open = 0  # rounds after which it is open whether there is another
+        again = _Again()
+        for turn in range(MAX_FORCED):
+            self.where = (*key, turn)
+            start, n_nodes = state.under(1, state.ctrl), len(self.graph.nodes)
+            self.block(stmt.body, state, frame)
+            self.join(state, scope.continues)
+            scope.continues = []
+            if state.live == 0:
+                return
+            self.block(stmt.step, state, frame)
+            n_open += state.live != start.live
+            self._go_on(stmt, start, state, self.graph.nodes[n_nodes:], again)
+            if state.live == 0:
+                return
+            if n_open >= bound and again.kept != 0 and not again.last:
+                spare = both(state.live, again.kept)  # one round more for who kept one
+                state.live = both(state.live, negate(again.kept))
+                self._cut(state, stmt, key, turn + 1)
+                state.live, again.last = spare, True
+            elif n_open >= bound or self._poisoned(turn, state):
+                self._cut(state, stmt, key, turn + 1, poisoned=n_open < bound)
+                return
+        self._cut(state, stmt, key, MAX_FORCED)
+
+    def _go_on(
+        self, stmt: Loop, start: State, state: State, nodes: list[Node], again: _Again
+    ) -> None:
+        """Leave ``state`` where the loop goes on, and let the thread stop where it waits."""
+        changed = self.decide(state, self._changed(stmt, start, state, nodes))
+        waits, on = both(state.live, negate(changed)), both(state.live, changed)
+        if waits == 0:
+            again.only = False
+            return
+        mine = tuple(node.id for node in nodes if node.thread == self.thread)
+        state.live = on
+        if not (again.last or (on == 0 and again.only)):
+            keep = self._new_decision(State({}, waits, NO_TAINT), None)
+            self.keeps.append(Keep(keep, self.unit, self.where, mine))
+            waits = both(waits, negate(keep))
+            state.live = either(on, keep)
+            again.kept = either(again.kept, keep)
+        again.only = on == 0
+        po = self._po[self.thread]
+        self._stop(Stand(waits, self.unit, self.thread, po, "loop", mine, at=stmt.at))
+
+    def _stop(self, stand: Stand) -> None:
+        self.stands.append(stand)
+        self.stops.append(stand.guard)
+
+    def _cut(  # type: ignore[override]  # it is told more
+        self, state: State, stmt: Loop, key: object, rounds: int, *, poisoned: bool = False
+    ) -> None:
+        cut = Cut(state.live, self.unit, self.thread, key, rounds, stmt.at, poisoned)
+        self.cuts.append(cut)
+        self.stops.append(cut.guard)
+        state.live = 0
+
+    def _poisoned(self, turn: int, state: State) -> bool:
+        """Whether only paths that found freed memory come to yet another round."""
+        if turn < ASK_FOR_POISON or turn & (turn - 1):
+            return False
+        clean: Value = 1
+        for node in self.graph.nodes:
+            if node.thread == self.thread and node.is_read and not isinstance(node.value, int):
+                found = binary("ne", node.value, POISON)
+                clean = binary("and", clean, phi(node.guard, found, 1))
+        return self.possible.truth(clean, state.live) == 0
+
+    # -- what a round changed -----------------------------------------------------
+
+    def _changed(self, stmt: Loop, start: State, state: State, nodes: list[Node]) -> Value:
+        """Not 0 where the round left something else than it came upon."""
+        differs: Value = 0
+        for name in sorted(self.carried.of(stmt)):
+            before = start.env.get(name, (0, NO_TAINT))[0]
+            now = under(state.env.get(name, (0, NO_TAINT))[0], state.live)
+            differs = binary("or", differs, binary("ne", now, before))
+        for address, (stored, _) in state.mem.items():
+            if address not in self.shared:
+                kept = start.mem.get(address, (self.initial(address), NO_TAINT))[0]
+                now = under(stored, state.live)
+                differs = binary("or", differs, binary("ne", now, kept))
+        for node in nodes:
+            if node.is_write or node.thread != self.thread:
+                differs = binary("or", differs, self._written(node))
+        return 1 if self._unbalanced(nodes) else differs
+
+    def _written(self, node: Node) -> Value:
+        """Not 0 where ``node`` happens and does not put back what was there."""
+        row = PRIMS.get(node.prim)
+        known = isinstance(node.addr, int) and node.addr not in self.knowledge.looked_at
+        if known and row is not None and is_quiet(row):
+            return 0  # see ``_unbalanced``
+        if node.rmw >= 0 and node.is_write:
+            read = self.graph.nodes[node.rmw]
+            return phi(node.guard, binary("ne", node.value, read.value), 0)
+        return phi(node.guard, 1, 0)
+
+    def _unbalanced(self, nodes: list[Node]) -> bool:
+        """Whether locks or sections may be left in another way than they were found."""
+        depth: dict[object, int] = {}
+        for node in nodes:
+            row = PRIMS.get(node.prim)
+            if node.order in ("rcu-lock", "rcu-unlock"):
+                depth["rcu"] = depth.get("rcu", 0) + (1 if node.order == "rcu-lock" else -1)
+            elif node.order in ("srcu-lock", "srcu-unlock"):
+                step = 1 if node.order == "srcu-lock" else -1
+                depth["srcu", node.addr] = depth.get(("srcu", node.addr), 0) + step
+            elif row is not None and node.is_write and is_quiet(row):
+                step = -1 if row.leaves else 1
+                depth[node.addr] = depth.get(node.addr, 0) + step
+        return any(depth.values())
+
+    # -- what blocks --------------------------------------------------------------
+
+    def may_stop(self, op: Op, state: State) -> None:
+        """Before a lock or a grace period: the thread may stop here for ever."""
+        row = PRIMS[op.prim]
+        if not (row.waits or row.awaits) or state.live == 0:
+            return
+        stops = self._new_decision(state, None)
+        inner = state.under(stops, state.ctrl)
+        nodes: tuple[int, ...] = ()
+        srcu: Value | None = None
+        guard = inner.live
+        if row.waits:
+            look, guard = self._look(op, row, inner)
+            nodes = (look,)
+        elif row.awaits == "srcu":
+            srcu = self.expr(op.args[0], inner)[0]
+        po = self._po[self.thread]
+        kind = "lock" if row.waits else "grace"
+        self._stop(Stand(guard, self.unit, self.thread, po, kind, nodes, srcu,
+                         op.prim, op.what, op.at))  # fmt: skip
+        state.live = both(state.live, negate(stops))
+
+    def _look(self, op: Op, row: Prim, state: State) -> tuple[int, Guard]:
+        """The look at a lock that is not to be had; where it is not."""
+        addr, taint = self.expr(op.args[0], state)
+        spins = row.shape is Shape.LOCK
+        kind, order = ("LF", "") if spins else ("R", "once")
+        must = LOCKED if spins else WRITER if row.when is When.UNEQUAL else None
+        node = self.add(state, kind, order, addr=self.settled(addr, state), addr_deps=taint,
+                        must=must, what=op.what, prim=op.prim, at=op.at)  # fmt: skip
+        self.standing.add(node.id)
+        node.value = self.found(node, state)
+        if must is not None:
+            return node.id, state.live
+        taken = self.decide(state, node.value)  # a writer waits for readers too
+        self.graph.waits.append((both(state.live, negate(taken)), self.unit))
+        return node.id, both(state.live, taken)
+
+
+def is_quiet(row: Prim) -> bool:
+    """Whether it takes or leaves a lock, which nobody sees who only takes and leaves it."""
+    takes = row.holds is not None and (row.holds.waits or row.holds.sort == "srcu")
+    return takes or row.leaves in ("lock", "srcu")
