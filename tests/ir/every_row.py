@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mkold.ir.boot import BOOT_WORDS
+from mkold.ir.definition import Definition
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import Layout
-from mkold.ir.nodes import Const, Expr, Function, If, Local, Op, Return, Stmt
-from mkold.ir.prims import PRIMS, Gives, Prim, Shape, Takes
+from mkold.ir.nodes import Const, Expr, Function, If, Local, Op, Return, Stmt, callees, walk
+from mkold.ir.prims import PRIMS, Gives, Prim, Shape, Takes, find
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Split, apply
 from mkold.ir.verify import verify_function
@@ -51,11 +52,8 @@ class Use:
 
     @property
     def first(self) -> Prim:
-        """The row itself, or the one that takes what the row leaves."""
-        if not self.row.leaves:
-            return self.row
-        takers = (row for row in PRIMS.values() if row.holds is not None)
-        return next(row for row in takers if row.holds and row.holds.ends == self.row.name)
+        """The row itself, or the one that begins what the row ends."""
+        return next(iter(find(ends=self.row.name)), self.row)
 
     @property
     def dsts(self) -> tuple[str, ...]:
@@ -63,9 +61,9 @@ class Use:
 
     def body(self) -> tuple[Stmt, ...]:
         taken: Stmt = self._op(self.first, self.dsts)
-        if self.first.holds is None:
+        if not self.first.ends:
             return (taken,)
-        left: Stmt = self._op(PRIMS[self.first.holds.ends], ())
+        left: Stmt = self._op(PRIMS[self.first.ends], ())
         if Gives.DONE in self.first.gives:
             left = If(Local("r0"), (left,))
         return taken, left
@@ -142,10 +140,14 @@ def split(use: Use, given: Given) -> Outcome | None:
     return interpreted(use, given, halves[use.name])
 
 
+def definition(function: Function, others: Mapping[str, Function]) -> Definition:
+    """A function with no front end, and those of ``others`` that it calls."""
+    called = {name for stmt in walk(function.body) for name in callees(stmt)}
+    return _Definition(function, {name: definition(others[name], others) for name in called})
+
+
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """A function with no front end."""
-
     lowered: Function
     callees: Mapping[str, _Definition] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -168,7 +170,7 @@ class Machine:
     """Machine code of many uses."""
 
     def __init__(self, several: Iterable[Use], *, checked: bool) -> None:
-        definitions = [_Definition(use.function()) for use in several]
+        definitions = [definition(use.function(), {}) for use in several]
         self.image: Image = build(definitions, checked=checked)
         self.checked = checked
 

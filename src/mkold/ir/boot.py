@@ -34,14 +34,18 @@ WARN_CPU = 90
 RCU_GP = 128
 RCU_GP_LOCK = 136
 RCU_CPU = 192
-RCU_CPU_END = RCU_CPU + MAX_CPUS * LINE_WORDS
 
 # Frames and slabs: the words that are left, the zone, and a line for each CPU.
 MEMBLOCK = 752
 PAGE_ALLOC = 768
 PAGE_ALLOC_CPU = 1024
 
-BOOT_WORDS = 4096
+# Locals whose address is taken lie on their CPU's stack; its first word says how many words
+# are in use.
+STACKS = 4096
+STACK_WORDS = 512
+
+BOOT_WORDS = STACKS + MAX_CPUS * STACK_WORDS
 
 # call_rcu: a ring of (function, word) pairs for each CPU.
 RCU_RING_ENTRIES = 8192

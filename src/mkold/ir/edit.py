@@ -29,6 +29,7 @@ from mkold.ir.nodes import (
     Unary,
     evaluate_binary,
     evaluate_unary,
+    map_parts,
     parts,
     walk,
 )
@@ -91,22 +92,6 @@ def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
             case _:
                 out.append(stmt)
     return tuple(out)
-
-
-def map_parts(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """``expr`` rebuilt; ``change`` gives a part's replacement, or ``None`` to keep it."""
-    new = change(expr)
-    if new is not None:
-        return new
-    match expr:
-        case Unary(op, a):
-            return Unary(op, map_parts(a, change))
-        case Binary(op, a, b):
-            return Binary(op, map_parts(a, change), map_parts(b, change))
-        case Select(cond, a, b):
-            return Select(*(map_parts(part, change) for part in (cond, a, b)))
-        case _:
-            return expr
 
 
 def rename_calls(function: Function, name: str, calls: Mapping[str, str]) -> Function:

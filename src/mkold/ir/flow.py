@@ -34,6 +34,7 @@ from mkold.ir.nodes import (
     Stmt,
     locals_of,
 )
+from mkold.ir.prims import PRIMS, VAL, Takes
 
 _Names = frozenset[str]
 
@@ -59,8 +60,10 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
 
 def reads(stmt: Stmt) -> Iterator[str]:
     """Names of the locals that ``stmt`` itself reads, with repeats."""
+    row = PRIMS.get(stmt.prim) if isinstance(stmt, Op) else None
+    own = VAL if row is not None and Takes.OVER_VAL in row.takes else ""
     for expr in expressions(stmt):
-        yield from locals_of(expr)
+        yield from (name for name in locals_of(expr) if name != own)
 
 
 def writes(stmt: Stmt) -> tuple[str, ...]:

@@ -147,12 +147,12 @@ class Interpreter:
         match stmt:
             case Assign(dst, value):
                 env[dst] = evaluate(value, env)
-            case Op(dsts=dsts):
+            case Op(prim, dsts) if PRIMS[prim].meaning is None:
                 env.update(zip(dsts, self._op(stmt, env), strict=False))
             case Call(function, dsts, args):
                 got = self.call(function, *(evaluate(a, env) for a in args))
                 env.update(zip(dsts, got, strict=False))
-            case CallPtr():
+            case CallPtr() | Op():
                 self._block(meaning(stmt) or (), env)
             case CallRcu(function, argument):
                 self.call(function, evaluate(argument, env))

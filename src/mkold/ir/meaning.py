@@ -5,6 +5,7 @@ statement when it gets there; then it needs no case of its own for
 
 * ``CallPtr``: a choice by the pointer's word among its members. What a member does depends
   on the word by control. A word that is no member's comes to ``bad_call``.
+* a primitive whose row says it in others (``Prim.meaning``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mkold.ir.nodes import (
     Stmt,
     walk,
 )
+from mkold.ir.prims import PRIMS
 
 
 def meaning(stmt: Stmt) -> Body | None:
@@ -32,8 +34,19 @@ def meaning(stmt: Stmt) -> Body | None:
     match stmt:
         case CallPtr():
             return _choice(stmt)
+        case Op(prim=prim):
+            said = PRIMS[prim].meaning
+            return None if said is None else said(stmt)
         case _:
             return None
+
+
+def _is_plain(stmt: Stmt) -> bool:
+    match stmt:
+        case Op(prim=prim):
+            return PRIMS[prim].meaning is None
+        case _:
+            return not isinstance(stmt, CallPtr)
 
 
 def expand(functions: Mapping[str, Function]) -> Mapping[str, Function]:
@@ -41,7 +54,7 @@ def expand(functions: Mapping[str, Function]) -> Mapping[str, Function]:
     changed = {
         name: replace(function, body=map_statements(function.body, meaning))
         for name, function in functions.items()
-        if any(isinstance(stmt, CallPtr) for stmt in walk(function.body))
+        if not all(map(_is_plain, walk(function.body)))
     }
     return {**functions, **changed} if changed else functions
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import InputError
 from mkold.ir.definition import Definition, word_of
-from mkold.ir.edit import map_expressions, map_parts, map_statements, rename_calls
+from mkold.ir.edit import map_expressions, map_statements, rename_calls
 from mkold.ir.layout import Layout
 from mkold.ir.nodes import (
     CallPtr,
@@ -36,6 +36,7 @@ from mkold.ir.nodes import (
     FunctionWord,
     Stmt,
     callees,
+    map_parts,
     walk,
 )
 

@@ -48,6 +48,9 @@ class Naming:
             return name
         if address >= _ENGINES_OWN:
             return "callback"
+        if boot.STACKS <= address < boot.BOOT_WORDS:
+            cpu, offset = divmod(address - boot.STACKS, boot.STACK_WORDS)
+            return f"stack[{cpu}] + {offset}"
         index = bisect_right(self._known, address) - 1
         if index >= 0 and address - self._known[index] < _NEAR:
             return f"{self._names[self._known[index]]} + {address - self._known[index]}"

@@ -112,7 +112,7 @@ def _elsewhere(w: Writer, row: Prim, op: Op) -> None:
             _fence(w, row)
         case Shape.BUG_ON:
             condition = w.condition(op.args[0])
-            w.fail_if(condition, w.site("BUG_ON", "", op), "0")
+            w.fail_if(condition, w.site("BUG_ON", op.what, op), "0")
         case Shape.BAD_CALL:
             word = w.word(op.args[0])
             w.fail_if("true", w.site("bad call", op.what, op), word)

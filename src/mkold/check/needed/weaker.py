@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mkold.ir.prims import PRIMS, Gives, Holds, Order, Prim, Shape, first
+from mkold.ir.prims import PRIMS, Gives, Order, Prim, Shape, first
 from mkold.ir.variant import Drop, Edit, Site, Split, Swap
 
 # Fences that order less than another.
@@ -47,7 +47,7 @@ def weaker_forms(site: Site, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
         return (dropped, *_fence_for(site))
     if row.holds is not None:
         # What may fail to take says so, and the code behind it goes by that.
-        return () if Gives.DONE in row.gives else _not_taken(site, row.holds, everywhere)
+        return () if Gives.DONE in row.gives else _not_taken(site, row.ends, everywhere)
     if row.shape is Shape.FENCE:
         tags = _WEAKER_FENCES.get(row.op, ())
         return (
@@ -69,12 +69,12 @@ def _fence_for(site: Site) -> tuple[Weaker, ...]:
     return (Weaker(fence, (Swap(site.name, fence),)),)
 
 
-def _not_taken(site: Site, holds: Holds, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
-    same = [s for s in everywhere if s.prim in (site.prim, holds.ends) and _one_lock(s, site)]
+def _not_taken(site: Site, end: str, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
+    same = [s for s in everywhere if s.prim in (site.prim, end) and _one_lock(s, site)]
     here = [s for s in same if s.function == site.function]
-    ends_here = any(s.prim == holds.ends for s in here)
+    ends_here = any(s.prim == end for s in here)
     section = here if ends_here else same
-    if not any(s.prim == holds.ends for s in section):
+    if not any(s.prim == end for s in section):
         return ()
     return (Weaker("not taken", tuple(Drop(s.name) for s in section)),)
 

@@ -38,6 +38,7 @@ from mkold.ir.nodes.expressions import (
     Select,
     Unary,
     locals_of,
+    map_parts,
     parts,
 )
 from mkold.ir.nodes.statements import (
@@ -98,6 +99,7 @@ __all__ = [
     "evaluate_binary",
     "evaluate_unary",
     "locals_of",
+    "map_parts",
     "parts",
     "walk",
 ]

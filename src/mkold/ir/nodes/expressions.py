@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -90,6 +90,22 @@ def parts(expr: Expr) -> Iterator[Expr]:
                 yield from parts(part)
         case _:
             pass
+
+
+def map_parts(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """``expr`` rebuilt; ``change`` gives a part's replacement, or ``None`` to keep it."""
+    new = change(expr)
+    if new is not None:
+        return new
+    match expr:
+        case Unary(op, a):
+            return Unary(op, map_parts(a, change))
+        case Binary(op, a, b):
+            return Binary(op, map_parts(a, change), map_parts(b, change))
+        case Select(cond, a, b):
+            return Select(*(map_parts(part, change) for part in (cond, a, b)))
+        case _:
+            return expr
 
 
 def locals_of(expr: Expr) -> Iterator[str]:

@@ -5,6 +5,7 @@
 ``atomics``   read-modify-writes
 ``fences``    fences, RCU, SRCU
 ``locks``     spinlocks, reader-writer locks
+``stack``     words for locals whose address is taken
 ``others``    checks, the CPU's number, its clock
 ``implementations``  the kernel Python that some of them are natively
 
@@ -14,11 +15,12 @@ Nothing else lists primitives, by name or otherwise: a reading has one case a sh
 
 from __future__ import annotations
 
-from mkold.ir.prims import accesses, atomics, fences, locks, others
-from mkold.ir.prims.row import Gives, Holds, Order, Prim, Shape, Takes, When
+from mkold.ir.prims import accesses, atomics, fences, locks, others, stack
+from mkold.ir.prims.row import VAL, Gives, Holds, Order, Prim, Shape, Takes, When
 
 __all__ = [
     "PRIMS",
+    "VAL",
     "Gives",
     "Holds",
     "Order",
@@ -31,7 +33,9 @@ __all__ = [
 ]
 
 PRIMS: dict[str, Prim] = {
-    row.name: row for topic in (accesses, atomics, fences, locks, others) for row in topic.ROWS
+    row.name: row
+    for topic in (accesses, atomics, fences, locks, stack, others)
+    for row in topic.ROWS
 }
 
 

@@ -34,7 +34,7 @@ def _synchronize_srcu(suffix: str) -> Prim:
 def _srcu_section(lock: str, unlock: str) -> list[Prim]:
     return [
         Prim(name=lock, shape=Shape.SRCU_LOCK, takes=(Takes.STRUCT,), gives=(Gives.WORD,),
-             macro="p", holds=Holds("srcu", unlock), native=f"{SRCU}:__srcu_read_lock",
+             macro="p", ends=unlock, holds=Holds("srcu"), native=f"{SRCU}:__srcu_read_lock",
              source=_BELL),
         Prim(name=unlock, shape=Shape.SRCU_UNLOCK, takes=(Takes.STRUCT, Takes.COOKIE),
              macro="pv", leaves="srcu", native=f"{SRCU}:__srcu_read_unlock", source=_BELL),
@@ -45,7 +45,7 @@ ROWS = [
     *(Prim(name=name, shape=Shape.FENCE, op=tag, macro="", source=_DEF)
       for name, tag in _TAGS.items()),
     Prim(name="rcu_read_lock", shape=Shape.FENCE, op="rcu-lock", macro="",
-         holds=Holds("rcu", "rcu_read_unlock"), native=f"{RCU}:__rcu_read_lock",
+         ends="rcu_read_unlock", holds=Holds("rcu"), native=f"{RCU}:__rcu_read_lock",
          source=_BELL),
     Prim(name="rcu_read_unlock", shape=Shape.FENCE, op="rcu-unlock", macro="", leaves="rcu",
          native=f"{RCU}:__rcu_read_unlock", source=_BELL),

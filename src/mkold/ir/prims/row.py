@@ -25,8 +25,14 @@ Documentation/herd-representation.txt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+
+from mkold.ir.nodes import Op, Stmt
+
+# The local that an argument over the word at the place reads it as.
+VAL = "VAL"
 
 
 class Shape(Enum):
@@ -51,6 +57,7 @@ class Shape(Enum):
     CPU_RELAX = "cpu_relax"
     CPU_ID = "cpu_id"
     CYCLES = "cycles"
+    OTHERS = "others"  # what its row says in other primitives
 
 
 class Takes(Enum):
@@ -63,8 +70,9 @@ class Takes(Enum):
     BIT = "bit"  # the number of a bit, counted from bit 0 of the place on
     COUNT = "count"  # how many words from the place on
     MASK = "mask"  # bits to look at
-    COOKIE = "cookie"  # what the lock gave
+    COOKIE = "cookie"  # what the primitive gave that this one ends
     CONDITION = "condition"
+    OVER_VAL = "over_val"  # a condition on what is at the place, which it calls VAL
     WORD = "word"
 
 
@@ -117,11 +125,10 @@ class Holds:
     """What is held once the primitive is done.
 
     ``sort``: ``lock``, ``rcu`` or ``srcu``; ``alone``: nobody else holds it then; ``waits``:
-    until it can be had; ``ends``: the primitive that leaves it.
+    until it can be had.
     """
 
     sort: str
-    ends: str
     alone: bool = False
     waits: bool = False
 
@@ -144,7 +151,9 @@ class Prim:
         address, ``v`` a value in order; None: C has no such macro
     holds, leaves, awaits : what is held after it; the sort of thing that it leaves; that it
         waits for all others to leave
+    ends : the primitive that ends what this one begins
     sleeps : it may sleep, so not where one must not
+    meaning : what a use of it stands for, in other primitives; no reading has a case for it
     native : ``module:function`` of the kernel Python that it is natively; empty where
         machine code follows from the row
     source : where the facts are from
@@ -166,7 +175,9 @@ class Prim:
     holds: Holds | None = None
     leaves: str = ""
     awaits: str = ""
+    ends: str = ""
     sleeps: bool = False
+    meaning: Callable[[Op], tuple[Stmt, ...]] | None = None
     native: str = ""
     source: str = ""
 

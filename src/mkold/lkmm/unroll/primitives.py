@@ -119,7 +119,9 @@ def _poison(emit: Emitter) -> list[Arg]:
         more = emit.unroller.decide(emit.state, binary("ult", index, n))
 
         def fill(index: int = index) -> None:
-            emit.write("W", "plain", (POISON, NO_TAINT), index)
+            value = POISON, NO_TAINT
+            if not emit.unroller.store_private(emit.address(index), value, emit.state):
+                emit.write("W", "plain", value, index)
 
         emit.under(more, taint, fill)
     return []
