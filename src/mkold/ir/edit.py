@@ -1,4 +1,4 @@
-"""Variants: stated changes to functions, applied to the intermediate form."""
+"""Passes over functions: rewriting, renaming, binding build parameters, folding."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Memory:
         if n_words < boot.BOOT_WORDS:
             raise InputError(f"a memory has at least {boot.BOOT_WORDS} words, not {n_words}")
         self.n_words = n_words
-        total = n_words + boot.RINGS_WORDS
+        total = boot.n_words_in_all(n_words)
         try:
             # One huge page more, so that word 0 can be moved to the start of one.
             # Private: systems that give huge pages on request seldom do for shared memory.
@@ -52,8 +52,8 @@ class Memory:
         self._all: NDArray[np.uint64] = raw[skip : skip + total]
         self.words: NDArray[np.uint64] = self._all[:n_words]
         self.base: int = self._all.ctypes.data
-        self._all[boot.N_WORDS] = n_words
-        self._all[boot.N_WORDS_TOTAL] = total
+        for address, word in boot.start(n_words).items():
+            self._all[address] = word
 
     def stop(self) -> None:
         """Make every thread leave native code at its next ``cpu_relax()``.

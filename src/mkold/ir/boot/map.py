@@ -2,10 +2,10 @@
 
 Word 0 is NULL, and the first ``NULL_WORDS`` are never valid, so that a field reached
 through NULL is seen. Every datum that one CPU writes often has a cache line (8 words) of
-its own. All of it starts as zero.
+its own. It starts as zero, but for what ``start`` says.
 
-The rings of ``call_rcu`` lie after the last word that a user may name; ``Memory`` adds
-them to what was asked for.
+The rings of ``call_rcu`` lie after the last word that a user may name, so a memory has more
+words than were asked for.
 """
 
 from __future__ import annotations
