@@ -23,7 +23,9 @@ AT, N_WORDS = BOOT_WORDS, 3
 ROOM = 1024  # behind AT, for a struct of a primitive's own
 A_AT, B_AT = AT + ROOM, AT + ROOM + 1
 P, A, B = Local("p"), Local("a"), Local("b")
-_FLAGS = {"BUG_ON": "bug-on", "bad call": "bad-call"}
+_FLAGS = {
+    "BUG_ON": "bug-on", "bad call": "bad-call", "division_by_zero": "division-by-zero",
+}  # fmt: skip
 _ARGUMENTS: dict[Takes, Expr] = {
     Takes.PLACE: P,
     Takes.STRUCT: P,
@@ -126,7 +128,7 @@ def interpreted(use: Use, given: Given, function: Function | None = None) -> Out
     try:
         results = Interpreter(functions, memory).call(use.name, AT, given.a, given.b)
     except InterpretError as error:
-        return Outcome("bad-call" if error.reason.startswith("calls") else "bug-on")
+        return Outcome(_FLAGS.get(error.reason, "bad-call"))
     warned = use.row.shape is Shape.WARN_ON and given.a != 0
     words = (memory.get(AT + i, 0) for i in range(N_WORDS))
     return _outcome(use, results, words, "warn-on" if warned else "")
@@ -211,7 +213,7 @@ def by_masks(use: Use, given: Given) -> Outcome:
     made = program(use, given, range(AT, AT + N_WORDS))
     verdict = decide(made)
     assert verdict.status is Status.OK, verdict.reason
-    flags = {"bug-on", "bad-call", "warn-on"} & set(verdict.flags)
+    flags = {*_FLAGS.values(), "warn-on"} & set(verdict.flags)
     return _only(use, verdict.states, flags)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from mkold.ir.nodes import Assign, Binary, Const, If, Local, Loop, Op, Return, Select
+from mkold.ir.nodes import Assign, Binary, Const, If, Local, Loop, Op, Return, Select, Unary
 from mkold.ir.program import And, Compare, Mem, Not, Or, Program, Reg, Words
 from mkold.ir.verify import verify
 from mkold.litmus import parse, result_comment
-from mkold.litmus.globals import BASE, SPACING
+from mkold.litmus.globals import BASE, MAX_VARIABLES, SPACING
 
+INT32: Any = {"width": 32, "signed": True}
 X, Y, A, B = (BASE + SPACING * i for i in range(4))
 
 
@@ -40,28 +43,28 @@ def test_result_goes_straight_to_the_register() -> None:
         ("WRITE_ONCE(*x, 1);", Op("WRITE_ONCE", (), (Const(X), Const(1)))),
         ("smp_store_release(x, y);", Op("smp_store_release", (), (Const(X), Const(Y)))),
         ("rcu_assign_pointer(*x, y);", Op("rcu_assign_pointer", (), (Const(X), Const(Y)))),
-        ("atomic_add(3, x);", Op("atomic_add", (), (Const(X), Const(3)))),
+        ("atomic_add(3, x);", Op("atomic_add", (), (Const(X), Const(3)), **INT32)),
         ("set_bit(5, x);", Op("set_bit", (), (Const(X), Const(5)))),
         ("r = cmpxchg(x, 1, 2);", Op("cmpxchg", ("r",), (Const(X), Const(1), Const(2)))),
         ("r = atomic_inc_not_zero(x);",
-         Op("atomic_inc_not_zero", ("r",), (Const(X),))),
+         Op("atomic_inc_not_zero", ("r",), (Const(X),), **INT32)),
         ("xchg_release(x, 4);", Op("xchg_release", (), (Const(X), Const(4)))),
         ("*x = 1;", Op("store", (), (Const(X), Const(1)))),
         ("r = *x;", Op("load", ("r",), (Const(X),))),
-        ("(void)atomic_inc_return(x);", Op("atomic_inc_return", ("$1",), (Const(X),))),
+        ("(void)atomic_inc_return(x);", Op("atomic_inc_return", ("$1",), (Const(X),), **INT32)),
         ("__store{release}(*x, 1);", Op("smp_store_release", (), (Const(X), Const(1)))),
         ("__fence{after-spinlock};", Op("smp_mb__after_spinlock")),
         ("__atomic_op(x, &~, 2);", Op("atomic_andnot", (), (Const(X), Const(2)))),
         ("r = __cmpxchg{acquire}(x, 0, 1);",
          Op("cmpxchg_acquire", ("r",), (Const(X), Const(0), Const(1)))),
-        ("WRITE_ONCE(x[2], 7);", Op("WRITE_ONCE", (), (Const(X + 2), Const(7)))),
+        ("WRITE_ONCE(a[2], 7);", Op("WRITE_ONCE", (), (Const(A + 2), Const(7)))),
         ("WRITE_ONCE(*(int *)y, -1);", Op("WRITE_ONCE", (), (Const(Y), Const(2**64 - 1)))),
         ("smp_mb();", Op("smp_mb")),
         ("spin_lock(x);", Op("spin_lock", (), (Const(X),))),
     ],
 )  # fmt: skip
 def test_macro(text: str, op: Op) -> None:
-    assert statements(text) == (op,)
+    assert statements(text, init="int a[3];", head="int *x, int *y, int *a") == (op,)
 
 
 def test_pointer_read_from_memory_is_followed() -> None:
@@ -73,7 +76,7 @@ def test_pointer_read_from_memory_is_followed() -> None:
 def test_operators_bind_as_in_c_and_are_signed() -> None:
     (_, assign) = statements("int r; r = r + 2 * 3 == 7 | r < 1;")
     r = Local("r")
-    left = Binary("eq", Binary("add", r, Const(6)), Const(7))
+    left = Binary("eq", Unary("s32", Binary("add", r, Const(6))), Const(7))
     assert assign == Assign("r", Binary("or", left, Binary("slt", r, Const(1))))
 
 
@@ -123,7 +126,7 @@ def test_select_without_memory_is_no_branch() -> None:
 def test_loops_and_jumps() -> None:
     body = statements("int i; for (i = 0; i < 3; i++) { if (i == 2) break; else continue; }")
     loop = next(stmt for stmt in body if isinstance(stmt, Loop))
-    assert loop.step == (Assign("i", Binary("add", Local("i"), Const(1))),)
+    assert loop.step == (Assign("i", Unary("s32", Binary("add", Local("i"), Const(1)))),)
     assert statements("while (1) { return; }") == (Loop((Return(),)),)
 
 
@@ -204,7 +207,8 @@ def test_addresses_are_far_from_integers_and_from_each_other() -> None:
     program = read("smp_mb();", init="int a[3]; z = 1;")
     assert program.symbols["a[2]"] == program.symbols["a"] + 2
     assert program.symbols["z"] - program.symbols["a"] == SPACING
-    assert min(program.symbols.values()) >= 1 << 40
+    assert min(program.symbols.values()) > 1 << 30
+    assert BASE + SPACING * MAX_VARIABLES < 1 << 31  # an int can hold each
 
 
 def test_the_suffix_of_a_name_is_dropped() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mkold.base.errors import UnsupportedError
-from mkold.ir.nodes import Binary, Call, Const, Function, Local, Op
+from mkold.ir.nodes import Call, Const, Function, FunctionWord, Local, Op
 from mkold.ir.program import Program, Thread
 from mkold.litmus import parse, read, write
 from mkold.lkmm import decide
@@ -52,7 +52,8 @@ def test_arguments_become_registers() -> None:
     [
         (Call("f", (), (Const(1),)), "call"),
         (Op("poison", (), (Local("p"), Const(4))), "poison"),
-        (Op("WRITE_ONCE", (), (Local("p"), Binary("ult", Local("p"), Const(1)))), "ult"),
+        (Op("WRITE_ONCE", (), (Local("p"), FunctionWord("f"))), "f"),
+        (Op("atomic_inc", (), (Local("p"),), width=32, signed=True), "unknown object"),
     ],
 )
 def test_what_does_not_fit_is_named(body: Op | Call, what: str) -> None:

@@ -2,10 +2,10 @@
 
 Rules
 -----
-* An object narrower than a word has a word of its own, which holds it extended by zeros; or
-  it is a *part*: ``width`` bits from bit ``shift`` of a larger word, and a store to it leaves
-  the others as they are.
-* A load gives the object extended by zeros. A store cuts what it stores.
+* An object narrower than a word has a word of its own, which holds it extended by zeros, or
+  by its sign if the access is *signed*; or it is a *part*: ``width`` bits from bit ``shift``
+  of a larger word, and a store to it leaves the others as they are.
+* A load gives the object, extended likewise. A store cuts what it stores.
 * A read-modify-write computes modulo ``2**width``.
 * Bit ``n`` of a bitmap is bit ``n & 63`` of the word ``n >> 6`` words behind the first, as in
   the kernel; ``n`` is a word, so a negative one is far behind, not before.
@@ -40,16 +40,23 @@ def fits(row: Prim, width: int, shift: int | None) -> bool:
     return inside and row.shape is not Shape.RMW and not plain_store
 
 
-def narrowed(algebra: Algebra[V], word: V, width: int) -> V:
+def narrowed(algebra: Algebra[V], word: V, width: int, *, signed: bool = False) -> V:
     """``word`` cut to ``width`` bits."""
-    return word if width == WORD_BITS else algebra.unary(f"u{width}", word)
+    if width == WORD_BITS:
+        return word
+    return algebra.unary(f"{'s' if signed else 'u'}{width}", word)
+
+
+def found(algebra: Algebra[V], word: V, op: Op) -> V:
+    """The object that has the whole of ``word``."""
+    return word if op.signed else narrowed(algebra, word, op.width)
 
 
 def loaded(algebra: Algebra[V], word: V, op: Op) -> V:
     """What ``op`` gives that loads its object from ``word``."""
     if op.shift is not None:
         word = algebra.binary("lshr", word, algebra.word(op.shift))
-    return narrowed(algebra, word, op.width)
+    return found(algebra, word, op)
 
 
 def merged(algebra: Algebra[V], word: V, value: V, op: Op) -> V:
@@ -62,9 +69,8 @@ def merged(algebra: Algebra[V], word: V, value: V, op: Op) -> V:
 
 def stored(algebra: Algebra[V], row: Prim, op: Op, args: Sequence[V]) -> V:
     """The object that a store stores."""
-    return narrowed(
-        algebra, _argument(algebra, row, args, Takes.OPERAND, row.operand), op.width
-    )
+    value = _argument(algebra, row, args, Takes.OPERAND, row.operand)
+    return narrowed(algebra, value, op.width, signed=op.signed)
 
 
 def address(algebra: Algebra[V], row: Prim, args: Sequence[V]) -> V:
@@ -77,7 +83,6 @@ def address(algebra: Algebra[V], row: Prim, args: Sequence[V]) -> V:
 
 def update(algebra: Algebra[V], row: Prim, op: Op, args: Sequence[V]) -> Update[V]:
     """The read-modify-write ``op``, its arguments known and the old word not yet."""
-    width = op.width
     if Takes.BIT in row.takes:
         bit = args[row.takes.index(Takes.BIT)]
         inside = algebra.binary("and", bit, algebra.word(WORD_BITS - 1))
@@ -87,8 +92,8 @@ def update(algebra: Algebra[V], row: Prim, op: Op, args: Sequence[V]) -> Update[
     against = None
     if row.when is not When.ALWAYS:
         against = _argument(algebra, row, args, Takes.AGAINST, row.against)
-        against = narrowed(algebra, against, width)
-    return Update(algebra, row, width, operand, against)
+        against = narrowed(algebra, against, op.width, signed=op.signed)
+    return Update(algebra, row, op.width, op.signed, operand, against)
 
 
 def _argument(
@@ -106,6 +111,7 @@ class Update(Generic[V]):
     algebra: Algebra[V]
     row: Prim
     width: int
+    signed: bool
     operand: V
     against: V | None
 
@@ -123,7 +129,8 @@ class Update(Generic[V]):
             return operand
         if op == "andnot":
             return self.algebra.binary("and", old, self.algebra.unary("not", operand))
-        return narrowed(self.algebra, self.algebra.binary(op, old, operand), self.width)
+        new = self.algebra.binary(op, old, operand)
+        return narrowed(self.algebra, new, self.width, signed=self.signed)
 
     def results(self, old: V, done: V | None = None) -> tuple[V, ...]:
         """Its results; ``done``: what is known of whether it stores."""
@@ -140,7 +147,7 @@ class Update(Generic[V]):
                 return binary("eq", self.new(old), zero)
             case Gives.NEGATIVE:
                 new = self.new(old)
-                if self.width != WORD_BITS:
+                if self.width != WORD_BITS and not self.signed:
                     new = self.algebra.unary(f"s{self.width}", new)
                 return binary("slt", new, zero)
             case Gives.BIT:

@@ -218,7 +218,7 @@ class Interpreter:
         match row.shape:
             case Shape.BUG_ON:
                 if args[0]:
-                    raise InterpretError("BUG_ON", at)
+                    raise InterpretError(row.name, at)
                 return ()
             case Shape.BAD_CALL:
                 raise InterpretError(f"calls {args[0]:#x}, which is no function here", at)
@@ -240,7 +240,7 @@ class Interpreter:
     def _update(self, row: Prim, op: Op, args: list[int]) -> tuple[int, ...]:
         address = access.address(WORDS, row, args)
         update = access.update(WORDS, row, op, args)
-        old = access.narrowed(WORDS, self._get(address), op.width)
+        old = access.found(WORDS, self._get(address), op)
         done = update.done(old)
         if done != 0:
             self.memory[address] = update.new(old)

@@ -117,9 +117,10 @@ def function_text(function: Function) -> str:
 
 
 def _object(op: Op) -> str:
-    """``.8`` for a narrow object, ``.8@16`` for one that is a part of its word."""
+    """``.8`` for a narrow object, ``.s8`` with a sign, ``.8@16`` for a part of a word."""
     part = "" if op.shift is None else f"@{op.shift}"
-    return f".{op.width}{part}" if part or op.width != WORD_BITS else ""
+    sign = "s" if op.signed else ""
+    return f".{sign}{op.width}{part}" if part or op.width != WORD_BITS else ""
 
 
 def _labelled(word: str, label: str) -> str:

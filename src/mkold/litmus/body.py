@@ -8,7 +8,7 @@ register that may be read before it is assigned starts as 0.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
 
 from mkold.ir.nodes import (
     Assign,
@@ -23,10 +23,12 @@ from mkold.ir.nodes import (
     Stmt,
     Unary,
 )
-from mkold.litmus.expr import TYPE_WORDS
+from mkold.litmus.arithmetic import Value
+from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name
 from mkold.litmus.simple import STEPS, ParameterAssignedError, Statements
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
+from mkold.litmus.types import TYPE_WORDS, Type
 
 _UNSUPPORTED = frozenset({"goto", "switch", "case", "default", "asm", "__asm__", "typedef"})
 
@@ -36,8 +38,11 @@ class Body(Statements):
 
     __slots__ = ("in_loop",)
 
-    def __init__(self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool) -> None:
-        super().__init__(tokens, addresses, placed=placed)
+    def __init__(
+        self, tokens: Tokens, addresses: Mapping[str, Value], objects: Mapping[int, Type], *,
+        placed: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(tokens, addresses, objects, placed=placed)
         self.in_loop = False
 
     def block(self) -> None:
@@ -101,7 +106,7 @@ class Body(Statements):
 
     def _parenthesised_condition(self) -> Expr:
         self.tokens.expect("(", "before a condition")
-        cond = self.expression()
+        cond = self.expression().expr
         self.tokens.expect(")", "after a condition")
         return cond
 
@@ -143,7 +148,7 @@ class Body(Statements):
         """The statements of a loop's condition, with the exit."""
         outer, self.out = self.out, []
         start = self.tokens.at
-        cond = self.expression()
+        cond = self.expression().expr
         at = self.pos(start)
         inner, self.out = self.out, outer
         if isinstance(cond, Const) and cond.value:
@@ -225,24 +230,26 @@ def _leaves(body: tuple[Stmt, ...]) -> bool:
 def lower(
     tokens: Tokens,
     name: str,
-    addresses: dict[str, Const],
-    registers: dict[str, int],
-    variables: Container[str],
+    addresses: Mapping[str, Value],
+    registers: Mapping[str, int],
+    known: Globals,
+    objects: Mapping[int, Type],
     *,
     placed: bool = True,
-) -> Function:
-    """Read a thread's body, the opening brace being stepped over.
+) -> tuple[Function, dict[str, Type]]:
+    """Read a thread's body, the opening brace being stepped over; its registers' types.
 
-    ``addresses``: the parameters. ``registers``: initial values. ``variables``: the names
-    of all shared variables, of which a thread sees only its parameters. A parameter that is
-    assigned to becomes a register that holds the address at first. ``placed``: statements
-    get their place in the source.
+    ``addresses``: the parameters. ``registers``: initial values. ``known``: all shared
+    variables, of which a thread sees only its parameters; ``objects``: their words. A
+    parameter that is assigned to becomes a register that holds the address at first.
+    ``placed``: statements get their place in the source.
     """
     start = tokens.at
     kept = {name: value for name, value in addresses.items() if name not in registers}
-    moved: dict[str, Const] = {}
+    moved: dict[str, Value] = {}
     while True:
-        body = Body(tokens, kept, placed=placed)
+        body = Body(tokens, kept, objects, placed=placed)
+        body.types |= {name: value.type for name, value in moved.items()}
         body.assigned.update(registers, moved)
         try:
             body.block()
@@ -252,15 +259,19 @@ def lower(
             continue
         break
     for register, index in body.unset.items():
-        if register in variables and register not in body.declared:
+        if register in known.addresses and register not in body.declared:
             tokens.fail(
                 f"'{register}' is no parameter of {name}", index=index,
                 hint="a thread sees only the shared variables that it takes as parameters",
             )  # fmt: skip
     head = [Assign(r, Const(0)) for r in sorted(body.unset)]
-    head += [Assign(r, Const(value)) for r, value in registers.items()]
-    head += [Assign(r, address) for r, address in moved.items()]
-    return Function(name, (), (*head, *body.out))
+    head += [Assign(r, Const(_cut(value, body.types.get(r)))) for r, value in registers.items()]
+    head += [Assign(r, address.expr) for r, address in moved.items()]
+    return Function(name, (), (*head, *body.out)), body.types
+
+
+def _cut(word: int, kind: Type | None) -> int:
+    return word if kind is None or kind.target is not None else kind.word(word)
 
 
 __all__ = ["Body", "lower"]

@@ -9,9 +9,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from mkold.base.errors import Pos
-from mkold.ir.nodes import Expr, Local, Op, Stmt
+from mkold.ir.nodes import WORD_BITS, Expr, Local, Op, Stmt
+from mkold.ir.prims import PRIMS, Shape
+from mkold.litmus.arithmetic import Value, convert, of
 from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
+from mkold.litmus.types import INT, LONG, Type
+
+_ON_OBJECTS = frozenset({Shape.LOAD, Shape.STORE, Shape.RMW})
+_MAY_WRAP = frozenset({"add", "sub"})
 
 
 class Reader(Protocol):
@@ -20,11 +26,14 @@ class Reader(Protocol):
     tokens: Tokens
     out: list[Stmt]
 
-    def expression(self) -> Expr:
+    def expression(self) -> Value:
         """The value of a whole expression."""
 
-    def lvalue(self, asked_by: str) -> Expr:
+    def lvalue(self, asked_by: str) -> Value:
         """The address of a place."""
+
+    def place(self, address: Value, start: int) -> Type:
+        """The type of the object at an address that is accessed."""
 
     def local(self, name: str) -> Local:
         """A register."""
@@ -39,7 +48,7 @@ class Reader(Protocol):
         """The source of the same."""
 
 
-def read_call(reader: Reader, *, wanted: bool) -> Expr | None:
+def read_call(reader: Reader, *, wanted: bool) -> Value | None:
     """A call; its result, or ``None`` if it has none and none is ``wanted``."""
     tokens = reader.tokens
     texts = tokens.texts
@@ -59,11 +68,11 @@ def read_call(reader: Reader, *, wanted: bool) -> Expr | None:
     return _call(reader, macro, name, start, wanted)
 
 
-def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> Expr | None:
+def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> Value | None:
     """The arguments after ``(``, and the operation."""
     tokens = reader.tokens
     texts = tokens.texts
-    what, address, values = "", None, []
+    what, place, values = "", None, []
     for i, kind in enumerate(macro.signature):
         if i:
             if texts[tokens.at] != ",":
@@ -74,17 +83,41 @@ def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> 
             values.append(reader.expression())
             continue
         address = reader.lvalue(name) if kind == "l" else reader.expression()
+        place = address.expr, reader.place(address, first)
         what = reader.text(first)
         what = what[1:] if kind == "l" and what[:1] == "*" else what
     if texts[tokens.at] != ")":
         _wrong_count(reader, macro, name)
     tokens.at += 1
-    args = tuple(values) if address is None else (address, *values)
-    result = reader.temporary() if wanted else ""
+    return _operation(reader, macro, place, values, start, what, wanted)
+
+
+def _operation(
+    reader: Reader, macro: Macro, place: tuple[Expr, Type] | None, values: list[Value],
+    start: int, what: str, wanted: bool,
+) -> Value | None:  # fmt: skip
+    """The operation on an object, its operands in the object's type; its result."""
+    row, result = PRIMS[macro.prim], reader.temporary() if wanted else ""
+    dsts, kind = (result,) if wanted else (), LONG
+    args = tuple(value.expr for value in values)
+    width, signed = WORD_BITS, False
+    if place is not None:
+        address, kind = place
+        if kind is LONG and row.family == "atomic":
+            kind = INT  # through a pointer to nobody knows what
+        if row.shape in _ON_OBJECTS:
+            args = tuple(convert(value, kind).expr for value in values)
+        if row.op in _MAY_WRAP and kind.cut:  # what else it computes fits by itself
+            width, signed = kind.bits, kind.signed
+        args = (address, *args)
     reader.out.append(
-        Op(macro.prim, (result,) if wanted else (), args, what, reader.pos(start))
+        Op(macro.prim, dsts, args, what, reader.pos(start), width=width, signed=signed)
     )
-    return reader.local(result) if wanted else None
+    if not wanted:
+        return None
+    if row.gives[0].is_truth:
+        return Value(reader.local(result), INT, 0, 1)
+    return of(reader.local(result), kind)
 
 
 def _wrong_count(reader: Reader, macro: Macro, name: str) -> None:
@@ -95,7 +128,7 @@ def _wrong_count(reader: Reader, macro: Macro, name: str) -> None:
     )
 
 
-def _builtin(reader: Reader, wanted: bool) -> Expr | None:
+def _builtin(reader: Reader, wanted: bool) -> Value | None:
     """herd's own words, such as ``__load{once}(*x)``."""
     tokens = reader.tokens
     texts = tokens.texts
@@ -127,12 +160,13 @@ def _builtin(reader: Reader, wanted: bool) -> Expr | None:
     return _call(reader, macro, name, start, wanted)
 
 
-def _atomic_op(reader: Reader, name: str, tag: str, start: int, wanted: bool) -> Expr | None:
+def _atomic_op(reader: Reader, name: str, tag: str, start: int, wanted: bool) -> Value | None:
     """``__atomic_op_return{mb}(x, +, 1)``."""
     tokens = reader.tokens
     texts = tokens.texts
     first = tokens.at
     address = reader.expression()
+    place = address.expr, reader.place(address, first)
     what = reader.text(first)
     tokens.expect(",", "before the operator")
     sign = texts[tokens.at]
@@ -146,10 +180,6 @@ def _atomic_op(reader: Reader, name: str, tag: str, start: int, wanted: bool) ->
     tokens.expect(",", "after the operator")
     value = reader.expression()
     tokens.expect(")", "after the arguments")
-    result = reader.temporary() if wanted else ""
     if wanted and not macro.has_result:
         tokens.fail(f"{name} has no value", index=start)
-    reader.out.append(
-        Op(macro.prim, (result,) if wanted else (), (address, value), what, reader.pos(start))
-    )
-    return reader.local(result) if wanted else None
+    return _operation(reader, macro, place, [value], start, what, wanted)

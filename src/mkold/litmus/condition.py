@@ -20,12 +20,16 @@ from mkold.litmus.source import Text, Tokens, blank_comments, shown
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What the final part asks for; ``shown`` as of ``Program``."""
+    """What the final part asks for; ``shown`` as of ``Program``.
+
+    ``unusual``: as of ``Formulas``, with the first offset in the text for each.
+    """
 
     condition: Condition
     filter: Formula | None
     observed: tuple[Observed, ...]
     shown: tuple[Place, ...]
+    unusual: tuple[tuple[Observed, int, int], ...]
 
 
 def read_final(
@@ -37,15 +41,19 @@ def read_final(
     reader = Places(tokens, known, threads)
     places = _locations(reader) if tokens.texts[tokens.at] == "locations" else []
     wanted: Formula | None = None
+    unusual: list[tuple[Observed, int, int]] = []
     if tokens.texts[tokens.at] == "filter":
         tokens.at += 1
-        wanted = Formulas(reader).formula()
+        filters = Formulas(reader)
+        wanted = filters.formula()
+        unusual = filters.unusual
     formulas = Formulas(reader)
     condition = _condition(formulas)
     while tokens.texts[tokens.at] == ";":
         tokens.at += 1
     if tokens.texts[tokens.at]:
         tokens.fail(f"unexpected {shown(tokens.texts[tokens.at])} after the condition")
+    unusual = [*unusual, *formulas.unusual]
     shown_places = _in_order([*places, *formulas.places], known)
     observed: dict[Observed, None] = {}
     arrays = False
@@ -55,7 +63,10 @@ def read_final(
             observed |= dict.fromkeys(place.each())
         else:
             observed[place] = None
-    return Final(condition, wanted, tuple(observed), shown_places if arrays else ())
+    places_of = [(place, word, tokens.starts[at]) for place, word, at in unusual]
+    return Final(
+        condition, wanted, tuple(observed), shown_places if arrays else (), tuple(places_of)
+    )
 
 
 def _locations(reader: Places) -> list[Place]:

@@ -1,80 +1,55 @@
 """C expressions, lowered while they are read.
 
-Whatever touches memory becomes a statement in ``out``, evaluated left to right; what is
-left is a pure expression. Integers are 64 bits wide and signed; ``p + i`` moves by ``i``
-words. ``&&``, ``||`` and ``?:`` evaluate only what they need when an operand touches
-memory.
-
-Known limits: herd leaves two loads within one expression unordered by program order; here
-the left one comes first.
+Whatever touches memory becomes a statement in ``out``; what is left is a pure expression
+with its C type (``arithmetic``). ``p + i`` moves by ``i`` words. ``&&``, ``||`` and ``?:``
+evaluate only what they need when an operand touches memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mkold.base.errors import Pos
-from mkold.ir.nodes import (
-    Assign,
-    Binary,
-    Const,
-    Expr,
-    If,
-    Local,
-    Op,
-    Select,
-    Stmt,
-    Unary,
-    evaluate_binary,
-    evaluate_unary,
-)
+from mkold.ir.nodes import Assign, Const, Expr, If, Local, Op, Stmt
+from mkold.litmus import arithmetic
+from mkold.litmus.arithmetic import BINARY, Value
 from mkold.litmus.calls import read_call
 from mkold.litmus.initial import is_name, number
 from mkold.litmus.macros import BUILTIN_NAMES
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
+from mkold.litmus.types import INT, LONG, TYPE_WORDS, Type, read_type
 
-_TYPES = """
-    int char short long signed unsigned void volatile const static register bool _Bool
-    struct atomic_t atomic64_t atomic_long_t atomic_int spinlock_t raw_spinlock_t rwlock_t
-    intptr_t uintptr_t size_t ssize_t srcu_struct _Atomic mutex mtx_t
-    u8 u16 u32 u64 s8 s16 s32 s64 int8_t int16_t int32_t int64_t
-    uint8_t uint16_t uint32_t uint64_t __int128_t __uint128_t
-"""
-TYPE_WORDS = frozenset(_TYPES.split())
-# Binding strength, and the operator on words (signed where that matters).
-_BINARY = {
-    "||": (1, ""), "&&": (2, ""), "|": (3, "or"), "^": (4, "xor"), "&": (5, "and"),
-    "==": (6, "eq"), "!=": (6, "ne"), "<": (7, "slt"), "<=": (7, "sle"), ">": (7, "slt"),
-    ">=": (7, "sle"), "<<": (8, "shl"), ">>": (8, "ashr"), "+": (9, "add"),
-    "-": (9, "sub"), "*": (10, "mul"), "/": (10, "sdiv"), "%": (10, "smod"),
-}  # fmt: skip
-_SWAPPED = frozenset({">", ">="})
-_UNARY = {"-": "neg", "~": "not", "!": "lnot"}
-_TRUTHS = frozenset({"eq", "ne", "ult", "ule", "slt", "sle"})
 MAX_DEPTH = 60
 
 
 class Expressions:
-    """Reads expressions of one thread; statements they need go to ``out``."""
+    """Reads expressions of one thread; statements they need go to ``out``.
+
+    ``addresses`` are the parameters; ``objects`` the words that an access may be to.
+    """
 
     __slots__ = (
-        "addresses", "assigned", "depth", "locals", "n_temps", "out", "placed", "tokens",
-        "unset",
+        "addresses", "assigned", "depth", "locals", "n_temps", "objects", "out", "placed",
+        "tokens", "types", "unset",
     )  # fmt: skip
 
     def __init__(
-        self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool = True
-    ) -> None:
+        self, tokens: Tokens, addresses: Mapping[str, Value], objects: Mapping[int, Type], *,
+        placed: bool = True,
+    ) -> None:  # fmt: skip
         self.tokens = tokens
         self.placed = placed  # whether statements know where they stand
-        self.addresses = addresses  # of the parameters
+        self.addresses, self.objects = addresses, objects
         self.out: list[Stmt] = []
         self.locals: dict[str, Local] = {}
+        self.types: dict[str, Type] = {}  # of the registers
         self.assigned: set[str] = set()  # on every path to here
         self.unset: dict[str, int] = {}  # read before they are surely assigned, and where
         self.n_temps = self.depth = 0
 
     # --- values -----------------------------------------------------------------------
 
-    def expression(self) -> Expr:
+    def expression(self) -> Value:
         """A whole expression, ``?:`` included."""
         self.deeper()
         cond = self._binary(1)
@@ -88,25 +63,37 @@ class Expressions:
         if self.depth > MAX_DEPTH:
             self.tokens.fail(f"nested more than {MAX_DEPTH} deep", kind=UnsupportedSourceError)
 
-    def _binary(self, least: int) -> Expr:
+    def _binary(self, least: int) -> Value:
         left = self._unary()
         tokens = self.tokens
         texts = tokens.texts
         while True:
             sign = texts[tokens.at]
-            row = _BINARY.get(sign)
+            row = BINARY.get(sign)
             if row is None or row[0] < least:
                 return left
+            start = tokens.at
             tokens.at += 1
             if not row[1]:
                 left = self._shortcut(sign, left, row[0] + 1)
-                continue
-            right = self._binary(row[0] + 1)
-            if sign in _SWAPPED:
-                left, right = right, left
-            left = fold(row[1], left, right)
+            else:
+                left = self.combined(sign, left, self._binary(row[0] + 1), start)
 
-    def _unary(self) -> Expr:
+    def combined(self, sign: str, left: Value, right: Value, start: int) -> Value:
+        """``left sign right``; ``start``: where the operator stands."""
+        if sign in ("/", "%"):
+            self._check_divisor(right, start)
+        return arithmetic.binary(sign, left, right)
+
+    def _check_divisor(self, divisor: Value, start: int) -> None:
+        if divisor.low > 0 or divisor.high < 0:
+            return
+        if isinstance(divisor.expr, Const):
+            self.tokens.fail("division by zero", index=start)
+        zero = arithmetic.fold("eq", divisor.expr, Const(0))
+        self.out.append(Op("division_by_zero", (), (zero,), "", self.pos(start)))
+
+    def _unary(self) -> Value:
         tokens = self.tokens
         token = tokens.texts[tokens.at]
         if is_word(token):
@@ -124,18 +111,13 @@ class Expressions:
             return self._load(address, start)
         return self._operator(token)
 
-    def _operator(self, token: str) -> Expr:
+    def _operator(self, token: str) -> Value:
         tokens = self.tokens
         tokens.at += 1
         self.deeper()
         try:
-            if token in _UNARY:
-                operand = self._unary()
-                if isinstance(operand, Const):
-                    return Const(evaluate_unary(_UNARY[token], operand.value))
-                return Unary(_UNARY[token], operand)
-            if token == "+":
-                return self._unary()
+            if token in ("-", "~", "!", "+"):
+                return arithmetic.unary(token, self._unary())
             if token == "&":
                 return self.lvalue("&")
         finally:
@@ -145,38 +127,40 @@ class Expressions:
             tokens.fail(f"'{token}' inside an expression", kind=UnsupportedSourceError)
         raise tokens.error(f"expected a value, found {shown(token)}")
 
-    def _integer(self, token: str) -> Expr:
+    def _integer(self, token: str) -> Value:
         value = number(token)
         if value is None:
             self.tokens.fail(f"{shown(token)} is no 64-bit integer")
         self.tokens.at += 1
-        return Const(value)
+        if value <= INT.high and token.isdecimal():
+            return arithmetic.constant(value, INT)
+        suffix = token.lstrip("0123456789abcdefABCDEFxX")
+        return arithmetic.literal(value, suffix, decimal=token[0] != "0")
 
-    def _parenthesis(self) -> Expr:
+    def _parenthesis(self) -> Value:
         tokens = self.tokens
-        texts = tokens.texts
         tokens.at += 1
-        if texts[tokens.at] in TYPE_WORDS:
-            self.skip_type()
+        if tokens.texts[tokens.at] in TYPE_WORDS:
+            kind = self.read_type()
             tokens.expect(")", "after the type of a cast")
             self.deeper()
             value = self._unary()
             self.depth -= 1
-            return value
+            return arithmetic.convert(value, kind)
         value = self.expression()
         tokens.expect(")", "after an expression")
         return value
 
-    def skip_type(self) -> None:
-        """Step over a type; types say nothing that the model needs."""
+    def read_type(self) -> Type:
+        """A type: of a cast, or before the names of a declaration."""
         tokens = self.tokens
         texts = tokens.texts
+        start = tokens.at
         while texts[tokens.at] in TYPE_WORDS or texts[tokens.at] == "*":
-            if texts[tokens.at] == "struct":
-                tokens.at += 1
-            tokens.at += 1
+            tokens.at += 2 if texts[tokens.at] == "struct" else 1
+        return read_type(texts[start : tokens.at])
 
-    def _named(self, token: str) -> Expr:
+    def _named(self, token: str) -> Value:
         """A variable, or a call of a macro."""
         tokens = self.tokens
         after = tokens.texts[tokens.at + 1]
@@ -196,16 +180,18 @@ class Expressions:
         tokens.at += 1
         return self.name(token)
 
-    def name(self, token: str) -> Expr:
+    def name(self, token: str) -> Value:
         """The value of a parameter or local."""
         address = self.addresses.get(token)
         if address is not None:
             return address
         if token == "NULL":
-            return Const(0)
+            return arithmetic.constant(0, LONG)
+        if token in ("true", "false"):
+            return arithmetic.constant(int(token == "true"), INT)
         if token not in self.assigned:
             self.unset.setdefault(token, self.tokens.at - 1)
-        return self.local(token)
+        return arithmetic.of(self.local(token), self.types.get(token, INT))
 
     def local(self, name: str) -> Local:
         found = self.locals.get(name)
@@ -219,7 +205,7 @@ class Expressions:
 
     # --- places -----------------------------------------------------------------------
 
-    def lvalue(self, asked_by: str) -> Expr:
+    def lvalue(self, asked_by: str) -> Value:
         """The address of ``*e``, ``a[i]`` or a parenthesised place."""
         tokens = self.tokens
         texts = tokens.texts
@@ -245,7 +231,7 @@ class Expressions:
                 tokens.at += 1
                 index = self.expression()
                 tokens.expect("]", "after an index")
-                return fold("add", base, index)
+                return arithmetic.binary("+", base, index)
             if after in (".", "->"):
                 self.no_structs()
             tokens.fail(
@@ -260,20 +246,33 @@ class Expressions:
             hint="litmus tests have one variable a place; use an array or variables",
         )  # fmt: skip
 
-    def _load(self, address: Expr, start: int) -> Expr:
+    def place(self, address: Value, start: int) -> Type:
+        """The type of the object at ``address``, which must be one; for an access."""
+        target = address.type.target or LONG
+        if not isinstance(address.expr, Const):
+            return target
+        kind = self.objects.get(address.expr.value)
+        if kind is None:
+            self.tokens.fail(
+                "an access outside every object" if address.type.target is not None
+                else f"{address.low} is no address", index=start,
+            )  # fmt: skip
+        return kind
+
+    def _load(self, address: Value, start: int) -> Value:
         """A plain load."""
+        kind = self.place(address, start)
         name = self.temporary()
-        self.out.append(
-            Op("load", (name,), (address,), self.text(start).lstrip("*"), self.pos(start))
-        )
-        return self.local(name)
+        what = self.text(start).lstrip("*")
+        self.out.append(Op("load", (name,), (address.expr,), what, self.pos(start)))
+        return arithmetic.of(self.local(name), kind)
 
     def pos(self, start: int) -> Pos | None:
         """From token ``start`` to the last one read."""
         if not self.placed:
             return None
         tokens = self.tokens
-        last = tokens.at - 1
+        last = max(tokens.at - 1, start)
         return tokens.source.pos(
             tokens.starts[start], tokens.starts[last] + len(tokens.texts[last])
         )
@@ -289,7 +288,7 @@ class Expressions:
 
     # --- branches ---------------------------------------------------------------------
 
-    def _apart(self, least: int) -> tuple[Expr, list[Stmt]]:
+    def _apart(self, least: int) -> tuple[Value, list[Stmt]]:
         """An operand, its statements kept apart; 0 for a whole expression."""
         outer, self.out = self.out, []
         known = set(self.assigned)
@@ -298,52 +297,38 @@ class Expressions:
         inner, self.out = self.out, outer
         return value, inner
 
-    def _shortcut(self, sign: str, left: Expr, least: int) -> Expr:
+    def _shortcut(self, sign: str, left: Value, least: int) -> Value:
         start = self.tokens.at
         right, inner = self._apart(least)
-        a, b = truth(left), truth(right)
+        a, b = arithmetic.truth(left).expr, arithmetic.truth(right).expr
         if not inner:
-            return fold("and" if sign == "&&" else "or", a, b)
+            both = arithmetic.fold("and" if sign == "&&" else "or", a, b)
+            return Value(both, INT, 0, 1)
         name = self.temporary()
         at = self.pos(start)
         self.out.append(Assign(name, a, at))
         cond: Expr = self.local(name)
         if sign == "||":
-            cond = Unary("lnot", cond)
+            cond = arithmetic.unary_word("lnot", cond)
         self.out.append(If(cond, (*inner, Assign(name, b, at)), (), at))
-        return self.local(name)
+        return Value(self.local(name), INT, 0, 1)
 
-    def _conditional(self, cond: Expr) -> Expr:
+    def _conditional(self, cond: Value) -> Value:
         start = self.tokens.at
         self.tokens.at += 1
         a, then = self._apart(0)
         self.tokens.expect(":", "between the two values of '?:'")
         b, orelse = self._apart(0)
         if not then and not orelse:
-            return Select(cond, a, b)
+            return arithmetic.choice(cond, a, b)
+        a, b = arithmetic.alike(a, b)
         name = self.temporary()
         at = self.pos(start)
-        self.out.append(
-            If(cond, (*then, Assign(name, a, at)), (*orelse, Assign(name, b, at)), at)
-        )
-        return self.local(name)
+        yes, no = Assign(name, a.expr, at), Assign(name, b.expr, at)
+        self.out.append(If(cond.expr, (*then, yes), (*orelse, no), at))
+        return Value(self.local(name), a.type, *arithmetic.spread(a, b))
 
 
 def is_word(token: str) -> bool:
     """Whether the token is a name or a number."""
     return token[:1].isalnum() or token[:1] == "_"
-
-
-def truth(value: Expr) -> Expr:
-    """``value`` as 0 or 1."""
-    if isinstance(value, Binary) and value.op in _TRUTHS:
-        return value
-    if isinstance(value, Unary) and value.op == "lnot":
-        return value
-    return fold("ne", value, Const(0))
-
-
-def fold(op: str, a: Expr, b: Expr) -> Expr:
-    if isinstance(a, Const) and isinstance(b, Const):
-        return Const(evaluate_binary(op, a.value, b.value))
-    return Binary(op, a, b)

@@ -9,23 +9,29 @@ it never equals a single value.
 
 from __future__ import annotations
 
-from mkold.ir.program import And, Compare, Formula, Mem, Not, Or, Words
+from mkold.ir.program import And, Compare, Formula, Mem, Not, Observed, Or, Words
 from mkold.litmus.initial import is_name, number, read_list, read_value
 from mkold.litmus.places import Place, Places
 from mkold.litmus.source import UnsupportedSourceError, shown
+from mkold.litmus.types import INT
 
 _EQUAL, _DIFFERENT = ("=", "=="), ("!=", "<>")
 MAX_DEPTH = 100
 
 
 class Formulas:
-    """Reads formulas; ``places`` are all that were named so far, in order."""
+    """Reads formulas.
 
-    __slots__ = ("places", "reader", "tokens")
+    ``places`` are all that were named so far, in order; ``unusual`` the comparisons with
+    words that are no positive ``int``, each with its token's number.
+    """
+
+    __slots__ = ("places", "reader", "tokens", "unusual")
 
     def __init__(self, reader: Places) -> None:
         self.reader, self.tokens = reader, reader.tokens
         self.places: list[Place] = []
+        self.unusual: list[tuple[Observed, int, int]] = []
 
     def formula(self, depth: int = 0) -> Formula:
         """A whole formula."""
@@ -120,8 +126,13 @@ class Formulas:
             if isinstance(place, Words) or isinstance(other, Words):
                 return _same_words(place, other)
             return Compare("eq", place, other)
+        at = tokens.at
         word = self._word()
-        return Or(()) if isinstance(place, Words) else Compare("eq", place, word)
+        if isinstance(place, Words):
+            return Or(())
+        if word > INT.high:
+            self.unusual.append((place, word, at))
+        return Compare("eq", place, word)
 
     def _equals_list(self, place: Place) -> Formula:
         opened = self.tokens.at

@@ -1,7 +1,7 @@
 """The initial state: ``{ int x = 1; int *y = &x; 0:r1 = x; int a[2] = {1, 2}; }``.
 
 A name on the right of ``=`` is the address of that variable, with or without ``&``. Any run
-of words before the variable is taken for its type. What is not named starts as 0; nothing
+of words before a variable is taken for its type. What is not named starts as 0; nothing
 is initialised twice.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from mkold.ir.nodes import WORD_MASK
 from mkold.litmus.globals import Globals
 from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, blank_comments, shown
+from mkold.litmus.types import read_type
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
 _NULLS = frozenset({"NULL"})
@@ -152,10 +153,13 @@ def _index(tokens: Tokens) -> int:
 def _item(tokens: Tokens, known: Globals) -> None:
     """One ``[type] place [= value]``."""
     texts = tokens.texts
+    first = tokens.at
     while texts[tokens.at + 1 : tokens.at + 2] and _is_type_word(tokens):
         tokens.at += 1
     start = tokens.at
     place = _place(tokens, known)
+    if start > first and isinstance(place, str):
+        known.types[place] = read_type(texts[first:start])
     if texts[tokens.at] == "[" and isinstance(place, str):
         _array(tokens, known, place, start)
         return

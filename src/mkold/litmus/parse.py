@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mkold.base.errors import InputError, SourceError
 from mkold.ir.nodes import Const, Function, Op, walk
 from mkold.ir.prims import PRIMS, Shape
-from mkold.ir.program import Program, Reg, Thread
+from mkold.ir.program import (
+    And,
+    Compare,
+    Condition,
+    Formula,
+    Not,
+    Observed,
+    Or,
+    Program,
+    Reg,
+    Thread,
+)
+from mkold.litmus.arithmetic import Value
 from mkold.litmus.body import lower
 from mkold.litmus.condition import read_final
-from mkold.litmus.expr import TYPE_WORDS
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_initial, thread_number
 from mkold.litmus.places import ThreadNames
 from mkold.litmus.sections import split
 from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, shown
+from mkold.litmus.types import INT, LONG, TYPE_WORDS, UINT, Type, pointer, read_type
 
 MAX_CHARACTERS = 1_000_000
 MAX_THREADS = 64
@@ -63,16 +75,24 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
         for name in head.parameters:
             known.address(name)
     _check_registers(source, known, heads)
+    _settle_types(tokens, known, heads)
     final = read_final(source, sections.final, known, heads)
     shown_registers = {(p.thread, p.local) for p in final.observed if isinstance(p, Reg)}
     functions = {}
+    objects = known.objects()
+    registers_of: list[dict[str, Type]] = []
     for index, head in enumerate(heads):
         tokens.at = head.start
+        addresses, registers = _registers(index, head, known, shown_registers)
         try:
-            function = _thread(tokens, index, head.parameters, known, shown_registers, placed)
+            function, types = lower(
+                tokens, f"P{index}", addresses, registers, known, objects, placed=placed
+            )
         except SourceError as error:
             raise _with_comment_hint(source, error) from None
         functions[function.name] = function
+        registers_of.append(types)
+    words = _comparable(source, final.unusual, objects, registers_of)
     _open_locks(known, functions.values())
     return Program(
         name=sections.name,
@@ -80,9 +100,13 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
         threads=tuple(Thread(name, name) for name in functions),
         init=known.init,
         symbols=known.symbols(),
-        condition=final.condition,
+        condition=Condition(
+            final.condition.quantifier, _with_words(final.condition.formula, words)
+        )
+        if words
+        else final.condition,
         observed=final.observed,
-        filter=final.filter,
+        filter=_with_words(final.filter, words) if final.filter and words else final.filter,
         shown=final.shown,
     )
 
@@ -128,6 +152,59 @@ def _check_registers(source: Text, known: Globals, heads: Sequence[ThreadNames])
             )  # fmt: skip
 
 
+def _settle_types(tokens: Tokens, known: Globals, heads: Sequence[ThreadNames]) -> None:
+    """Each variable has one type, and its initial words are of that type."""
+    for head in heads:
+        for name, kind in head.parameters.items():
+            other = known.types.setdefault(name, kind)
+            if kind is not other and kind.differs(other):
+                tokens.fail(
+                    f"'{name}' is {kind.name} here and {other.name} elsewhere",
+                    index=tokens.texts.index(name, head.begin),
+                )
+    for name, kind in known.types.items():
+        if kind.cut:
+            base = known.addresses[name]
+            for address in range(base, base + known.length(name)):
+                if known.init.get(address):
+                    known.init[address] = kind.word(known.init[address])
+
+
+def _comparable(
+    source: Text,
+    unusual: Iterable[tuple[Observed, int, int]],
+    objects: Mapping[int, Type],
+    registers: Sequence[Mapping[str, Type]],
+) -> dict[tuple[Observed, int], int]:
+    """The words that stand in a condition for those that are no positive ``int``."""
+    words = {}
+    for place, word, start in unusual:
+        if isinstance(place, Reg):
+            kind = registers[place.thread].get(place.local, LONG)
+        else:
+            kind = objects[place.address]
+        value = LONG.wrapped(word)
+        if kind.target is not None or kind.bits != INT.bits:
+            continue
+        if value < INT.low or value > UINT.high or (kind.signed and value > INT.high):
+            raise source.error(f"{value} is no value of {kind.name}", start)
+        if not kind.signed:
+            words[place, word] = kind.word(word)
+    return words
+
+
+def _with_words(formula: Formula, words: Mapping[tuple[Observed, int], int]) -> Formula:
+    match formula:
+        case Compare(op, left, right):
+            if isinstance(right, int) and not isinstance(left, int):
+                return Compare(op, left, words.get((left, right), right))
+            return formula
+        case Not(a):
+            return Not(_with_words(a, words))
+        case And(parts) | Or(parts):
+            return type(formula)(tuple(_with_words(part, words) for part in parts))
+
+
 def _heads(tokens: Tokens) -> list[ThreadNames]:
     """Each thread's parameters and the place of its body, in order."""
     texts = tokens.texts
@@ -146,39 +223,41 @@ def _heads(tokens: Tokens) -> list[ThreadNames]:
         if number >= MAX_THREADS:
             tokens.fail(f"more than {MAX_THREADS} threads", kind=UnsupportedSourceError)
         tokens.at += 1
+        begin = tokens.at
         parameters = _parameters(tokens)
         tokens.expect("{", "before the body of a thread")
         start = tokens.at
         _skip_body(tokens)
-        heads.append(ThreadNames(parameters, texts, start, tokens.at))
+        heads.append(ThreadNames(parameters, texts, start, tokens.at, begin))
     if not heads:
         tokens.fail("no thread", hint="at least 'P0(int *x) { }' must follow")
     return heads
 
 
-def _parameters(tokens: Tokens) -> list[str]:
+def _parameters(tokens: Tokens) -> dict[str, Type]:
+    """Names and types of the objects that the parameters point to."""
     texts = tokens.texts
     tokens.expect("(", "after a thread's name")
-    names: list[str] = []
+    names: dict[str, Type] = {}
     while texts[tokens.at] != ")":
-        is_pointer = False
+        first = tokens.at
         if texts[tokens.at] not in TYPE_WORDS:
             tokens.fail(f"expected a type, found {shown(texts[tokens.at])}")
         while texts[tokens.at] in TYPE_WORDS or texts[tokens.at] == "*":
-            is_pointer |= texts[tokens.at] == "*"
             tokens.at += 2 if texts[tokens.at] == "struct" else 1
         name = texts[tokens.at]
         if name in (",", ")") and texts[tokens.at - 1] == "void" and not names:
             break
         if not is_name(name):
             tokens.fail(f"expected a parameter's name, found {shown(name)}")
-        if not is_pointer:
+        kind = read_type(texts[first : tokens.at]).target
+        if kind is None:
             tokens.fail(
                 f"parameter '{name}' is no pointer", hint=f"shared variables: 'int *{name}'"
             )
         if name in names:
             tokens.fail(f"two parameters are called '{name}'")
-        names.append(name)
+        names[name] = kind
         tokens.at += 1
         if texts[tokens.at] == ",":
             tokens.at += 1
@@ -202,13 +281,17 @@ def _skip_body(tokens: Tokens) -> None:
         tokens.at += 1
 
 
-def _thread(
-    tokens: Tokens, index: int, parameters: Sequence[str], known: Globals,
-    shown_registers: set[tuple[int, str]], placed: bool,
-) -> Function:  # fmt: skip
-    addresses = {name: Const(known.addresses[name], name) for name in parameters}
+def _registers(
+    index: int, head: ThreadNames, known: Globals, shown_registers: set[tuple[int, str]]
+) -> tuple[dict[str, Value], dict[str, int]]:
+    """A thread's parameters as values, and its initial registers."""
+    addresses = {}
+    for name in head.parameters:
+        at = known.addresses[name]
+        kind = pointer(known.types.get(name, INT))
+        addresses[name] = Value(Const(at, name), kind, at, at)
     registers = {name: value for (i, name), value in known.registers.items() if i == index}
-    for name in parameters:
+    for name in head.parameters:
         if (index, name) in shown_registers and name not in registers:
             registers[name] = known.addresses[name]
-    return lower(tokens, f"P{index}", addresses, registers, known.addresses, placed=placed)
+    return addresses, registers

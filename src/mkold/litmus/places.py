@@ -7,25 +7,28 @@ state or among the parameters, an element inside its array. What is only listed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mkold.ir.program import Mem, Observed, Reg, Words
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_index, thread_number
 from mkold.litmus.source import Tokens, shown
+from mkold.litmus.types import Type
 
 Place = Observed | Words
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadNames:
-    """What a thread's text names; ``start`` and ``end`` delimit its body in ``texts``."""
+    """What a thread's text names: its parameters, with the types of their objects, and all
+    from ``start`` to ``end`` in ``texts``."""
 
-    parameters: Sequence[str]
+    parameters: Mapping[str, Type]
     texts: Sequence[str]
     start: int
     end: int
+    begin: int  # of the head
 
     def __contains__(self, name: str) -> bool:
         return name in self.parameters or name in self.texts[self.start : self.end]

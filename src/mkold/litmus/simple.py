@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from mkold.ir.nodes import Assign, Const, Expr, Local, Op
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mkold.ir.nodes import Assign, Local, Op
+from mkold.litmus.arithmetic import Value, constant, convert, of, promoted
 from mkold.litmus.calls import read_call
-from mkold.litmus.expr import Expressions, fold
+from mkold.litmus.expr import Expressions
 from mkold.litmus.initial import is_name
 from mkold.litmus.macros import BUILTIN_NAMES
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
+from mkold.litmus.types import INT, Type, pointer, without_pointers
 
-_COMPOUND = {
-    "+=": "add", "-=": "sub", "*=": "mul", "/=": "sdiv", "%=": "smod", "&=": "and",
-    "|=": "or", "^=": "xor", "<<=": "shl", ">>=": "ashr",
-}  # fmt: skip
-STEPS = {"++": "add", "--": "sub"}
+_COMPOUND = frozenset({"+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="})
+STEPS = {"++": "+", "--": "-"}
+ONE = constant(1, INT)
 
 
 class ParameterAssignedError(Exception):
@@ -25,8 +28,11 @@ class Statements(Expressions):
 
     __slots__ = ("declared",)
 
-    def __init__(self, tokens: Tokens, addresses: dict[str, Const], *, placed: bool) -> None:
-        super().__init__(tokens, addresses, placed=placed)
+    def __init__(
+        self, tokens: Tokens, addresses: Mapping[str, Value], objects: Mapping[int, Type], *,
+        placed: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(tokens, addresses, objects, placed=placed)
         self.declared: set[str] = set()  # or assigned somewhere
 
     def semicolon(self) -> None:
@@ -51,7 +57,8 @@ class Statements(Expressions):
         elif after in _COMPOUND:
             tokens.at += 2
             value = self.name(token)
-            self.assign(token, fold(_COMPOUND[after], value, self.expression()), start)
+            result = self.combined(after[:-1], value, self.expression(), start + 1)
+            self.assign(token, result, start)
         elif after == "[":
             self.store_into(start)
         elif after in (".", "->"):
@@ -63,27 +70,34 @@ class Statements(Expressions):
         else:
             tokens.fail(f"expected '=' or '(' after '{token}'", index=start + 1)
 
-    def step(self, name: str, op: str, start: int) -> None:
+    def step(self, name: str, sign: str, start: int) -> None:
         """``r++``; the name is stepped over."""
         if not is_name(name):
             self.tokens.fail("only a register can be stepped", kind=UnsupportedSourceError)
         value = self.name(name)
         self.tokens.at += 1
-        self.assign(name, fold(op, value, Const(1)), start)
+        self.assign(name, self.combined(sign, value, ONE, start), start)
 
-    def assign(self, name: str, value: Expr, start: int) -> None:
-        """``name = value``; a value just computed is put there at once."""
+    def assign(self, name: str, value: Value, start: int) -> None:
+        """``name = value``; a value just computed is put there at once.
+
+        A register that was not declared has the type of what it is first assigned.
+        """
         if name in self.addresses:
             raise ParameterAssignedError(name)
         self.declared.add(name)
+        kind = self.types.get(name)
+        if kind is None:
+            kind = self.types[name] = promoted(value).type
+        expr = convert(value, kind).expr
         out = self.out
-        if isinstance(value, Local) and out and value.name[0] == "$":
+        if isinstance(expr, Local) and out and expr.name[0] == "$":
             last = out[-1]
-            if isinstance(last, Op) and last.dsts == (value.name,):
-                out[-1] = Op(last.prim, (name,), last.args, last.what, last.at)
+            if isinstance(last, Op) and last.dsts == (expr.name,):
+                out[-1] = replace(last, dsts=(name,))
                 self.assigned.add(name)
                 return
-        out.append(Assign(name, value, self.pos(start)))
+        out.append(Assign(name, expr, self.pos(start)))
         self.assigned.add(name)
 
     def store(self) -> None:
@@ -95,21 +109,23 @@ class Statements(Expressions):
     def store_into(self, start: int) -> None:
         tokens = self.tokens
         address = self.lvalue("an assignment")
+        kind = self.place(address, start)
         what = self.text(start)
         what = what[1:] if what[:1] == "*" else what
         sign = tokens.texts[tokens.at]
         tokens.at += 1
         if sign in _COMPOUND or sign in STEPS:
             old = self.temporary()
-            self.out.append(Op("load", (old,), (address,), what, self.pos(start)))
-            operand = self.expression() if sign in _COMPOUND else Const(1)
-            op = _COMPOUND.get(sign) or STEPS[sign]
-            value = fold(op, self.local(old), operand)
+            self.out.append(Op("load", (old,), (address.expr,), what, self.pos(start)))
+            operand = self.expression() if sign in _COMPOUND else ONE
+            op = sign[:-1] if sign in _COMPOUND else STEPS[sign]
+            value = self.combined(op, of(self.local(old), kind), operand, start)
         elif sign == "=":
             value = self.expression()
         else:
             tokens.fail(f"expected '=', found {shown(sign)}", index=tokens.at - 1)
-        self.out.append(Op("store", (), (address, value), what, self.pos(start)))
+        args = address.expr, convert(value, kind).expr
+        self.out.append(Op("store", (), args, what, self.pos(start)))
 
     def parenthesised(self) -> None:
         """``(void)e;`` or ``(*x) = e;``."""
@@ -126,13 +142,18 @@ class Statements(Expressions):
         """``int r1 = e, *r2;``."""
         tokens = self.tokens
         texts = tokens.texts
+        base = self.read_type()
         while True:
-            self.skip_type()
+            kind = base
+            while texts[tokens.at] == "*":
+                kind = pointer(kind)
+                tokens.at += 1
             name, start = texts[tokens.at], tokens.at
             if not is_name(name):
                 tokens.fail(f"expected a name to declare, found {shown(name)}")
             tokens.at += 1
             self.declared.add(name)
+            self.types[name] = kind
             if texts[tokens.at] == "=":
                 tokens.at += 1
                 self.assign(name, self.expression(), start)
@@ -143,6 +164,7 @@ class Statements(Expressions):
             if texts[tokens.at] != ",":
                 break
             tokens.at += 1
+            base = without_pointers(base)
         self.semicolon()
 
     def clause(self, closing: str) -> None:

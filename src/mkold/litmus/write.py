@@ -1,19 +1,23 @@
 """A program as a litmus test: the other direction of ``parse``.
 
 For programs that fit: threads without calls, every constant address named by a symbol,
-primitives that have a macro, signed arithmetic. Registers whose names are no C names get
-new ones. herd7 reads the result as long as the program keeps to what herd knows (no
-loops, no ``?:``).
+primitives that have a macro. Words are of type ``intptr_t``, but for
+objects that are changed at a narrower width. Registers whose names are no C names get new
+ones. herd7 reads the result as long as the program keeps to what herd knows (no loops, no
+``?:``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from mkold.base.errors import UnsupportedError
 from mkold.ir.flow import expressions
 from mkold.ir.nodes import (
+    NARROW,
+    WORD_BITS,
     Assign,
     Binary,
     Break,
@@ -42,7 +46,12 @@ _SIGNS = {
     "add": "+", "sub": "-", "mul": "*", "sdiv": "/", "smod": "%", "and": "&", "or": "|",
     "xor": "^", "shl": "<<", "ashr": ">>", "eq": "==", "ne": "!=", "slt": "<", "sle": "<=",
 }  # fmt: skip
+_UNSIGNED = {"ult": "<", "ule": "<=", "udiv": "/", "umod": "%", "lshr": ">>"}
 _UNARY = {"neg": "-", "not": "~", "lnot": "!"}
+_TYPES = {(width, signed): f"{'' if signed else 'u'}int{width}_t"
+          for width, signed in NARROW.values()}  # fmt: skip
+_CASTS = {op: f"({_TYPES[narrow]})" for op, narrow in NARROW.items()}
+_WORD = "intptr_t"
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]\Z")
 
@@ -80,7 +89,7 @@ def _initial(program: Program) -> Iterator[str]:
     """Every variable, in the order of the symbols, so that addresses come back the same."""
     if program.default:
         raise UnsupportedError("a litmus test can't say what unnamed words hold")
-    names = Names(program.symbols)
+    names, types = Names(program.symbols), _types(program)
     left = dict(program.init)
     for name, address in program.symbols.items():
         if not _NAME.match(name):
@@ -88,13 +97,27 @@ def _initial(program: Program) -> Iterator[str]:
         length = _length(program, name)
         if length:
             values = [names.value(left.pop(address + i, 0)) for i in range(length)]
-            yield f"  int {name}[{length}] = {{{', '.join(values)}}};"
+            yield f"  {types[address]} {name}[{length}] = {{{', '.join(values)}}};"
         else:
             value = left.pop(address, 0)
             shown = names.value(value)
-            yield f"  int {'*' if value in program.symbols.values() else ''}{name} = {shown};"
+            star = "*" if value in program.symbols.values() else ""
+            yield f"  {types[address]} {star}{name} = {shown};"
     if left:
         raise UnsupportedError(f"the word at {min(left)} has no name")
+
+
+def _types(program: Program) -> Mapping[int, str]:
+    """The types of objects by address."""
+    types: dict[int, str] = defaultdict(lambda: _WORD)
+    for function in program.functions.values():
+        for stmt in walk(function.body):
+            if isinstance(stmt, Op) and stmt.width != WORD_BITS:
+                place = stmt.args[0]
+                if not isinstance(place, Const):
+                    raise UnsupportedError("an unknown object that is narrower than a word")
+                types[place.value] = _TYPES[stmt.width, stmt.signed]
+    return types
 
 
 def _length(program: Program, name: str) -> int:
@@ -111,7 +134,7 @@ class _Writer:
     """Writes one thread."""
 
     def __init__(self, program: Program, index: int, thread: Thread) -> None:
-        self.index = index
+        self.index, self.program, self.types = index, program, _types(program)
         self.function: Function = program.functions[thread.function]
         self.addresses: dict[int, str] = {}
         for name, address in program.symbols.items():
@@ -127,8 +150,10 @@ class _Writer:
             f"  {self.register(name)} = {self.constant(value)};"
             for name, value in self.arguments.items()
         ]
-        declared = [f"  int {name};" for name in self.renamed.values()]
-        parameters = ", ".join(f"int *{name}" for name in self.parameters)
+        declared = [f"  {_WORD} {name};" for name in self.renamed.values()]
+        parameters = ", ".join(
+            f"{self.types[self.program.symbols[name]]} *{name}" for name in self.parameters
+        )
         yield f"P{self.index}({parameters})"
         yield "{"
         yield from declared
@@ -172,8 +197,13 @@ class _Writer:
                 return self.register(name)
             case Unary(op, a) if op in _UNARY:
                 return f"{_UNARY[op]}{self.inner(a)}"
+            case Unary(op, a) if op in _CASTS:
+                return f"{_CASTS[op]}{self.inner(a)}"
             case Binary(op, a, b) if op in _SIGNS:
                 return f"{self.inner(a)} {_SIGNS[op]} {self.inner(b)}"
+            case Binary(op, a, b) if op in _UNSIGNED:
+                left, right = (f"(uintptr_t){self.inner(side)}" for side in (a, b))
+                return f"{left} {_UNSIGNED[op]} {right}"
             case Select(cond, a, b):
                 return f"{self.inner(cond)} ? {self.inner(a)} : {self.inner(b)}"
             case Unary(op=op) | Binary(op=op):

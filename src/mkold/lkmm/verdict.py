@@ -20,6 +20,7 @@ OWN_FLAGS = frozenset(
     {
         "bug-on",
         "bad-call",
+        "division-by-zero",
         "warn-on",
         "use-after-free",
         "use-before-init",

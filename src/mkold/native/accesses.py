@@ -43,6 +43,7 @@ def can_fail(row: Prim, *, checked: bool) -> bool:
 
 def write(w: Writer, row: Prim, op: Op) -> None:
     """Write one primitive."""
+    assert not op.signed, "objects kept extended by their sign are litmus tests' alone"
     if not row.lvalue:
         _elsewhere(w, row, op)
         return
@@ -112,7 +113,7 @@ def _elsewhere(w: Writer, row: Prim, op: Op) -> None:
             _fence(w, row)
         case Shape.BUG_ON:
             condition = w.condition(op.args[0])
-            w.fail_if(condition, w.site("BUG_ON", op.what, op), "0")
+            w.fail_if(condition, w.site(row.name, op.what, op), "0")
         case Shape.BAD_CALL:
             word = w.word(op.args[0])
             w.fail_if("true", w.site("bad call", op.what, op), word)

@@ -26,7 +26,8 @@ class Op:
     For a primitive on memory ``args[0]`` is the word address. ``what`` is the lvalue as
     the source wrote it (``kvm.radix``), for pictures. ``width`` is that of the object in
     bits; with a ``shift`` it is a part of a larger word, from that bit on, else it has a
-    word of its own (see ``mkold.ir.access``).
+    word of its own (see ``mkold.ir.access``), which holds it extended by its sign where it is
+    ``signed`` (litmus tests alone have that).
     """
 
     prim: str
@@ -36,6 +37,7 @@ class Op:
     at: Pos | None = field(default=None, compare=False)
     width: int = WORD_BITS
     shift: int | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from mkold.ir.prims.row import Gives, Prim, Shape, Takes
 
 ROWS = [
-    Prim(name="BUG_ON", shape=Shape.BUG_ON, takes=(Takes.CONDITION,), macro="v",
+    Prim(name="BUG_ON", shape=Shape.BUG_ON, takes=(Takes.CONDITION,), macro="v", op="bug-on",
          source="include/asm-generic/bug.h"),
+    Prim(name="division_by_zero", shape=Shape.BUG_ON, takes=(Takes.CONDITION,),
+         op="division-by-zero", source="C11, 6.5.5"),
     Prim(name="bad_call", shape=Shape.BAD_CALL, takes=(Takes.WORD,),
          source="mkold's own: a call through a word that is no function's"),
     Prim(name="WARN_ON_ONCE", shape=Shape.WARN_ON, takes=(Takes.CONDITION,), macro="v",

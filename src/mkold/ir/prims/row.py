@@ -141,7 +141,8 @@ class Prim:
     ----------
     takes, gives : arguments and results, in the order of an ``Op``
     order : how its access is ordered
-    op : an RMW's arithmetic: ``set``, a binary operator, or ``andnot``; a FENCE's tag
+    op : an RMW's arithmetic: ``set``, a binary operator, or ``andnot``; a FENCE's tag; the
+        flag that a BUG_ON raises
     when : where an RMW stores
     operand, against : these words, for a row that does not take them
     after : tag of a fence that follows the access

@@ -32,7 +32,7 @@ from mkold.lang.meaning import arithmetic
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.convert import converted, truth
 from mkold.lang.meaning.definition import Checked
-from mkold.lang.meaning.places import extent, got, hint_of, read, stored, value_type
+from mkold.lang.meaning.places import Extent, extent, got, hint_of, read, stored, value_type
 from mkold.lang.meaning.values import Operand, Place, Results, Value
 from mkold.lang.types.structs import FunctionPointer, Record, Repeat, Type
 from mkold.lang.types.words import BOOL, U64
@@ -64,7 +64,7 @@ def primitive(
     given = len(values) + (place is not None)
     check_count(b, row.name, given, row.n_args, at)
     args: list[Expr] = []
-    what, where = "", {}
+    what, where = "", Extent()
     type_: Type = U64
     if place is not None:
         _check_place(b, row, place)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TypedDict
 
 from mkold.base.errors import InputError, Pos
 from mkold.ir.nodes import Assign, Local, Op
@@ -184,9 +185,16 @@ def value_type(type_: Type) -> Type:
     return U64 if type_.bits == BOOL.bits else canonical(type_)  # a flag holds any word
 
 
-def extent(place: Place) -> dict[str, int]:
+class Extent(TypedDict, total=False):
+    """Fields of ``Op``."""
+
+    width: int
+    shift: int
+
+
+def extent(place: Place) -> Extent:
     """The bits of its word that a place is, as ``Op`` has it."""
-    found = {}
+    found: Extent = {}
     if isinstance(place.type, Word) and place.type.width != U64.bits:
         found["width"] = place.type.width
     if place.is_part:

@@ -136,7 +136,7 @@ def _update(emit: Emitter) -> list[Arg]:
         assert update.against is not None
         must = update.against[0]
     read = emit.read("R", row.order.read, conditional=row.can_fail, must=must)
-    old = access.narrowed(ARGS, seen(read), op.width)
+    old = access.found(ARGS, seen(read), op)
     done = update.done(old)
 
     def write() -> None:
@@ -212,7 +212,7 @@ def _sync_srcu(emit: Emitter) -> list[Arg]:
 
 
 def _bug_on(emit: Emitter) -> list[Arg]:
-    emit.check("bug-on", emit.args[0][0])
+    emit.check(emit.row.op, emit.args[0][0])
     return []
 
 
