@@ -107,7 +107,6 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)
 def test_what_leaves_a_loop_may_be_of_an_earlier_round() -> None:
     names = frozenset({"x", "n"})
     assert stale_when_left(Loop((SET, BREAK_IF)), names) == {"n"}
@@ -117,6 +116,7 @@ def test_what_leaves_a_loop_may_be_of_an_earlier_round() -> None:
     assert stale_when_left(Loop((If(N, (Return(),)), SET)), names) == frozenset()
 
 
+@pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)
 def test_the_verifier_refuses(functions):
     with pytest.raises(AssertionError):
         verify(functions)
