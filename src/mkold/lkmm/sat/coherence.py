@@ -16,37 +16,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.sat.facts import INIT
 from mkold.lkmm.sat.solver import FALSE, TRUE, Lit
-
-if TYPE_CHECKING:
-    from mkold.lkmm.sat.formula import Formula
+from mkold.lkmm.sat.sources import Sources
 
 MOST = 400_000  # clauses of transitivity
 
 
 class Coherence:
-    """Of all words of ``formula``."""
+    """Of all words of ``sources``."""
 
-    def __init__(self, formula: Formula) -> None:
-        self.formula = formula
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
         self._before: dict[tuple[int, int], Lit] = {}
         self._co: dict[tuple[int, int], Lit] = {}
         self._fr: dict[tuple[int, int], Lit] = {}
-        at = formula.at
+        at = sources.at
         self.near = {
             a.id: [
-                b for b in formula.writes if b is not a and at[a.id].keys() & at[b.id].keys()
+                b for b in sources.writes if b is not a and at[a.id].keys() & at[b.id].keys()
             ]
-            for a in (*formula.writes, *formula.reads)
+            for a in (*sources.writes, *sources.reads)
         }
-        self.lazy = sum(len(self.near[w.id]) ** 2 for w in formula.writes) > 3 * MOST
+        self.lazy = sum(len(self.near[w.id]) ** 2 for w in sources.writes) > 3 * MOST
         if not self.lazy:
             self._transitive()
-        for read in formula.reads:
+        for read in sources.reads:
             for write in self.near[read.id]:
                 self._from_read(read, write)
         self._reads_in_order()
@@ -60,11 +57,11 @@ class Coherence:
             return -self.before(b, a)
         lit = self._before.get((a, b))
         if lit is None:
-            one, two = self.formula.graph.nodes[a], self.formula.graph.nodes[b]
+            one, two = self.sources.graph.nodes[a], self.sources.graph.nodes[b]
             if one.thread == two.thread:
                 lit = TRUE if one.po < two.po else FALSE
             else:
-                lit = self.formula.solver.new()
+                lit = self.sources.solver.new()
             self._before[a, b] = lit
         return lit
 
@@ -72,8 +69,8 @@ class Coherence:
         """Both happen, at one word, a before b."""
         lit = self._co.get((a, b))
         if lit is None:
-            formula = self.formula
-            lit = formula.words.both(formula.same(a, b), self.before(a, b))
+            sources = self.sources
+            lit = sources.words.both(sources.same(a, b), self.before(a, b))
             self._co[a, b] = lit
         return lit
 
@@ -84,21 +81,21 @@ class Coherence:
     # -- axioms -------------------------------------------------------------------
 
     def _transitive(self) -> None:
-        formula = self.formula
+        sources = self.sources
         for a, b, c in self._triples():
             given: list[Lit] = []
-            if len({p for n in (a, b, c) for p in formula.at[n]}) > 1:
-                given = [-formula.same(a, b), -formula.same(b, c)]
-                if FALSE in (formula.same(a, b), formula.same(b, c), formula.same(a, c)):
+            if len({p for n in (a, b, c) for p in sources.at[n]}) > 1:
+                given = [-sources.same(a, b), -sources.same(b, c)]
+                if FALSE in (sources.same(a, b), sources.same(b, c), sources.same(a, c)):
                     continue
             ab, bc, ca = self.before(a, b), self.before(b, c), self.before(c, a)
-            formula.add([*given, -ab, -bc, -ca])
-            formula.add([*given, ab, bc, ca])
+            sources.add([*given, -ab, -bc, -ca])
+            sources.add([*given, ab, bc, ca])
 
     def _triples(self) -> Iterator[tuple[int, int, int]]:
         """Writes of which any two may share a word, each three once."""
         near = {w.id: {o.id for o in self.near[w.id] if o.id > w.id}
-                for w in self.formula.writes}  # fmt: skip
+                for w in self.sources.writes}  # fmt: skip
         for a, later in near.items():
             for b, c in combinations(sorted(later), 2):
                 if c in near[b]:
@@ -106,17 +103,17 @@ class Coherence:
 
     def _from_read(self, read: Node, write: Node) -> None:
         """``fr(read, write)``, and what the read's sources say of it."""
-        formula, add = self.formula, self.formula.add
-        same = formula.same(read.id, write.id)
+        sources, add = self.sources, self.sources.add
+        same = sources.same(read.id, write.id)
         if same == FALSE:
             return
         if read.thread == write.thread:
             fr = same if write.po > read.po else FALSE
         else:
-            fr = formula.solver.new()
+            fr = sources.solver.new()
             add([-fr, same])
         self._fr[read.id, write.id] = fr
-        for source, lit in formula.source[read.id].items():
+        for source, lit in sources.source[read.id].items():
             if source == INIT:
                 add([-lit, -same, fr])
             elif source == write.id:
@@ -127,24 +124,24 @@ class Coherence:
                 add([-lit, before, -fr])
 
     def _reads_in_order(self) -> None:
-        formula = self.formula
+        sources = self.sources
         by_thread: dict[int, list[Node]] = {}
-        for read in formula.reads:
+        for read in sources.reads:
             by_thread.setdefault(read.thread, []).append(read)
         for reads in by_thread.values():
             for one, two in combinations(sorted(reads, key=lambda n: n.po), 2):
-                same = formula.same(one.id, two.id)
+                same = sources.same(one.id, two.id)
                 if same != FALSE:
                     for write in self.near[two.id]:
                         first, second = self.fr(one.id, write.id), self.fr(two.id, write.id)
-                        formula.add([-same, -second, first])
+                        sources.add([-same, -second, first])
 
     def _atomic(self) -> None:
-        formula = self.formula
-        for read in formula.reads:
+        sources = self.sources
+        for read in sources.reads:
             if read.rmw >= 0 and read.rmw in self.near:
-                happens = formula.x[read.rmw]
+                happens = sources.x[read.rmw]
                 for write in self.near[read.id]:
                     if write.id != read.rmw:
                         fr, before = self.fr(read.id, write.id), self.before(read.rmw, write.id)
-                        formula.add([-fr, -happens, before])
+                        sources.add([-fr, -happens, before])
