@@ -70,7 +70,6 @@ FOLDERS_YET = {
     "lkmm",
 }
 LARGE_YET = {
-    "check/export/straighten",
     "lkmm/unroll/unroller",
 }
 
