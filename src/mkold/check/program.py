@@ -85,6 +85,7 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
         init={a: word for a, word in setup.memory.items() if word},
         symbols=setup.names,
         observed=_observed(setup, results),
+        objects=setup.objects(),
     )
     return Built(scenario, setup, module, program, results)
 

@@ -15,7 +15,7 @@ from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import LaidOut
 from mkold.ir.module import collect
-from mkold.ir.program import POISON
+from mkold.ir.program import POISON, Extent
 
 # The setup's own objects lie above the boot area and apart from each other.
 HEAP_START = 0x10000
@@ -76,6 +76,7 @@ class Setup:
         self.pointed: dict[int, Definition] = {}
         self._params = params
         self._next = HEAP_START
+        self._objects: list[Extent] = []
 
     def bind(self, hooks: Mapping[str, Definition]) -> None:
         """Say what hooks stand for, by name: here and in the threads (an architecture's)."""
@@ -104,6 +105,7 @@ class Setup:
         self._next += -self._next % align
         address, self._next = self._next, self._next + n + OBJECT_GAP
         self.memory.update(dict.fromkeys(range(address, address + n), value))
+        self._objects.append(Extent(address, n, name if isinstance(name, str) else ""))
         if door.text("a name", name):
             self.names[name] = address
         return address
@@ -126,6 +128,10 @@ class Setup:
             where = f" at {error.at}" if error.at else ""
             raise door.wrong(f"{called.name} stops: {error.reason}{where}") from error
         return results[0] if results else 0
+
+    def objects(self) -> tuple[Extent, ...]:
+        """All the memory there is, in order."""
+        return tuple(sorted(self._objects, key=lambda extent: extent.start))
 
     def peek(self, address: int) -> int:
         """A word of memory as it is now."""

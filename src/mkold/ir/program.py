@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from mkold.ir.nodes import Function
 
-# What a freed or never initialised word holds (include/linux/poison.h: POISON_FREE).
+# What a freed word holds, and one that was given out and nobody has written yet
+# (include/linux/poison.h: POISON_FREE, POISON_INUSE).
 POISON = 0x6B6B6B6B6B6B6B6B
+POISON_INUSE = 0x5A5A5A5A5A5A5A5A
+POISONS = frozenset({POISON, POISON_INUSE})
 
 # In a final state: a value out of thin air, justified by nothing but itself. No word is it.
 UNKNOWN = 1 << 64
@@ -97,6 +100,20 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """``n_words`` words from ``start`` on that belong together, such as an object."""
+
+    start: int
+    n_words: int
+    name: str = ""
+
+    @property
+    def end(self) -> int:
+        """The first word behind it."""
+        return self.start + self.n_words
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """What the engine decides.
 
@@ -112,6 +129,8 @@ class Program:
     default : initial value of unnamed words
     shown : what a line of states shows, where that is not ``observed`` one by one; its
         words are all in ``observed``
+    objects : all the memory there is, by address; ``None``: it is not known, as in a litmus
+        test. Where it is, a plain store of 0 to a lock sets it up and is no use of it
     """
 
     name: str
@@ -124,3 +143,4 @@ class Program:
     filter: Formula | None = None
     default: int = 0
     shown: tuple[Observed | Words, ...] = ()
+    objects: tuple[Extent, ...] | None = None

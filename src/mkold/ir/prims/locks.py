@@ -22,6 +22,8 @@ _RWLOCK = f"{RWLOCK}:queued"
 _PLACE = (Takes.PLACE,)
 
 ROWS = [
+    Prim(name="spin_lock_init", shape=Shape.STORE, takes=_PLACE, order=Order.PLAIN,
+         operand=UNLOCKED, source="include/linux/spinlock.h"),
     Prim(name="spin_lock", shape=Shape.LOCK, takes=_PLACE, macro="p",
          ends="spin_unlock", holds=Holds("lock", alone=True, waits=True),
          native=f"{_SPIN}_lock", source=_CAT),

@@ -8,6 +8,7 @@ A conditional read-modify-write is ordered only where its write happens
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from mkold.base.errors import Pos
 from mkold.ir.program import Program
@@ -20,13 +21,23 @@ WRITE_KINDS = frozenset({"W", "LKW", "UL"})
 NOWHERE = -1  # no word has this address
 
 
+class Life(Enum):
+    """What a write does to the life of the object that its word is part of."""
+
+    NONE = "none"
+    GIVEN = "given"  # by an allocator
+    SET_UP = "set up"  # a lock is initialised, which is no use of it
+    FREED = "freed"
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """One event that can be.
 
     ``addr`` (``NOWHERE`` for a fence) and ``value`` are symbolic. ``rmw`` is the
     partner's id. ``conditional``: the tag counts only where the partner happens. ``must``:
-    the value that a read has to find. ``deps`` of each sort map read events to guards.
+    the value that a read has to find. ``life``: what a write does to its object. ``deps`` of
+    each sort map read events to guards.
     """
 
     id: int
@@ -43,6 +54,7 @@ class Node:
     rmw: int = -1
     conditional: bool = False
     must: int | None = None
+    life: Life = Life.NONE
     what: str = ""
     prim: str = ""
     at: Pos | None = None

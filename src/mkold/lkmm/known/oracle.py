@@ -48,6 +48,8 @@ class Knowledge:
     sites: dict[Site, tuple[int, int]] = field(default_factory=dict)
     # Touched otherwise than by a plain or ONCE access at a known address.
     events: set[int] = field(default_factory=set)
+    # Used as spinlocks.
+    locks: set[int] = field(default_factory=set)
 
     def of(self, thread: int) -> tuple[Stores, set[int]]:
         """What ``thread`` stored, and what it touched; both may be added to."""
@@ -58,8 +60,9 @@ class Knowledge:
 
     def learn(self, found: Knowledge) -> bool:
         """Add what a round found; whether any of it was news."""
-        news = not found.events <= self.events
+        news = not (found.events <= self.events and found.locks <= self.locks)
         self.events |= found.events
+        self.locks |= found.locks
         self.sites |= found.sites
         for thread in range(len(found.stores)):
             stores, touched = self.of(thread)

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from mkold.lkmm.graph.events import Life
 from mkold.lkmm.masks.candidates import Candidates
 from mkold.lkmm.masks.locations import INIT
 from mkold.lkmm.model.grace import Grace
@@ -251,7 +252,7 @@ class Model:
         of_locks = {act.id: act.address for act in self.acts.values() if _is_of_lock(act)}
         locks = set(of_locks.values())
         if any(
-            act.address in locks and act.id not in of_locks
+            act.address in locks and act.id not in of_locks and act.node.life is Life.NONE
             for act in (self.acts.values() if locks else ())
         ):
             self._flag("mixed-lock-accesses", self.rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkold.base.errors import LimitError, UnsupportedError
-from mkold.ir.program import POISON, Program
+from mkold.ir.program import POISONS, Program
 from mkold.lkmm.graph.events import Graph, Node
 from mkold.lkmm.graph.guards import Guard
 from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, found, merge_taints, select
@@ -11,6 +11,7 @@ from mkold.lkmm.known.oracle import Oracle, Words
 from mkold.lkmm.known.past import Site, smallest
 from mkold.lkmm.known.words import initial_word
 from mkold.lkmm.unroll.state import Mem, State, meet
+from mkold.lkmm.verdict import LOCK_KINDS
 
 MAX_POISONED = 4_096
 
@@ -41,6 +42,12 @@ class Remembering:
         words = self.oracle.words(value, state.live)
         return next(iter(words)) if words is not None and len(words) == 1 else value
 
+    def is_lock(self, address: Value, state: State) -> bool:
+        """Whether the word at ``address`` is used as a spinlock, as far as is known."""
+        if self.oracle is None:
+            return False
+        return self._words(address, state) <= self.oracle.knowledge.locks
+
     def largest(self, value: Value, state: State) -> int:
         """The largest word that ``value`` may be.
 
@@ -61,12 +68,14 @@ class Remembering:
             return found(node.id)
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        pasts: Words = {}
-        if node.must is not None:
-            last: Value = node.must
+        if node.kind in LOCK_KINDS:
+            self.oracle.round.locks |= addresses
+        last = self._last(node.addr, addresses, state)
+        pasts = self.oracle.others(self.thread, addresses, self.passed)
+        if node.must is not None and not POISONS & {*pasts, *self._derived(last, state)}:
+            last, pasts = node.must, {}
         else:
-            last = self._last(node.addr, addresses, state)
-            pasts = self.oracle.others(self.thread, addresses, self.passed)
+            node.must = None  # what is freed or not set up is found as well
         alone = not pasts
         for word, ways in self._derived(last, state).items():
             pasts[word] = smallest((*pasts.get(word, ()), *ways))
@@ -114,7 +123,7 @@ class Remembering:
             return None
         self.oracle.touch(self.thread, [at], event=False)
         value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
-        if POISON in self._words(value, state):  # to be seen, it must be an event
+        if POISONS & self._words(value, state):  # to be seen, it must be an event
             self.oracle.touch(self.thread, [at], event=True)
         return value, merge_taints(taint, deps)
 

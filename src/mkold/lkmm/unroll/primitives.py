@@ -29,8 +29,8 @@ from mkold.ir import access
 from mkold.ir.nodes import CallRcu, Function, Op
 from mkold.ir.prims import Order, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, UNLOCKED
-from mkold.ir.program import POISON
-from mkold.lkmm.graph.events import Node
+from mkold.ir.program import POISON, POISONS
+from mkold.lkmm.graph.events import Life, Node
 from mkold.lkmm.graph.guards import negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -83,10 +83,17 @@ def _store(emit: Emitter) -> list[Arg]:
         or row.after
         or not emit.unroller.store_private(emit.address(), value, emit.state)
     ):
-        emit.write("W", row.order.write, value)
+        emit.write("W", row.order.write, value, life=_life(emit, value))
     if row.after:
         emit.event("F", row.after)
     return []
+
+
+def _life(emit: Emitter, value: Arg) -> Life:
+    """A plain store of 0 may set up a lock; in a litmus test it is a store like any other."""
+    plain = emit.row.order is Order.PLAIN and value[0] == UNLOCKED
+    known = emit.unroller.program.objects is not None
+    return Life.SET_UP if plain and known else Life.NONE
 
 
 def _store_part(emit: Emitter, value: Arg) -> None:
@@ -120,8 +127,12 @@ def _poison(emit: Emitter) -> list[Arg]:
 
         def fill(index: int = index) -> None:
             value = POISON, NO_TAINT
-            if not emit.unroller.store_private(emit.address(index), value, emit.state):
-                emit.write("W", "plain", value, index)
+            if emit.unroller.store_private(emit.address(index), value, emit.state):
+                return
+            # No compiler moves the free of a lock, as it may move a plain store.
+            is_lock = emit.unroller.is_lock(emit.address(index)[0], emit.state)
+            order = (Order.ONCE if is_lock else Order.PLAIN).write
+            emit.write("W", order, value, index, life=Life.FREED)
 
         emit.under(more, taint, fill)
     return []
@@ -145,8 +156,8 @@ def _update(emit: Emitter) -> list[Arg]:
     if row.can_fail and done is not None:
         emit.under(emit.unroller.decide(emit.state, done[0]), NO_TAINT, write)
     else:
-        if done is not None and must is None:
-            emit.require(done[0])
+        if done is not None and read.must is None:
+            emit.require(done[0] if must is None else _as_it_was(read, must))
         write()
     return list(update.results(old, done))
 
@@ -159,8 +170,24 @@ def _fence(emit: Emitter) -> list[Arg]:
     return []
 
 
+def _look(emit: Emitter, kind: str, order: str, must: int) -> Node:
+    """A look at a lock that finds it as it must be, or poison: then it goes on as if."""
+    read = emit.read(kind, order, must=must)
+    if read.must is None:
+        emit.require(_as_it_was(read, must))
+    return read
+
+
+def _as_it_was(read: Node, must: Value) -> Value:
+    """Whether ``read`` finds ``must`` or poison."""
+    found: Value = binary("eq", read.value, must)
+    for word in sorted(POISONS):
+        found = binary("or", found, binary("eq", read.value, word))
+    return found
+
+
 def _take(emit: Emitter) -> Node:
-    read = emit.read("LKR", "acquire", must=UNLOCKED)
+    read = _look(emit, "LKR", "acquire", UNLOCKED)
     emit.update(read, (LOCKED, NO_TAINT), "", "LKW")
     return read
 
@@ -180,7 +207,7 @@ def _trylock(emit: Emitter) -> list[Arg]:
 def _is_locked(emit: Emitter) -> list[Arg]:
     locked = emit.unroller.decide(emit.state, None)
     yes = emit.under(locked, NO_TAINT, lambda: emit.read("RL", "", must=LOCKED))
-    no = emit.under(negate(locked), NO_TAINT, lambda: emit.read("RU", "", must=UNLOCKED))
+    no = emit.under(negate(locked), NO_TAINT, lambda: _look(emit, "RU", "", UNLOCKED))
     return [(phi(locked, 1, 0), _found(yes, no))]
 
 
