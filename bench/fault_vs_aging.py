@@ -128,6 +128,7 @@ class Guest:
         for name, value in (("pmd", pmd), ("ptl", ptl), ("next_table", tables)):
             self.memory.words[self.mm + Mm.offset(name)] = value
         self.call("mmu_notifier_subscriptions_init", self.mm, subscriptions)
+        self.call("kvm_init")
         assert self.call("kvm_create_vm", self.kvm, self.mm) == 0
         self.call("kvm_add_memslot", self.kvm, 0, N_PAGES, 0)
         self.call("kvm_vcpu_init", self.kvm, self.vcpu, tlb)
@@ -177,7 +178,8 @@ def bench(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     image = build(
         [
             page_alloc.memblock_init, page_alloc.page_alloc_init, mm_init.node_init,
-            mm_init.mm_init, mmu_notifier.mmu_notifier_subscriptions_init, main.kvm_create_vm,
+            mm_init.mm_init, mmu_notifier.mmu_notifier_subscriptions_init, main.kvm_init,
+            main.kvm_create_vm,
             memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults, bench_map_all,
             bench_age,
         ],

@@ -129,6 +129,7 @@ class Tables:
         image.call("memblock_init", self.memory, 0, 32_768, n_words)
         image.call("mmu_notifier_subscriptions_init", self.memory, 0, mm, subscriptions)
         assert Mm.size < 256
+        image.call("kvm_init", self.memory, 0)
         assert image.call("kvm_create_vm", self.memory, 0, self.kvm, mm) == 0
         assert image.call("bench_map", self.memory, 0, self.kvm, n, waits) == 0
         at = self.kvm + Kvm.layout.field("arch.pgtable").offset
@@ -214,6 +215,7 @@ def bench(entries_mi: list[int], rounds: int) -> list[dict]:
     image = build(
         [
             age.kvm_test_clear_young_hv,
+            main.kvm_init,
             main.kvm_create_vm,
             mmu_notifier.mmu_notifier_subscriptions_init,
             page_alloc.memblock_init,

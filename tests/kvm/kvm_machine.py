@@ -64,6 +64,7 @@ BASE = [
     reader_enter,
     reader_leave,
     pte_update.pte_clear_young,
+    main.kvm_init,
     main.kvm_create_vm,
     main.kvm_destroy_vm,
     memslots.kvm_add_memslot,
@@ -158,6 +159,7 @@ class Machine:
         self.kvm = self.new(Kvm.size)
         self.waits = self.new(8)
         self("mmu_notifier_subscriptions_init", self.mm, self.subscriptions)
+        self("kvm_init")
         assert self("kvm_create_vm", self.kvm, self.mm) == 0
         for base, n, hva in self.slots or ((0, N_GFNS, self.hva),):
             self("kvm_add_memslot", self.kvm, base, n, hva)

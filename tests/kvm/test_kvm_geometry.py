@@ -65,6 +65,7 @@ def test_leaves_of_every_size(shift: int, level: int) -> None:
 
     call("memblock_init", 1 << 16, n_words)
     call("mmu_notifier_subscriptions_init", mm, subscriptions)
+    call("kvm_init")
     assert call("kvm_create_vm", kvm, mm) == 0
     pages = (1, 1 << (21 - shift), 1 << (30 - shift))[level]
     first = (1 << (51 - shift)) + 2 * pages

@@ -147,11 +147,11 @@ def test_random_work_keeps_the_books(path: str) -> None:
 def test_a_vm_in_hash_mode_looks_idle_to_a_batch_but_is_not_asked_wrongly() -> None:
     host = filled()
     host.touch(3)
-    assert host.call("kvmhv_configure_mmu", host.machine.kvm.at, 0) == 0
+    assert host.call("kvm_vm_ioctl_configure_mmu", host.machine.kvm.at, 0) == 0
     before = host.seq(3)
     host.age()
     assert host.seq(3) == before
-    assert host.call("kvmhv_configure_mmu", host.machine.kvm.at, 1) == 0
+    assert host.call("kvm_vm_ioctl_configure_mmu", host.machine.kvm.at, 1) == 0
     host.touch(3)
     assert host.guest_young(3)
 

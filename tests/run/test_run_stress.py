@@ -40,9 +40,9 @@ def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Ma
     try:
         while time.monotonic() < until and machine.running:
             time.sleep(SWITCH_S)
-            assert machine.call("kvmhv_configure_mmu", kvm, switches & 1) == 0
+            assert machine.call("kvm_vm_ioctl_configure_mmu", kvm, switches & 1) == 0
             switches += 1
-        machine.call("kvmhv_configure_mmu", kvm, 1)
+        machine.call("kvm_vm_ioctl_configure_mmu", kvm, 1)
         done = machine.counters().accesses
         _wait_for_progress(machine, done)
     finally:

@@ -117,7 +117,7 @@ class Setup:
     def call(self, function: Definition, *args: int, cpu: int = 0) -> int:
         """Run kernel Python now, alone; returns its first result (0 if it has none)."""
         called, words = door.call("a call", (function, *args))
-        module = collect([called], hooks=self.hooks)
+        module = collect([called], hooks=self.hooks, pointed=self.pointed.values())
         self.parameters.update(module.parameters)
         self.pointed.update(module.pointed)
         functions = bind(module.functions, {**module.parameters, **self._params})

@@ -62,6 +62,7 @@ class Module:
     _roots: tuple[Definition, ...] = field(repr=False)
     _hooks: Mapping[str, Definition] = field(repr=False)
     _stand_ins: Mapping[str, Definition] = field(repr=False)
+    _held: tuple[Definition, ...] = field(repr=False)
     _by_identity: Mapping[int, str] = field(repr=False)
 
     def name_of(self, definition: Definition) -> str:
@@ -82,7 +83,7 @@ class Module:
             (*self._roots, *definitions),
             hooks=self._hooks,
             stand_ins=self._stand_ins,
-            pointed=self.pointed.values(),
+            pointed=self._held,
         )
 
     def values(self, given: Mapping[str, int]) -> dict[str, int]:
@@ -122,11 +123,12 @@ def collect(
         has two defaults, or a function calls itself
     """
     roots, hooks, stand_ins = tuple(definitions), hooks or {}, stand_ins or {}
-    found = _closure((*roots, *pointed), hooks, stand_ins)
+    held = tuple(pointed)
+    found = _closure(roots, hooks, stand_ins, held)
     _check_stand_ins(found, stand_ins)
     names = _names(found)
     sources = {names[id(d)]: stand_ins.get(d.name, d) for d in found}
-    words = _pointed(sources.values(), pointed, hooks)
+    words = _pointed(sources.values(), [d for d in held if d in found], hooks)
     members = _members(words.values(), names)
     functions = {}
     for name, source in sources.items():
@@ -149,6 +151,7 @@ def collect(
         roots,
         hooks,
         stand_ins,
+        held,
         names,
     )
 
@@ -174,16 +177,25 @@ def _closure(
     roots: Iterable[Definition],
     hooks: Mapping[str, Definition],
     stand_ins: Mapping[str, Definition],
+    pointed: Iterable[Definition],
 ) -> list[Definition]:
-    """Every definition that is reached, each before those it calls."""
+    """Every definition that is reached, each before those it calls.
+
+    One whose word lies in memory is reached once a pointer of its signature is called.
+    """
     found: dict[int, Definition] = {}
-    waiting = list(reversed([*roots]))
+    called: set[str] = set()
+    waiting, held = list(reversed([*roots])), [*pointed]
     while waiting:
         definition = _definition(waiting.pop(), hooks)
         if id(definition) not in found:
             found[id(definition)] = definition
             source = stand_ins.get(definition.name, definition)
+            called.update(source.called_through)
             waiting += reversed([*source.callees.values()])
+        if not waiting:
+            waiting = [d for d in held if d.signature in called]
+            held = [d for d in held if d not in waiting]
     return [*found.values()]
 
 

@@ -17,13 +17,18 @@ from __future__ import annotations
 from mkold.kvm.types import Kvm, Vcpu
 from mkold.lang import Ptr, hook, u64
 
-# -- the life of a VM ------------------------------------------------------------------------
+# -- the module, and the life of a VM --------------------------------------------------------
+
+
+@hook
+def kvm_arch_init() -> None:
+    """Load the architecture's part of the module: once, before the first VM."""
 
 
 @hook
 def kvm_arch_init_vm(kvm: Ptr[Kvm]) -> u64:
     """Give a new VM (zeroed but for its ``mm``) what it needs for vCPUs to run; 0, or 1 if
-    there is no memory. Nobody else knows the VM yet."""
+    there is no memory, or nothing to run it. Nobody else knows the VM yet."""
 
 
 @hook

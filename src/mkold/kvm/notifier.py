@@ -15,6 +15,7 @@ Sources: virt/kvm/kvm_main.c; "mm/kvm: add mmu_notifier_ops->test_clear_young()"
 
 from __future__ import annotations
 
+from mkold.ir.boot import KVM_MODULE
 from mkold.kvm.arch import (
     kvm_age_gfn,
     kvm_arch_has_test_clear_young,
@@ -31,6 +32,7 @@ from mkold.kvm.types import Kvm
 from mkold.lang import (
     NULL,
     Ptr,
+    Struct,
     addr,
     atomic_inc,
     cast,
@@ -42,6 +44,8 @@ from mkold.mm.mmu_notifier import (
     MMU_NOTIFIER_RANGE_LOCKLESS,
     MMU_NOTIFIER_RANGE_YOUNG,
     MmuNotifier,
+    MmuNotifierOps,
+    mmu_notifier_register,
 )
 
 
@@ -108,13 +112,17 @@ def kvm_mmu_notifier_test_clear_young(
 
 
 @kernel
-def kvm_mmu_notifier_clear_young(
-    notifier: Ptr[MmuNotifier], start: u64, end: u64, flush: u64
-) -> u64:
-    """``clear_young`` and, with ``flush``, ``clear_flush_young``: always the slow path."""
+def kvm_mmu_notifier_clear_young(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> u64:
+    """``clear_young``: always the slow path."""
+    return kvm_test_clear_young_slow(cast(Ptr[Kvm], notifier), start, end, 1)
+
+
+@kernel
+def kvm_mmu_notifier_clear_flush_young(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> u64:
+    """``clear_flush_young``: as ``clear_young``, and a flush if any page was young."""
     kvm = cast(Ptr[Kvm], notifier)
     young = kvm_test_clear_young_slow(kvm, start, end, 1)
-    if young and flush:
+    if young:
         kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
         kvm_flush_remote_tlbs(kvm)
         kvm_mmu_unlock(kvm)
@@ -177,3 +185,34 @@ def kvm_mmu_notifier_change_pte(notifier: Ptr[MmuNotifier], page: u64, pfn: u64)
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
     kvm_set_spte_hva(kvm, page, pfn)
     kvm_mmu_unlock(kvm)
+
+
+class KvmModule(Struct):
+    """What the module keeps for all VMs."""
+
+    mmu_notifier_ops: MmuNotifierOps
+
+
+@kernel
+def kvm_mmu_notifier_ops() -> Ptr[MmuNotifierOps]:
+    """KVM's table of operations, the same for all VMs."""
+    return addr(cast(Ptr[KvmModule], KVM_MODULE).mmu_notifier_ops)
+
+
+@kernel
+def kvm_fill_mmu_notifier_ops() -> None:
+    """Write the table, before there is a VM."""
+    ops = kvm_mmu_notifier_ops()
+    ops.test_clear_young = kvm_mmu_notifier_test_clear_young
+    ops.clear_young = kvm_mmu_notifier_clear_young
+    ops.clear_flush_young = kvm_mmu_notifier_clear_flush_young
+    ops.change_pte = kvm_mmu_notifier_change_pte
+    ops.invalidate_range_start = kvm_mmu_notifier_invalidate_range_start
+    ops.invalidate_range_end = kvm_mmu_notifier_invalidate_range_end
+
+
+@kernel
+def kvm_init_mmu_notifier(kvm: Ptr[Kvm]) -> None:
+    """Subscribe a VM to its mm."""
+    kvm.notifier.ops = kvm_mmu_notifier_ops()
+    mmu_notifier_register(addr(kvm.notifier), kvm.mm)

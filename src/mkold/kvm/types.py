@@ -120,7 +120,7 @@ class Kvm(Struct):
     n_slots: u64
     n_vcpus: u64
     stop: u64  # vCPUs leave as soon as they see it
-    pad0: Array[u64, 3]
+    pad0: Array[u64, 2]
     mmu_lock: spinlock_t
     mmu_invalidate_seq: u64
     mmu_invalidate_in_progress: u64

@@ -13,9 +13,8 @@ Rules
   touches only pages whose bit is set. The bitmap runs backwards: page ``p`` is bit
   ``end - p - 1``, bit 0 the last page of the range.
 * Answers of all subscribers are ORed. A test without ``clear`` stops at the first young.
-
-The language has no function pointers, so ``mmu_notifier_ops`` is a set of declared
-functions that the one kind of subscriber, KVM, defines (``mkold.kvm.notifier``).
+* A subscriber brings a table of operations; it does not hear of what its table has NULL for.
+  The table is written before the subscription and lives as long.
 
 Sources: include/linux/mmu_notifier.h, mm/mmu_notifier.c; test_clear_young: "mm/kvm: add
 mmu_notifier_ops->test_clear_young()", lore 20230526234435.662652-2-yuzhao@google.com.
@@ -27,6 +26,7 @@ from mkold.lang import (
     NULL,
     WRITE_ONCE,
     Array,
+    Fn,
     Ptr,
     Struct,
     addr,
@@ -44,7 +44,6 @@ from mkold.lang import (
     synchronize_srcu,
     u64,
 )
-from mkold.lang.declare import declare
 from mkold.mm.mm_types import Mm
 from mkold.sync.srcu import SrcuStruct
 
@@ -53,10 +52,27 @@ MMU_NOTIFIER_RANGE_LOCKLESS = 1 << 1  # young, and found without a lock
 MMU_NOTIFIER_RANGE_YOUNG = 1 << 2  # young, found by the slow path
 
 
+class MmuNotifierOps(Struct):
+    """``struct mmu_notifier_ops``: how a subscriber is called.
+
+    ``test_clear_young(notifier, start, end, clear, bitmap)`` answers as
+    ``mmu_notifier_test_clear_young``, ``clear_young`` and ``clear_flush_young`` 1 if any page
+    was young. ``change_pte(notifier, page, pfn)`` comes inside an invalidation.
+    """
+
+    test_clear_young: Fn[[Ptr[MmuNotifier], u64, u64, u64, Ptr[u64]], u64]
+    clear_young: Fn[[Ptr[MmuNotifier], u64, u64], u64]
+    clear_flush_young: Fn[[Ptr[MmuNotifier], u64, u64], u64]
+    change_pte: Fn[[Ptr[MmuNotifier], u64, u64], None]
+    invalidate_range_start: Fn[[Ptr[MmuNotifier], u64, u64], None]
+    invalidate_range_end: Fn[[Ptr[MmuNotifier], u64, u64], None]
+
+
 class MmuNotifier(Struct):
     """``struct mmu_notifier``: one subscription; the subscriber embeds it first."""
 
     next: Ptr[MmuNotifier]
+    ops: Ptr[MmuNotifierOps]
 
 
 class MmuNotifierSubscriptions(Struct):
@@ -66,33 +82,6 @@ class MmuNotifierSubscriptions(Struct):
     lock: spinlock_t
     pad: Array[u64, 6]
     srcu: SrcuStruct
-
-
-@declare("mkold.kvm.notifier:kvm_mmu_notifier_test_clear_young")
-def notify_test_clear_young(
-    notifier: Ptr[MmuNotifier], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]
-) -> u64:
-    """``ops->test_clear_young``."""
-
-
-@declare("mkold.kvm.notifier:kvm_mmu_notifier_clear_young")
-def notify_clear_young(notifier: Ptr[MmuNotifier], start: u64, end: u64, flush: u64) -> u64:
-    """``ops->clear_young``, and with ``flush`` ``ops->clear_flush_young``."""
-
-
-@declare("mkold.kvm.notifier:kvm_mmu_notifier_change_pte")
-def notify_change_pte(notifier: Ptr[MmuNotifier], page: u64, pfn: u64) -> None:
-    """``ops->change_pte``."""
-
-
-@declare("mkold.kvm.notifier:kvm_mmu_notifier_invalidate_range_start")
-def notify_invalidate_range_start(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> None:
-    """``ops->invalidate_range_start``."""
-
-
-@declare("mkold.kvm.notifier:kvm_mmu_notifier_invalidate_range_end")
-def notify_invalidate_range_end(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> None:
-    """``ops->invalidate_range_end``."""
 
 
 @kernel
@@ -136,6 +125,87 @@ def mmu_notifier_unregister(notifier: Ptr[MmuNotifier], mm: Ptr[Mm]) -> None:
 
 
 @kernel
+def mn_hlist_walk(
+    mm: Ptr[Mm],
+    call: Fn[[Ptr[MmuNotifierOps], Ptr[MmuNotifier], u64, u64, u64, Ptr[u64]], u64],
+    start: u64, end: u64, word: u64, bitmap: Ptr[u64], until_young: u64,
+) -> u64:  # fmt: skip
+    """``call`` every subscriber; answers ORed, with ``until_young`` up to the first that is
+    not 0. ``word`` and ``bitmap`` are handed on."""
+    subscriptions = mm_subscriptions(mm)
+    if subscriptions == NULL:
+        return 0
+    answer = 0
+    index = srcu_read_lock(subscriptions.srcu)
+    notifier = rcu_dereference(subscriptions.head)
+    while notifier != NULL:
+        answer |= call(notifier.ops, notifier, start, end, word, bitmap)
+        if answer and until_young:
+            break
+        notifier = rcu_dereference(notifier.next)
+    srcu_read_unlock(subscriptions.srcu, index)
+    return answer
+
+
+@kernel
+def mn_test_clear_young(
+    ops: Ptr[MmuNotifierOps], notifier: Ptr[MmuNotifier], start: u64, end: u64, clear: u64,
+    bitmap: Ptr[u64],
+) -> u64:  # fmt: skip
+    """``ops->test_clear_young``."""
+    if ops.test_clear_young == NULL:
+        return 0
+    return ops.test_clear_young(notifier, start, end, clear, bitmap)
+
+
+@kernel
+def mn_clear_young(
+    ops: Ptr[MmuNotifierOps], notifier: Ptr[MmuNotifier], start: u64, end: u64, flush: u64,
+    bitmap: Ptr[u64],
+) -> u64:  # fmt: skip
+    """``ops->clear_young``, or with ``flush`` ``ops->clear_flush_young``."""
+    clear = ops.clear_young
+    if flush:
+        clear = ops.clear_flush_young
+    if clear == NULL:
+        return 0
+    return clear(notifier, start, end)
+
+
+@kernel
+def mn_change_pte(
+    ops: Ptr[MmuNotifierOps], notifier: Ptr[MmuNotifier], page: u64, end: u64, pfn: u64,
+    bitmap: Ptr[u64],
+) -> u64:  # fmt: skip
+    """``ops->change_pte``."""
+    if ops.change_pte != NULL:
+        ops.change_pte(notifier, page, pfn)
+    return 0
+
+
+@kernel
+def mn_invalidate_range_start(
+    ops: Ptr[MmuNotifierOps], notifier: Ptr[MmuNotifier], start: u64, end: u64, word: u64,
+    bitmap: Ptr[u64],
+) -> u64:  # fmt: skip
+    """``ops->invalidate_range_start``."""
+    if ops.invalidate_range_start != NULL:
+        ops.invalidate_range_start(notifier, start, end)
+    return 0
+
+
+@kernel
+def mn_invalidate_range_end(
+    ops: Ptr[MmuNotifierOps], notifier: Ptr[MmuNotifier], start: u64, end: u64, word: u64,
+    bitmap: Ptr[u64],
+) -> u64:  # fmt: skip
+    """``ops->invalidate_range_end``."""
+    if ops.invalidate_range_end != NULL:
+        ops.invalidate_range_end(notifier, start, end)
+    return 0
+
+
+@kernel
 def mmu_notifier_test_clear_young(
     mm: Ptr[Mm], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]
 ) -> u64:
@@ -155,61 +225,25 @@ def mmu_notifier_test_clear_young(
     None is promised against the guest's accesses; sleeps neither on ``mmu_lock`` nor at
     all when the fast path works.
     """
-    subscriptions = mm_subscriptions(mm)
-    if subscriptions == NULL:
-        return 0
-    young = 0
-    index = srcu_read_lock(subscriptions.srcu)
-    notifier = rcu_dereference(subscriptions.head)
-    while notifier != NULL:
-        young |= notify_test_clear_young(notifier, start, end, clear, bitmap)
-        if young and not clear:
-            break
-        notifier = rcu_dereference(notifier.next)
-    srcu_read_unlock(subscriptions.srcu, index)
-    return young
-
-
-@kernel
-def clear_young_notify(mm: Ptr[Mm], start: u64, end: u64, flush: u64) -> u64:
-    """Ask every subscriber to clear; 1 if any page was young."""
-    subscriptions = mm_subscriptions(mm)
-    if subscriptions == NULL:
-        return 0
-    young = 0
-    index = srcu_read_lock(subscriptions.srcu)
-    notifier = rcu_dereference(subscriptions.head)
-    while notifier != NULL:
-        young |= notify_clear_young(notifier, start, end, flush)
-        notifier = rcu_dereference(notifier.next)
-    srcu_read_unlock(subscriptions.srcu, index)
-    return young
+    return mn_hlist_walk(mm, mn_test_clear_young, start, end, clear, bitmap, not clear)
 
 
 @kernel
 def mmu_notifier_clear_young(mm: Ptr[Mm], start: u64, end: u64) -> u64:
     """Clear accessed bits by the slow path, without a TLB flush; 1 if any was set."""
-    return clear_young_notify(mm, start, end, 0)
+    return mn_hlist_walk(mm, mn_clear_young, start, end, 0, NULL, 0)
 
 
 @kernel
 def mmu_notifier_clear_flush_young(mm: Ptr[Mm], start: u64, end: u64) -> u64:
     """As ``mmu_notifier_clear_young``, and flush, so that every later access is seen."""
-    return clear_young_notify(mm, start, end, 1)
+    return mn_hlist_walk(mm, mn_clear_young, start, end, 1, NULL, 0)
 
 
 @kernel
 def mmu_notifier_change_pte(mm: Ptr[Mm], page: u64, pfn: u64) -> None:
     """The host maps ``page`` to another frame; call between range start and end."""
-    subscriptions = mm_subscriptions(mm)
-    if subscriptions == NULL:
-        return
-    index = srcu_read_lock(subscriptions.srcu)
-    notifier = rcu_dereference(subscriptions.head)
-    while notifier != NULL:
-        notify_change_pte(notifier, page, pfn)
-        notifier = rcu_dereference(notifier.next)
-    srcu_read_unlock(subscriptions.srcu, index)
+    mn_hlist_walk(mm, mn_change_pte, page, page + 1, pfn, NULL, 0)
 
 
 @kernel
@@ -219,26 +253,10 @@ def mmu_notifier_invalidate_range_start(mm: Ptr[Mm], start: u64, end: u64) -> No
     Waits for vCPUs that may use a stale translation; call without ``mmu_lock`` and
     outside guest mode.
     """
-    subscriptions = mm_subscriptions(mm)
-    if subscriptions == NULL:
-        return
-    index = srcu_read_lock(subscriptions.srcu)
-    notifier = rcu_dereference(subscriptions.head)
-    while notifier != NULL:
-        notify_invalidate_range_start(notifier, start, end)
-        notifier = rcu_dereference(notifier.next)
-    srcu_read_unlock(subscriptions.srcu, index)
+    mn_hlist_walk(mm, mn_invalidate_range_start, start, end, 0, NULL, 0)
 
 
 @kernel
 def mmu_notifier_invalidate_range_end(mm: Ptr[Mm], start: u64, end: u64) -> None:
     """The range may be mapped again; faults that began before this try again."""
-    subscriptions = mm_subscriptions(mm)
-    if subscriptions == NULL:
-        return
-    index = srcu_read_lock(subscriptions.srcu)
-    notifier = rcu_dereference(subscriptions.head)
-    while notifier != NULL:
-        notify_invalidate_range_end(notifier, start, end)
-        notifier = rcu_dereference(notifier.next)
-    srcu_read_unlock(subscriptions.srcu, index)
+    mn_hlist_walk(mm, mn_invalidate_range_end, start, end, 0, NULL, 0)

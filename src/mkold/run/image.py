@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mkold.ir.definition import Definition
 from mkold.kvm.machine import Architecture
-from mkold.kvm.main import kvm_create_vm
+from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.mglru.generations import lru_init
@@ -22,7 +22,7 @@ WORD_SHIFT = 3  # log2 of the bytes in a word
 
 _ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
-    mmu_notifier_subscriptions_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
+    mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
     read_cycles, replay, kswapd_work,
 )  # fmt: skip
 

@@ -154,6 +154,7 @@ class Machine:
         mm["next_table"], mm["swap_area"] = self._tables, self._swap
         mm["reported"] = self._reported
         self.call("mmu_notifier_subscriptions_init", mm.at, self._subscriptions)
+        self.call("kvm_init")
         if self.call("kvm_create_vm", kvm.at, mm.at):
             raise MkoldError("the machine has no memory for its first page table")
         mode = self.arch.modes[self.spec.mmu]

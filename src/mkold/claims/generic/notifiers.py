@@ -9,6 +9,7 @@ from mkold.lang import READ_ONCE, Ptr, cast, kernel, poison, u64
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import (
     MmuNotifier,
+    MmuNotifierOps,
     MmuNotifierSubscriptions,
     mmu_notifier_register,
     mmu_notifier_subscriptions_init,
@@ -23,8 +24,14 @@ NULL = 0
 def look_at_vm(
     notifier: Ptr[MmuNotifier], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]
 ) -> u64:
-    """Stands for the callback: it touches the VM."""
+    """The subscriber's callback: it touches the VM."""
     return READ_ONCE(cast(Ptr[Kvm], notifier).n_slots)
+
+
+@kernel
+def fill_ops(ops: Ptr[MmuNotifierOps]) -> None:
+    """The subscriber's table."""
+    ops.test_clear_young = look_at_vm
 
 
 @kernel
@@ -45,6 +52,9 @@ def unsubscribe_and_free(kvm: Ptr[Kvm], notifier: Ptr[MmuNotifier], mm: Ptr[Mm])
 def _mm(m: Setup) -> tuple[int, int]:
     mm, kvm = m.new(Mm, "mm"), m.new(Kvm, "kvm")
     m.call(mmu_notifier_subscriptions_init, mm, m.new(MmuNotifierSubscriptions, "subs"))
+    ops = m.new(MmuNotifierOps, "ops")
+    m.call(fill_ops, ops)
+    m.poke(kvm + Kvm.offset("notifier.ops"), ops)
     return mm, kvm
 
 
@@ -63,9 +73,8 @@ def walk_and_subscribe(m: Setup) -> None:
     m.thread("create", (subscribe, kvm, kvm, mm))
 
 
-CALLBACK = {"kvm_mmu_notifier_test_clear_young": look_at_vm}
-UNSUBSCRIBE = Scenario("aging-vs-unsubscribe", walk_and_unsubscribe, stand_ins=CALLBACK)
-SUBSCRIBE = Scenario("aging-vs-subscribe", walk_and_subscribe, stand_ins=CALLBACK)
+UNSUBSCRIBE = Scenario("aging-vs-unsubscribe", walk_and_unsubscribe)
+SUBSCRIBE = Scenario("aging-vs-subscribe", walk_and_subscribe)
 
 CLAIMS = [
     Claim(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from mkold.check import Setup
 from mkold.check.setup import ThreadCall
-from mkold.ir.boot import MEMBLOCK
+from mkold.ir.boot import KVM_ARCH_MODULE, MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmppcModule
+from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
 from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
 from mkold.kvm.powerpc.radix.create import kvmppc_create_pte
@@ -156,6 +157,7 @@ class Vm:
                 self.m.name(f"{self.name}new_{LEVELS[level]}[{i}]", entry)
 
 
+HV_OPS = KVM_ARCH_MODULE + KvmppcModule.offset("kvmppc_hv_ops")
 PGTABLE = Kvm.layout.field("arch.pgtable").offset
 CACHES = Kvm.layout.field("arch.caches").offset
 
@@ -167,7 +169,9 @@ def make_vm(m: Setup, name: str = "", *, radix: bool = True) -> Vm:
         heap = m.words(HEAP_WORDS, align=8)
         m.call(memblock_init, heap, heap + HEAP_WORDS)
     m.bind(machine.hooks)
+    m.call(kvmppc_book3s_init_hv)
     kvm = m.new(Kvm, f"{name}kvm")
+    m.poke(kvm + Kvm.offset("arch.kvm_ops"), m.peek(HV_OPS))
     m.call(kvmppc_radix_init, kvm)
     m.call(kvm_add_memslot, kvm, 0, N_PAGES, HVA)
     if radix:

@@ -40,6 +40,10 @@ MEMBLOCK = 752
 PAGE_ALLOC = 768
 PAGE_ALLOC_CPU = 1024
 
+# What the kvm module and its architecture keep for all VMs: tables of operations.
+KVM_MODULE = 1536
+KVM_ARCH_MODULE = 1600
+
 # Locals whose address is taken lie on their CPU's stack; its first word says how many words
 # are in use.
 STACKS = 4096

@@ -1,20 +1,67 @@
-"""Book3S: what the machine is, and whether a VM can run.
+"""The hooks of Book3S: each goes to the implementation that runs the VM.
 
-Source: arch/powerpc/kvm/book3s.c; the gate: "KVM: powerpc: add kvm_arch_test_clear_young()",
-lore 20230526234435.662652-8-yuzhao@google.com, and its review of 20-21 June 2023.
-Known limits: HV alone.
+Source: arch/powerpc/kvm/book3s.c, powerpc.c (kvm_arch_init_vm); the gate: "KVM: powerpc: add
+kvm_arch_test_clear_young()", lore 20230526234435.662652-8-yuzhao@google.com, and its review
+of 20-21 June 2023. Known limits: HV alone.
 """
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, kvmppc_module
+from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
 from mkold.kvm.types import Vcpu
-from mkold.lang import Ptr, kernel, parameter, smp_load_acquire, u64
+from mkold.lang import NULL, Ptr, kernel, parameter, smp_load_acquire, u64
 
 # What the machine is: the capability gate reads these.
 CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
 CPU_FTR_ARCH_300 = parameter("CPU_FTR_ARCH_300", 1)
 MMU_FTR_TYPE_RADIX = parameter("MMU_FTR_TYPE_RADIX", 1)
+
+
+@kernel
+def kvm_arch_init() -> None:
+    """Load what there is to run VMs."""
+    kvmppc_book3s_init_hv()
+
+
+@kernel
+def kvm_arch_init_vm(kvm: Ptr[Kvm]) -> u64:
+    """HV runs the VM, if it is loaded."""
+    ops = smp_load_acquire(kvmppc_module().kvmppc_hv_ops)
+    if ops == NULL:
+        return 1
+    kvm.arch.kvm_ops = ops
+    return ops.init_vm(kvm)
+
+
+@kernel
+def kvm_arch_destroy_vm(kvm: Ptr[Kvm]) -> None:
+    """To the VM's own implementation."""
+    kvm.arch.kvm_ops.destroy_vm(kvm)
+
+
+@kernel
+def kvm_unmap_gfn_range(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
+    """To the VM's own implementation."""
+    return kvm.arch.kvm_ops.unmap_gfn_range(kvm, gfn, end)
+
+
+@kernel
+def kvm_set_spte_gfn(kvm: Ptr[Kvm], gfn: u64, pfn: u64) -> u64:
+    """To the VM's own implementation."""
+    return kvm.arch.kvm_ops.set_spte_gfn(kvm, gfn, pfn)
+
+
+@kernel
+def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
+    """To the VM's own implementation."""
+    return kvm.arch.kvm_ops.age_gfn(kvm, gfn, end)
+
+
+@kernel
+def kvm_test_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
+    """To the VM's own implementation."""
+    return kvm.arch.kvm_ops.test_age_gfn(kvm, gfn, end)
 
 
 @kernel
@@ -27,6 +74,24 @@ def kvm_arch_has_test_clear_young() -> u64:
 def radix_enabled_on_bare_metal() -> u64:
     """The reviewer's gate: ``radix_enabled() && !kvmhv_on_pseries()``."""
     return MMU_FTR_TYPE_RADIX and CPU_FTR_HVMODE
+
+
+@kernel
+def kvm_arch_test_clear_young(
+    kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
+) -> tuple[u64, u64]:
+    """To the VM's own implementation; one that has no fast path fails."""
+    ops = kvm.arch.kvm_ops
+    if ops.test_clear_young == NULL:
+        return 1, 0
+    failed, young = ops.test_clear_young(kvm, gfn, end, clear, bitmap, last_bit)
+    return failed, young
+
+
+@kernel
+def kvm_vm_ioctl_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
+    """KVM_PPC_CONFIGURE_V3_MMU: to the VM's own implementation."""
+    return kvm.arch.kvm_ops.configure_mmu(kvm, radix)
 
 
 @kernel

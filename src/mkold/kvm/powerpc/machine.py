@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from mkold.kvm.arch_default import DEFAULTS
 from mkold.kvm.machine import Architecture, Choice, Mode, PageSize
-from mkold.kvm.powerpc import book3s, mmu_hv
+from mkold.kvm.powerpc import book3s
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
-from mkold.kvm.powerpc.radix.age import AS_POSTED, kvm_test_clear_young_hv
+from mkold.kvm.powerpc.radix.age import AS_POSTED
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K, RADIX_SMALL
 from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
 from mkold.kvm.powerpc.radix.tables import FREE_AT_ONCE
-from mkold.kvm.powerpc.switch import kvmhv_configure_mmu
 from mkold.kvm.types import Vcpu
 
 HOOKS = DEFAULTS | {
-    "kvm_arch_init_vm": mmu_hv.kvmppc_core_init_vm_hv,
-    "kvm_arch_destroy_vm": mmu_hv.kvmppc_core_destroy_vm_hv,
-    "kvm_unmap_gfn_range": mmu_hv.kvm_unmap_gfn_range_hv,
-    "kvm_set_spte_gfn": mmu_hv.kvm_set_spte_gfn_hv,
-    "kvm_age_gfn": mmu_hv.kvm_age_gfn_hv,
-    "kvm_test_age_gfn": mmu_hv.kvm_test_age_gfn_hv,
+    "kvm_arch_init": book3s.kvm_arch_init,
+    "kvm_arch_init_vm": book3s.kvm_arch_init_vm,
+    "kvm_arch_destroy_vm": book3s.kvm_arch_destroy_vm,
+    "kvm_unmap_gfn_range": book3s.kvm_unmap_gfn_range,
+    "kvm_set_spte_gfn": book3s.kvm_set_spte_gfn,
+    "kvm_age_gfn": book3s.kvm_age_gfn,
+    "kvm_test_age_gfn": book3s.kvm_test_age_gfn,
     "kvm_arch_has_test_clear_young": book3s.kvm_arch_has_test_clear_young,
-    "kvm_arch_test_clear_young": kvm_test_clear_young_hv,
+    "kvm_arch_test_clear_young": book3s.kvm_arch_test_clear_young,
     "kvm_arch_vcpu_runnable": book3s.kvm_arch_vcpu_runnable,
     "kvm_arch_vcpu_walk": mmu_walk_hw,
     "kvm_arch_vcpu_page_fault": kvmppc_book3s_radix_page_fault,
@@ -64,7 +64,7 @@ machine = Architecture(
         "pte_xchg": Choice("a compare-and-swap", {"CLEAR_YOUNG": CLEAR_BY_PTE_XCHG}),
         "radix_update_pte": Choice("an atomic clear", {"CLEAR_YOUNG": CLEAR_BY_UPDATE_PTE}),
     },
-    modes={"radix": Mode("a radix tree", configure=kvmhv_configure_mmu, word=1)},
+    modes={"radix": Mode("a radix tree", configure=book3s.kvm_vm_ioctl_configure_mmu, word=1)},
     variants=VARIANTS,
     table_words=table_words,
     small=RADIX_SMALL,

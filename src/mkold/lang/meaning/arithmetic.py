@@ -16,13 +16,21 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mkold.base.errors import Pos
 from mkold.ir.nodes import WORD_MASK, Const, Expr, Select, evaluate_binary
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.convert import as_number, is_pointer, shown, to_number
 from mkold.lang.meaning.values import Value, binary, negated, unary, word
-from mkold.lang.types.structs import NULL_TYPE, Pointer, Type, fits, n_words
+from mkold.lang.types.structs import (
+    NULL_TYPE,
+    FunctionPointer,
+    Pointer,
+    Type,
+    fits,
+    n_words,
+)
 from mkold.lang.types.words import BOOL, S64, U64, Word, alone, common, of_constant, promoted
 
 # By the operator's name: for unsigned and for signed numbers.
@@ -221,11 +229,17 @@ def compare(b: Builder, op: str, x: Value, y: Value, at: Pos) -> Value:
         return Value(Const(result), BOOL, at, result)
     type_ = U64 if is_pointer(x) or is_pointer(y) else _common(x, y)
     _check_decides(b, op, x, y, type_, at)
-    x, y = (to_number(b, b.shallow(v), type_) for v in (x, y))
+    x, y = (_compared(b, op, v, type_) for v in (x, y))
     unsigned, signed, is_swapped = _COMPARISONS[op]
     pair = (y.expr, x.expr) if is_swapped else (x.expr, y.expr)
     expr = binary(signed if type_.signed else unsigned, *pair)
     return Value(expr, BOOL, at, depth=1 + max(x.depth, y.depth))
+
+
+def _compared(b: Builder, op: str, x: Value, type_: Word) -> Value:
+    if isinstance(x.type, FunctionPointer) and op in ("eq", "ne"):
+        return replace(b.shallow(x), type=U64)
+    return to_number(b, b.shallow(x), type_)
 
 
 def _check_decides(b: Builder, op: str, x: Value, y: Value, type_: Word, at: Pos) -> None:

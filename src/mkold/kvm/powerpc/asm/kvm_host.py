@@ -2,13 +2,18 @@
 
 ``mmu_setup_lock`` serialises mode switches. Order: ``mmu_setup_lock``, then ``mmu_lock``.
 
-Source: arch/powerpc/include/asm/kvm_host.h.
+A VM is run by HV or by PR: ``kvm.arch.kvm_ops`` is that one's table of operations, taken
+from a global pointer, which is NULL while the implementation is not loaded.
+
+Sources: arch/powerpc/include/asm/kvm_host.h, kvm_ppc.h (``struct kvmppc_ops``).
+Known limits: of the table, what aging, unmapping and the modes need.
 """
 
 from __future__ import annotations
 
+from mkold.ir.boot import KVM_ARCH_MODULE
 from mkold.kvm import types
-from mkold.lang import Array, Ptr, Struct, spinlock_t, u64
+from mkold.lang import Array, Fn, Ptr, Struct, cast, kernel, spinlock_t, u64
 from mkold.mm.slab import KmemCache
 
 # kvm.arch.secure_guest
@@ -29,7 +34,7 @@ class KvmArch(Struct):
     process_table: u64
     mmu_ready: u64
     lpcr: u64
-    pad: u64
+    kvm_ops: Ptr[KvmppcOps]
     mmu_setup_lock: spinlock_t
     pad2: Array[u64, 7]
     caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD
@@ -39,3 +44,33 @@ class Kvm(types.Kvm):
     """``struct kvm``."""
 
     arch: KvmArch
+
+
+class KvmppcOps(Struct):
+    """``struct kvmppc_ops``; what they do is what the hooks of the like name do.
+
+    ``test_clear_young`` is NULL where there is no fast path.
+    """
+
+    init_vm: Fn[[Ptr[Kvm]], u64]
+    destroy_vm: Fn[[Ptr[Kvm]], None]
+    unmap_gfn_range: Fn[[Ptr[Kvm], u64, u64], u64]
+    set_spte_gfn: Fn[[Ptr[Kvm], u64, u64], u64]
+    age_gfn: Fn[[Ptr[Kvm], u64, u64], u64]
+    test_age_gfn: Fn[[Ptr[Kvm], u64, u64], u64]
+    test_clear_young: Fn[[Ptr[Kvm], u64, u64, u64, Ptr[u64], u64], tuple[u64, u64]]
+    configure_mmu: Fn[[Ptr[Kvm], u64], u64]
+
+
+class KvmppcModule(Struct):
+    """What the architecture's part of the module keeps for all VMs."""
+
+    kvmppc_hv_ops: Ptr[KvmppcOps]
+    pad: Array[u64, 7]
+    kvm_ops_hv: KvmppcOps
+
+
+@kernel
+def kvmppc_module() -> Ptr[KvmppcModule]:
+    """The one there is."""
+    return cast(Ptr[KvmppcModule], KVM_ARCH_MODULE)
