@@ -125,8 +125,9 @@ class Tables:
         self.image, self.n = image, n
         self.memory = Memory(n_words)
         mm, subscriptions = boot.BOOT_WORDS, boot.BOOT_WORDS + 256
-        self.kvm, waits = boot.BOOT_WORDS + 2048, 30_000
-        image.call("memblock_init", self.memory, 0, 32_768, n_words)
+        self.kvm, waits = boot.BOOT_WORDS + 2048, boot.BOOT_WORDS + 16_000
+        slabs = boot.BOOT_WORDS + 16_384
+        image.call("memblock_init", self.memory, 0, slabs, n_words)
         image.call("mmu_notifier_subscriptions_init", self.memory, 0, mm, subscriptions)
         assert Mm.size < 256
         image.call("kvm_init", self.memory, 0)

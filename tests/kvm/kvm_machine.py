@@ -44,6 +44,8 @@ SMALL = {
 }
 N_GFNS = 128
 LEVEL_PAGES = (1, 4, 16)
+# Room for structs, and for tables.
+OWN_WORDS, SLAB_WORDS = 1 << 14, 1 << 16
 R, C, W = _PAGE_ACCESSED, _PAGE_DIRTY, 0x2
 
 
@@ -150,10 +152,11 @@ class Machine:
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(1 << 16)
+        slabs = boot.BOOT_WORDS + OWN_WORDS
+        self.memory = Memory(slabs + SLAB_WORDS)
         self.words = self.memory.words
         self._next = boot.BOOT_WORDS
-        self("memblock_init", 1 << 14, 1 << 16)
+        self("memblock_init", slabs, slabs + SLAB_WORDS)
         self.mm = self.new(Mm.size)
         self.subscriptions = self.new(MmuNotifierSubscriptions.size)
         self.kvm = self.new(Kvm.size)
