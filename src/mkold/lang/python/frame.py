@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from mkold.base.errors import Pos, SourceError
+from mkold.ir.prims import PRIMS
 from mkold.lang.meaning import places
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.calls import Into
@@ -129,6 +130,8 @@ class Frame:
         if hasattr(builtins, name):
             return getattr(builtins, name)
         hint = "a function must be defined before the one that calls it, as in C"
+        if name in PRIMS:
+            hint = f"from mkold.lang import {name}"
         raise self.error(node, f"{name} is not defined", hint)
 
     def static(self, node: ast.expr) -> Any:
