@@ -90,11 +90,37 @@ CASES = [
     ("x: bool = n\ny = p.flag and x\nreturn y", 4, 0),
     ("p.flag = n\nx: bool = n * 2\nreturn (p.flag and x) * 10 + (p.flag or 0)", 4, 11),
     ("_, x = divide(n, 5)\nreturn x", 14, 4),
+    ("for i in range(3):\n    if i == n:\n        break\nelse:\n    return 7\nreturn 8", 5, 7),
+    ("for i in range(3):\n    if i == n:\n        break\nelse:\n    return 7\nreturn i", 2, 2),
+    ("while n > 3:\n    n -= 1\n    if n == 5:\n        continue\n    if n == 4:\n"
+     "        break\nelse:\n    n = 100\nreturn n", 9, 4),
+    ("while n:\n    n -= 1\nelse:\n    n = 100\nreturn n", 2, 100),
+    ("t = 0\nfor i in range(2):\n    for j in range(2):\n        if i == n:\n"
+     "            break\n    else:\n        continue\n    t = 10 + i\n    break\nelse:\n"
+     "    t = 5\nreturn t", 1, 11),
+    ("t = 0\nfor i in range(-2, 2):\n    t = t * 10 + (i < 0)\nreturn t", 0, 1100),
+    ("t = 0\nk: u8 = 3\nfor i in range(k, -1, -1):\n    t = t * 10 + i\nreturn t", 0, 3210),
+    ("return 1 < n < 5 < Color.BLUE + n", 4, 1),
+    ("return (1 << 64) - 1 - n", 5, (1 << 64) - 6),
+    ("return (1 << 70) >> 66", 0, 16),
+    ("x = -1\nreturn x < 0", 0, 1),
+    ("x: u8 = -1\nreturn x", 0, 255),
+    ("x: u8 = 250\nx += 10\nreturn x", 0, 4),
+    ("x: s8 = 127\nx += 1\nreturn x < 0", 0, 1),
+    ("return cast(u8, n) + 1", 511, 256),
+    ("return cast(s8, n) < 0", 200, 1),
+    ("x: int = 5\ny: int = -2\nreturn x // y == -2 and x % y == 1", 0, 1),
+    ("x: bool = n\nreturn x + 1", 9, 2),
+    ("x: s32 = -1\nreturn x >> 1 == -1", 0, 1),
+    ("x: u32 = -1\nreturn x >> 1", 0, 0x7FFFFFFF),
+    ("return min(cast(s8, n), 3) < 0", 255, 1),
+    ("return addr(p.key) == addr(p.words[0]) - 4", 0, 1),
+    ("f = divide\nq, r = f(17, n)\nreturn q * 10 + r", 5, 32),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "n", "expected"), CASES, ids=[c[0] for c in CASES])
-def test_it_means_what_it_means_in_python(body, n, expected):
+def test_it_means_what_the_docs_say(body, n, expected):
     assert evaluate(body, n) == expected
 
 

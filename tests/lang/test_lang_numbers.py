@@ -105,7 +105,7 @@ def name_of(op: str, x: str, y: str = "") -> str:
 
 
 def source() -> str:
-    lines = ["from mkold.lang import *", "from mkold.lang import s8, s16, s32, s64, u8, u16, u32"]
+    lines = ["from mkold.lang import *"]
     for op, x, y in itertools.product([*OPERATORS, *COMPARISONS], TYPES, TYPES):
         lines += [
             "@kernel", f"def {name_of(op, x, y)}(a: {x}, b: {y}) -> u64:",

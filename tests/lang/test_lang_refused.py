@@ -18,6 +18,7 @@ class Node(Struct):
     key: u64
     next: "Ptr[Node]"
     words: Array[u64, 4]
+    half: u32
 
 class Other(Struct):
     key: u64
@@ -29,6 +30,11 @@ class Longer(Node):
 def longer(node: Ptr[Longer]) -> u64:
     return node.more
 
+@kernel
+def narrow(n: u8) -> u64:
+    return n
+
+SIZE = parameter("SIZE", 4)
 RATIO = 0.5
 TEXT = "text"
 
@@ -118,6 +124,42 @@ STATEMENTS = [
     ("«return n, n»", "returns 1 value"),
     ("x = «NULL + 1»\nreturn 0", "NULL can't be moved"),
     ("return «p + p»", "sum of two pointers"),
+    ("x: u8 = «300»\nreturn x", "300 does not fit a u8"),
+    ("x: u8 = «-129»\nreturn x", "-129 does not fit a u8"),
+    ("x: s8 = «128»\nreturn x", "128 does not fit an s8"),
+    ("x: bool = «2»\nreturn x", "2 does not fit a bool"),
+    ("p.half = «1 << 32»\nreturn 0", "does not fit a u32"),
+    ("WRITE_ONCE(p.half, «-1 << 32»)\nreturn 0", "does not fit a u32"),
+    ("return narrow(«256»)", "256 does not fit a u8"),
+    ("return «1 << 70»", "does not fit a 64-bit word"),
+    ("x = «(1 << 64) + 1»\nreturn x", "does not fit a 64-bit word"),
+    ("return n + («1 << 64»)", "does not fit a 64-bit word"),
+    ("return «1 << 100000000»", "a shift by 100000000 bits"),
+    ("return «1 >> -1»", "a shift by -1 bits"),
+    ("return «n < 0»", "has no sign, so this is never true"),
+    ("return «n >= 0»", "has no sign, so this is always true"),
+    ("return «0 > n»", "never true"),
+    ("return «n // 0»", "division by zero"),
+    ("return «n % (3 - 3)»", "division by zero"),
+    ("x = cast(u8, n)\nx = «n»\nreturn x", "x is u8 since its first value"),
+    ("x = n == 1\nx |= «n»\nreturn x", "x is bool since its first value"),
+    ("x: u8 = 1\n«x: u64 = 2»\nreturn x", "x is u8 already"),
+    ("x: u8 = «p»\nreturn x", "an address does not fit a u8"),
+    ("return «n(3)»", "n can't be called: it is u64"),
+    ("x = cast(Fn[[u64], u64], n)\nreturn «x(1, 2)»", "x takes 1 argument, not 2"),
+    ("x = narrow\nx = «helper»\nreturn 0", "x is Fn[[u8], u64]"),
+    ("x = cast(«Fn[u64]», n)\nreturn 0", "Fn takes a list of types"),
+    ("x = cast(Ptr[«Array[u64, 0]»], n)\nreturn 0", "from 1 to"),
+    ("x = cast(Ptr[«Array[u64, 1 << 40]»], n)\nreturn 0", "from 1 to"),
+    ("x = cast(Ptr[Array[u64, «SIZE»]], n)\nreturn 0", "no constant"),
+    ("return byte(p.key, «n»)", "the number of a byte is a constant"),
+    ("return «byte(p.half, 4)»", "p.half has bytes 0 to 3"),
+    ("return cmpxchg(«byte(p.key, 1)», 0, 1)", "does not work on a part"),
+    ("return addr(«byte(p.key, 1)»)", "part of a word, which has no address"),
+    ("return «smp_rmb»()", "smp_rmb is not defined"),
+    ("return «VAL»", "VAL has a value only inside"),
+    ("for i in «range(p)»:\n    pass\nreturn 0", "a range counts numbers"),
+    ("s: Node\n«s = p»\nreturn 0", "not assigned whole"),
 ]
 
 

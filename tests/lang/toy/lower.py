@@ -93,9 +93,7 @@ class _Body:
                 self.set(node)
             case "if":
                 then, *orelse = rest[1:]
-                control.branch(
-                    b, self.value(rest[0]), self.body([then]), self.body(orelse), at
-                )
+                control.branch(b, self.value(rest[0]), self.body([then]), self.body(orelse), at)
             case "while":
                 test, *body = rest
                 parts = Parts(self.body(body), test=lambda: self.value(test))

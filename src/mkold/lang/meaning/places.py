@@ -138,7 +138,7 @@ def part(b: Builder, place: Place, index: int, at: Pos, text: str) -> Place:
 def address(b: Builder, place: Place, at: Pos) -> Value:
     """Where a place lies."""
     if place.is_part:
-        raise b.error(at, f"{place.text} is a part of a word, and words have addresses")
+        raise b.error(place.at, f"{place.text} is a part of a word, which has no address")
     return Value(place.address, Pointer(place.type), at)
 
 

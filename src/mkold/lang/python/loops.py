@@ -80,9 +80,11 @@ def _range(f: Frame, node: ast.expr) -> tuple[Value, Value, int]:
     at = f.pos(node)
     start = values[0] if len(values) > 1 else arithmetic.number(f.b, 0, at)
     stop = values[0] if len(values) == 1 else values[1]
+    for value in (start, stop):
+        if not isinstance(value.type, Word):
+            raise f.error(node, f"a range counts numbers, and this is {value.type}")
     start, stop, type_ = arithmetic.unified(f.b, start, stop, at)
-    if not isinstance(type_, Word):
-        raise f.error(node, f"a range counts numbers, and this is {type_}")
+    assert isinstance(type_, Word)
     if type_.bits == BOOL.bits or (step < 0 and not type_.signed and type_.bits < U64.bits):
         return to_number(f.b, start, S64), to_number(f.b, stop, S64), step
     return start, stop, step

@@ -61,6 +61,9 @@ def from_object(f: Frame, found: Any, node: ast.expr) -> Operand:
         case Checked():
             return calls.function_word(f.b, found, at)
     text = ast.unparse(node)
+    if isinstance(found, Special) and found.name == "VAL":
+        hint = "smp_cond_load_acquire(p.x, VAL == 0)"
+        raise f.error(node, "VAL has a value only inside a condition that is awaited", hint)
     if isinstance(found, Primitive | Special):
         raise f.error(node, f"{text} is a function, and a value is needed", "call it")
     hint = "names are locals, integer constants, parameter(...), Structs, functions"

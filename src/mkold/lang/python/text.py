@@ -7,6 +7,9 @@ import linecache
 import types
 from typing import Any
 
+from mkold.base.errors import InputError, Pos
+from mkold.lang.meaning.source import Source
+
 _TEXTS = itertools.count()
 
 
@@ -14,9 +17,22 @@ def compile_text(text: str, name: str = "") -> dict[str, Any]:
     """Run a module of kernel Python given as text; its names.
 
     For generated programs and tests; errors point into the text, under ``name``.
+
+    Raises
+    ------
+    SourceError : it is no Python, or outside of kernel Python
+    InputError : it is deeper than Python's own compiler goes
     """
     file = name or f"<kernel-python-{next(_TEXTS)}>"
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    lines = text.splitlines(keepends=True)
+    linecache.cache[file] = (len(text), None, lines, file)
     module = types.ModuleType(file.strip("<>"))
-    exec(compile(text, file, "exec"), module.__dict__)
+    try:
+        code = compile(text, file, "exec")
+    except SyntaxError as error:
+        at = Pos(file, error.lineno or 1, error.offset or 1)
+        raise Source(file, tuple(lines)).error(at, f"no Python: {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise InputError(f"{file}: an expression is too deep for Python's compiler") from None
+    exec(code, module.__dict__)
     return module.__dict__
