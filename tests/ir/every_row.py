@@ -9,8 +9,20 @@ from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.definition import Definition
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import Layout
-from mkold.ir.nodes import Const, Expr, Function, If, Local, Op, Return, Stmt, callees, walk
-from mkold.ir.prims import PRIMS, Gives, Prim, Shape, Takes, find
+from mkold.ir.nodes import (
+    Binary,
+    Const,
+    Expr,
+    Function,
+    If,
+    Local,
+    Op,
+    Return,
+    Stmt,
+    callees,
+    walk,
+)
+from mkold.ir.prims import PRIMS, VAL, Gives, Prim, Shape, Takes, find
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Split, apply
 from mkold.ir.verify import verify_function
@@ -36,6 +48,7 @@ _ARGUMENTS: dict[Takes, Expr] = {
     Takes.MASK: B,
     Takes.COOKIE: Local("r0"),
     Takes.CONDITION: A,
+    Takes.OVER_VAL: Binary("ule", Local(VAL), Const((1 << 64) - 1)),
     Takes.WORD: A,
 }
 

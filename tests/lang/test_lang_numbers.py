@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.interpret import Interpreter
 from mkold.ir.module import collect
 from mkold.ir.program import Program, Reg, Thread
@@ -141,7 +142,7 @@ def readings(tmp_path_factory) -> Readings:
         made = [f for name, f in compile_text(source()).items() if name.startswith("f")]
         module = collect(made)
         verify(module.functions)
-        yield Readings(Interpreter(module.functions, {}), build(made), Memory(4096 + 64))
+        yield Readings(Interpreter(module.functions, {}), build(made), Memory(BOOT_WORDS + 64))
 
 
 @settings(max_examples=1500, deadline=None)

@@ -12,7 +12,7 @@ HEADER = """
 from enum import IntEnum
 from mkold.lang import *
 from mkold.lang import (READ_ONCE, WRITE_ONCE, BUG_ON, cmpxchg, try_cmpxchg, spin_lock,
-    READ_ONCE_ANY, smp_mb)
+    READ_ONCE_ANY, smp_mb, smp_cond_load_acquire)
 
 class Node(Struct):
     key: u64
@@ -157,6 +157,9 @@ STATEMENTS = [
     ("return cmpxchg(«byte(p.key, 1)», 0, 1)", "does not work on a part"),
     ("return addr(«byte(p.key, 1)»)", "part of a word, which has no address"),
     ("return «smp_rmb»()", "smp_rmb is not defined"),
+    ("VAL = 1\nreturn smp_cond_load_acquire(p.key, «VAL == n»)", "VAL is what is at the place"),
+    ("return smp_cond_load_acquire(p.key, «VAL == p.half»)", "reads no other memory"),
+    ("return smp_cond_load_acquire(«n», VAL)", "a place in memory is needed"),
     ("return «VAL»", "VAL has a value only inside"),
     ("for i in «range(p)»:\n    pass\nreturn 0", "a range counts numbers"),
     ("s: Node\n«s = p»\nreturn 0", "not assigned whole"),

@@ -30,6 +30,7 @@ def fits(row: Prim, width: int, shift: int | None) -> bool:
     if width == WORD_BITS and shift is None:
         return True
     on_objects = row.shape in (Shape.LOAD, Shape.STORE, Shape.RMW) and not row.native
+    on_objects |= Takes.OVER_VAL in row.takes
     if row.width or not on_objects or width not in (8, 16, 32):
         return False
     if shift is None:

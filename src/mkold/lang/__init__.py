@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from mkold.base.errors import InputError
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON
-from mkold.lang.meaning.awaits import LOADS as _AWAITS
 from mkold.lang.python.annotations import ARRAY as _ARRAY
 from mkold.lang.python.annotations import FN as _FN
 from mkold.lang.python.annotations import PTR as _PTR
@@ -76,8 +75,7 @@ cast: Any = Special("cast")
 call_rcu: Any = Special("call_rcu")
 
 _LATE: dict[str, object] = {name: Primitive(row) for name, row in PRIMS.items()}
-_LATE |= {name: Special(name) for name in _AWAITS}
-__all__ = [  # and every name in ``ir.prims.PRIMS`` and ``lang.meaning.awaits.LOADS``
+__all__ = [  # and every name in ``mkold.ir.prims.PRIMS``
     "NULL", "POISON", "VAL", "Array", "Fn", "KernelFunction", "Ptr", "Struct", "addr",
     "atomic64_t", "atomic_long_t", "atomic_t", "byte", "call_rcu", "cast", "compile_text",
     "hook", "kernel", "parameter", "rwlock_t", "s8", "s16", "s32", "s64", "spinlock_t", "u8",

@@ -5,6 +5,7 @@
 ``atomics``   read-modify-writes
 ``fences``    fences, RCU, SRCU
 ``locks``     spinlocks, reader-writer locks
+``awaits``    loads that wait until a condition holds
 ``stack``     words for locals whose address is taken
 ``others``    checks, the CPU's number, its clock
 ``implementations``  the kernel Python that some of them are natively
@@ -15,7 +16,7 @@ Nothing else lists primitives, by name or otherwise: a reading has one case a sh
 
 from __future__ import annotations
 
-from mkold.ir.prims import accesses, atomics, fences, locks, others, stack
+from mkold.ir.prims import accesses, atomics, awaits, fences, locks, others, stack
 from mkold.ir.prims.row import VAL, Gives, Holds, Order, Prim, Shape, Takes, When
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 
 PRIMS: dict[str, Prim] = {
     row.name: row
-    for topic in (accesses, atomics, fences, locks, stack, others)
+    for topic in (accesses, awaits, atomics, fences, locks, stack, others)
     for row in topic.ROWS
 }
 

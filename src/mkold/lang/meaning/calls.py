@@ -27,7 +27,7 @@ from mkold.ir.nodes import (
     Op,
     locals_of,
 )
-from mkold.ir.prims import Gives, Prim, Shape, Takes
+from mkold.ir.prims import VAL, Gives, Prim, Shape, Takes
 from mkold.lang.meaning import arithmetic
 from mkold.lang.meaning.builder import Builder
 from mkold.lang.meaning.convert import converted, truth
@@ -84,6 +84,11 @@ def primitive(
     return _given(dsts, types, at)
 
 
+def at_place(place: Place, at: Pos) -> Value:
+    """What ``VAL`` stands for where a primitive awaits a condition on ``place``."""
+    return got(VAL, value_type(place.type), at)
+
+
 def needs_place(row: Prim) -> bool:
     """Whether its first argument is a place in memory."""
     return row.lvalue
@@ -106,7 +111,7 @@ def _check_place(b: Builder, row: Prim, place: Place) -> None:
 
 
 def _argument(b: Builder, takes: Takes, place: Place | None, value: Value) -> Expr:
-    if takes is Takes.CONDITION:
+    if takes in (Takes.CONDITION, Takes.OVER_VAL):
         return truth(value)
     if place is not None and takes in _TYPED:
         return stored(b, place, value).expr

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mkold.base.errors import InputError
-from mkold.ir.prims import Prim
-from mkold.lang.meaning import arithmetic, awaits, calls, convert, places
+from mkold.ir.prims import VAL, Prim, Takes
+from mkold.lang.meaning import arithmetic, calls, convert, places
 from mkold.lang.meaning.calls import Into
 from mkold.lang.meaning.definition import Checked
 from mkold.lang.meaning.values import Operand, Place, Value
@@ -29,8 +29,6 @@ def call(f: Frame, node: ast.Call, into: Into) -> Operand:
         case Checked():
             args = [f.value(arg) for arg in node.args]
             return calls.call(f.b, found, args, f.pos(node), into)
-        case Special(name=name) if name in awaits.LOADS:
-            return _await(f, name, node, into)
         case Special(name=name) if name in _SPECIAL:
             return _SPECIAL[name](f, node)
         case StructType() if _is_offset(node.func):
@@ -112,22 +110,28 @@ def _primitive(f: Frame, row: Prim, node: ast.Call, into: Into) -> Operand:
     _check_count(f, node, row.name, row.n_args)
     rest = list(node.args)
     place = f.place(rest.pop(0)) if row.lvalue else None
-    values = [f.value(arg) for arg in rest]
+    takes = row.takes[row.lvalue :]
+    values = [
+        _over_val(f, place, arg) if kind is Takes.OVER_VAL and place else f.value(arg)
+        for kind, arg in zip(takes, rest, strict=True)
+    ]
     return calls.primitive(f.b, row, place, values, f.pos(node), into)
 
 
-def _await(f: Frame, name: str, node: ast.Call, into: Into) -> Value:
-    _check_count(f, node, name, 2)
-    place = f.place(node.args[0])
-
-    def test(seen: Value) -> Value:
-        before, f.bound = f.bound, {**f.bound, "VAL": seen}
-        try:
-            return f.value(node.args[1])
-        finally:
-            f.bound = before
-
-    return awaits.cond_load(f.b, name, place, test, f.pos(node), into)
+def _over_val(f: Frame, place: Place, node: ast.expr) -> Value:
+    """A condition on what is at ``place``, which it calls ``VAL``."""
+    if VAL in f.assigned:
+        raise f.error(node, f"{VAL} is what is at the place here", "call the local otherwise")
+    before, f.bound = f.bound, {**f.bound, VAL: calls.at_place(place, f.pos(node))}
+    try:
+        with f.b.block() as stmts:
+            holds = f.value(node)
+    finally:
+        f.bound = before
+    if stmts:
+        hint = "read it before, or write the loop"
+        raise f.error(node, f"a condition on {VAL} reads no other memory", hint)
+    return holds
 
 
 def _extreme(f: Frame, node: ast.Call, *, is_min: bool) -> Value:
