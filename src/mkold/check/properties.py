@@ -10,6 +10,7 @@ PROPERTIES = {
     "poison-address": "A thread follows a pointer that it read from freed memory.",
     "null-dereference": "A thread follows a pointer that is NULL.",
     "bad-call": "A thread calls through a pointer that points to no function.",
+    "wild-access": "A thread accesses memory outside every object.",
     "division-by-zero": "A thread divides by zero.",
     "bug-on": "A BUG_ON fires.",
     "warn-on": "A WARN_ON fires.",

@@ -91,6 +91,7 @@ def decide_file(path: str, options: Options) -> Outcome:
             reason = f"no answer within {options.timeout_s:g} s"
             outcome = replace(outcome, status="timeout", reason=reason)
         else:
+            _refuse_faults(Path(path), verdict, options)
             outcome = _found(outcome, program, verdict, options)
     except UnsupportedError as error:
         outcome = replace(outcome, status="unsupported", reason=str(error))
@@ -114,7 +115,8 @@ def decide_file(path: str, options: Options) -> Outcome:
     outcome = replace(outcome, cpu_s=time.process_time() - start)
     if options.json:
         return replace(outcome, text=json_line(outcome))
-    return outcome if program is None else _worded(outcome, program)
+    refused = outcome.status == "error" and not outcome.internal
+    return outcome if program is None or refused else _worded(outcome, program)
 
 
 def _decide(program: Program, options: Options) -> Verdict:
@@ -127,6 +129,18 @@ def _decide(program: Program, options: Options) -> Verdict:
         timeout_s=options.timeout_s,
         witness=options.witness,
     )
+
+
+def _refuse_faults(path: Path, verdict: Verdict, options: Options) -> None:
+    from mkold.lkmm.verdict import FAULTS
+
+    if FAULTS.isdisjoint(verdict.flags):
+        return
+    from mkold.herd.faults import fault
+
+    found = fault(path, verdict, options.timeout_s)
+    if found is not None:
+        raise found
 
 
 def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> Outcome:

@@ -127,6 +127,7 @@ class Program:
     observed : what a final state shows, in the order to print it
     filter : executions that do not satisfy it are ignored
     default : initial value of unnamed words
+    words : every word of a litmus test, where an access elsewhere is a fault
     shown : what a line of states shows, where that is not ``observed`` one by one; its
         words are all in ``observed``
     objects : all the memory there is, by address; ``None``: it is not known, as in a litmus
@@ -142,5 +143,6 @@ class Program:
     observed: tuple[Observed, ...] = ()
     filter: Formula | None = None
     default: int = 0
+    words: frozenset[int] | None = None
     shown: tuple[Observed | Words, ...] = ()
     objects: tuple[Extent, ...] | None = None

@@ -108,6 +108,7 @@ def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:
         observed=final.observed,
         filter=_with_words(final.filter, words) if final.filter and words else final.filter,
         shown=final.shown,
+        words=frozenset(objects),
     )
 
 

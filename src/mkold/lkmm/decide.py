@@ -8,7 +8,7 @@ from dataclasses import replace
 from mkold.ir.program import Program
 from mkold.lkmm.masks.engine import enumerate_program
 from mkold.lkmm.unroll import unroll
-from mkold.lkmm.verdict import Status, Verdict
+from mkold.lkmm.verdict import FAULTS, Status, Verdict
 
 DEFAULT_UNROLL = 16
 
@@ -29,7 +29,7 @@ def decide(
     program : what runs concurrently, on which memory, and the question
     states : list the final states, and look at every allowed execution. Without it the
         search stops at the first execution that answers the question: ``Always`` may read
-        ``Sometimes``, and ``flags`` are empty
+        ``Sometimes``, and ``flags`` has but what leaves no meaning to an answer (``FAULTS``)
     flags : keep flags; they cost nothing beyond ``states``
     timeout_s : processor time after which the verdict is ``Status.TIMEOUT``
     max_unroll : rounds of a loop; where more could matter the verdict is
@@ -93,6 +93,6 @@ def decide(
         verdict = Verdict(program.name, Status.TIMEOUT)
     return replace(
         verdict,
-        flags=verdict.flags if states and flags else (),
+        flags=tuple(f for f in verdict.flags if (states and flags) or f in FAULTS),
         cpu_s=time.process_time() - began,
     )

@@ -26,9 +26,13 @@ OWN_FLAGS = frozenset(
         "use-before-init",
         "poison-address",
         "null-dereference",
+        "wild-access",
         "deadlock",
     }
 )
+
+# What leaves the rest of a verdict without a meaning, so that no answer may be given.
+FAULTS = frozenset({"division-by-zero", "null-dereference", "wild-access"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from mkold.lkmm.paths.question import Answers, Narrowing
 from mkold.lkmm.paths.supply import Choice, Supply
 from mkold.lkmm.paths.waiting import ring
 from mkold.lkmm.states import StateSet
-from mkold.lkmm.verdict import Execution, Observation, Status, Verdict
+from mkold.lkmm.verdict import FAULTS, Execution, Observation, Status, Verdict
 
 POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
 MOST_WRITES, MOST_FREE = 6, 1 << 14  # of what is listed only to be shown
@@ -87,6 +87,7 @@ class Enumerator:
             if stuck and self.program.filter is None:
                 self.flags.add("deadlock")  # no execution comes to its end
             return
+        self._look_for_faults(formula)
         if condition is not None and condition.quantifier == "forall":
             self._sweep(None, formula, stop=False)
             return
@@ -103,6 +104,28 @@ class Enumerator:
                 return
         if self.keep_witness and self.forbidden is None and not self.yes:
             self._explain(narrowing, formula)
+
+    def _look_for_faults(self, formula: Formula) -> None:
+        """Look at all executions of paths that may have one."""
+        suspects = {
+            id(path)
+            for paths in self.units
+            for path in paths
+            if any(flag in FAULTS for flag in self._dangers(path))
+        }
+        if not suspects:
+            return
+        narrowing = Narrowing(self.graph, None, self.program.filter)
+        for choice in self._choices(narrowing):
+            if any(id(path) in suspects for path, _ in choice):
+                self._judge(choice, narrowing, formula, stop=False)
+                if self.flags & FAULTS:
+                    return
+
+    def _dangers(self, path: Path) -> Iterator[str]:
+        """Flags that ``path`` may raise by itself."""
+        yield from (flag for flag, _ in path.checks)
+        yield from _bad_addresses(path, self.program.words)
 
     def _choices(self, narrowing: Narrowing) -> Iterator[tuple[Choice, ...]]:
         choices = [
@@ -236,7 +259,7 @@ class Enumerator:
         for path in answers.paths:
             for flag, cond in path.checks:
                 yield flag, rows & candidates.where(cond, None)
-            for flag in _bad_addresses(path):
+            for flag in _bad_addresses(path, self.program.words):
                 yield flag, rows
         for read, words in candidates.reads.items():
             mask = words.get(POISON, 0) & rows
@@ -251,13 +274,15 @@ class Enumerator:
         return Observation.SOMETIMES if self.no or not self.keep_states else Observation.ALWAYS
 
 
-def _bad_addresses(path: Path) -> Iterator[str]:
+def _bad_addresses(path: Path, words: frozenset[int] | None) -> Iterator[str]:
     for act in path.acts:
         if act.address >= 0 and (act.is_read or act.is_write):
             if act.address == 0:
                 yield "null-dereference"
             elif 0 <= act.address - POISON < POISON_REACH:
                 yield "poison-address"
+            elif words is not None and act.address not in words:
+                yield "wild-access"
 
 
 def _ordering(path: Path) -> Ordering:
