@@ -15,9 +15,11 @@ PROPERTIES = {
     "bug-on": "A BUG_ON fires.",
     "warn-on": "A WARN_ON fires.",
     "deadlock": "The threads can get stuck for ever.",
+    "sleep-in-atomic": "A thread may sleep (it awaits a grace period, say) while it holds a "
+    "spinlock or a reader-writer lock, in an RCU read section, or in an RCU callback.",
     "mixed-lock-accesses": "A word is used as a lock and by other accesses too.",
     "lock-final": "The final state of a lock is asked for.",
-    "unmatched-unlock": "A lock is released that nobody holds.",
+    "unmatched-unlock": "A lock is released that the thread does not hold.",
     "unmatched-rcu-lock": "An RCU read section is entered and never left.",
     "unmatched-rcu-unlock": "An RCU read section is left that was never entered.",
     "unmatched-srcu-lock": "An SRCU read section is entered and never left.",

@@ -28,6 +28,7 @@ OWN_FLAGS = frozenset(
         "null-dereference",
         "wild-access",
         "deadlock",
+        "sleep-in-atomic",
     }
 )
 

@@ -40,6 +40,7 @@ from mkold.lkmm.graph.values import (
     merge_taints,
     phi,
 )
+from mkold.lkmm.unroll import atomic
 from mkold.lkmm.unroll.emit import ARGS, Arg, Emitter, seen
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ _LIKE_LOCALS = (Order.PLAIN, Order.ONCE)
 def perform(unroller: Unroller, op: Op, row: Prim, state: State) -> None:
     """Add the events of ``op`` and assign its results."""
     args = [unroller.expr(arg, state) for arg in op.args]
-    results = _SHAPES[row.shape](Emitter(unroller, op, row, state, args))
+    emit = Emitter(unroller, op, row, state, args)
+    atomic.before(emit)
+    results = _SHAPES[row.shape](emit)
+    atomic.after(emit, results)
     state.env.update(zip(op.dsts, results, strict=False))
 
 
@@ -277,7 +281,7 @@ def call_rcu(
     unroller.add(state, "W", "release", addr=word, value=1, **common)
     caller = unroller.thread
     unroller.start_thread(f"{graph.thread_names[caller]}:{function.name}")
-    inner = type(state)({}, state.live, NO_TAINT)
+    inner = type(state)({}, state.live, NO_TAINT, atomic.in_callback())
     got = unroller.add(inner, "R", "acquire", addr=word, must=1, **common)
     got.value = unroller.found(got, inner)
     unroller.add(inner, "F", "sync-rcu", **common)

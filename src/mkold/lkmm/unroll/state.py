@@ -11,6 +11,14 @@ from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, merge_taints, phi, t
 Env = dict[str, tuple[Value, Taint]]
 Mem = dict[int, tuple[Value, Taint]]  # what this thread stored last
 
+# Kept among what a thread stored, so that it meets as words do; no word has this address.
+PREEMPT_COUNT = -2
+
+
+def at_start(preempt_count: int = 0) -> Mem:
+    """What a thread has stored before it runs: nothing."""
+    return {PREEMPT_COUNT: (preempt_count, NO_TAINT)}
+
 
 @dataclass(slots=True)
 class State:

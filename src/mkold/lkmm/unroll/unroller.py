@@ -62,7 +62,7 @@ from mkold.lkmm.known.oracle import Knowledge, Oracle
 from mkold.lkmm.unroll import primitives
 from mkold.lkmm.unroll.exposed import exposed
 from mkold.lkmm.unroll.memory import Remembering
-from mkold.lkmm.unroll.state import Env, Frame, State, meet, meet_env
+from mkold.lkmm.unroll.state import Env, Frame, State, at_start, meet, meet_env
 
 MAX_NODES = 20_000
 MAX_FORCED = 4_096  # rounds of a loop that has no choice but to go on
@@ -102,7 +102,7 @@ class Unroller(Remembering):
             self.thread = self.unit = unit
             function = self.program.functions[thread.function]
             args: list[tuple[Value, Taint]] = [(arg, NO_TAINT) for arg in thread.args]
-            state = State({}, 1, NO_TAINT)
+            state = State({}, 1, NO_TAINT, at_start())
             self.where = (unit,)
             env = self.call(function, args, state)[1]
             self.graph.finals.append({name: value for name, (value, _) in env.items()})
