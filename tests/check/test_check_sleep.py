@@ -13,6 +13,9 @@ from mkold.lang import (
     Struct,
     call_rcu,
     kernel,
+    mutex,
+    mutex_lock,
+    mutex_unlock,
     rcu_read_lock,
     rcu_read_unlock,
     read_lock,
@@ -37,6 +40,7 @@ class S(Struct):
     lock: spinlock_t
     rw: rwlock_t
     srcu: u64
+    mutex: mutex
     word: u64
 
 
@@ -80,6 +84,23 @@ def in_a_section(s: Ptr[S]) -> None:
     rcu_read_unlock()
     synchronize_srcu(s.srcu)
     rcu_read_unlock()
+
+
+@kernel
+def with_a_mutex_in_a_lock(s: Ptr[S]) -> None:
+    spin_lock(s.lock)
+    mutex_lock(s.mutex)
+    mutex_unlock(s.mutex)
+    spin_unlock(s.lock)
+
+
+@kernel
+def under_a_mutex(s: Ptr[S]) -> None:
+    mutex_lock(s.mutex)
+    spin_lock(s.lock)
+    spin_unlock(s.lock)
+    synchronize_rcu()
+    mutex_unlock(s.mutex)
 
 
 @kernel
@@ -159,7 +180,7 @@ def broken(function: KernelFunction, word: int = 0) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     "function",
     [under_a_spinlock, under_a_spinlock_tried, under_a_read_lock, under_a_write_lock,
-     in_a_section, in_a_callback],
+     in_a_section, in_a_callback, with_a_mutex_in_a_lock],
     ids=lambda function: function.name,
 )  # fmt: skip
 def test_it_must_not_sleep_there(function: KernelFunction) -> None:
@@ -168,7 +189,7 @@ def test_it_must_not_sleep_there(function: KernelFunction) -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [after_all, in_an_srcu_section, on_the_way_without],
+    [after_all, under_a_mutex, in_an_srcu_section, on_the_way_without],
     ids=lambda function: function.name,
 )
 def test_it_may_sleep_there(function: KernelFunction) -> None:

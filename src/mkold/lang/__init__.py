@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     s64: TypeAlias = Any
     spinlock_t: TypeAlias = Any
     rwlock_t: TypeAlias = Any
+    mutex: TypeAlias = Any
     atomic_t: TypeAlias = Any
     atomic64_t: TypeAlias = Any
     atomic_long_t: TypeAlias = Any
@@ -63,6 +64,7 @@ else:
     s8, s16, s32, s64 = map(_TypeName, (_words.S8, _words.S16, _words.S32, _words.S64))
     spinlock_t = _TypeName(_words.Word("spinlock_t"))
     rwlock_t = _TypeName(_words.Word("rwlock_t"))
+    mutex = _TypeName(_words.Word("mutex"))
     atomic_t = _TypeName(_words.Word("atomic_t"))
     atomic64_t = _TypeName(_words.Word("atomic64_t", 64, True))
     atomic_long_t = _TypeName(_words.Word("atomic_long_t", 64, True))
@@ -78,8 +80,8 @@ _LATE: dict[str, object] = {name: Primitive(row) for name, row in PRIMS.items()}
 __all__ = [  # and every name in ``mkold.ir.prims.PRIMS``
     "NULL", "POISON", "VAL", "Array", "Fn", "KernelFunction", "Ptr", "Struct", "addr",
     "atomic64_t", "atomic_long_t", "atomic_t", "byte", "call_rcu", "cast", "compile_text",
-    "hook", "kernel", "parameter", "rwlock_t", "s8", "s16", "s32", "s64", "spinlock_t", "u8",
-    "u16", "u32", "u64",
+    "hook", "kernel", "mutex", "parameter", "rwlock_t", "s8", "s16", "s32", "s64",
+    "spinlock_t", "u8", "u16", "u32", "u64",
 ]  # fmt: skip
 
 

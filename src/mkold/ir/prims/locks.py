@@ -1,8 +1,11 @@
-"""Spinlocks, with LKMM's own events, and reader-writer locks, which LKMM does not know.
+"""Spinlocks, with LKMM's own events; reader-writer locks and mutexes, which it has not.
 
 A reader-writer lock is a word that counts readers, ``WRITER`` while held for writing,
 changed by read-modify-writes with acquire and release order. Natively both sorts are kernel
 Python with a word of another meaning (see ``mkold.sync``).
+
+A mutex is a word, 1 while held, changed by a read-modify-write that acquires and a store
+that releases. Who waits for it sleeps, and who holds it may. Natively it spins.
 
 Source: tools/memory-model/lock.cat.
 """
@@ -16,6 +19,7 @@ from mkold.ir.prims.row import Gives, Holds, Order, Prim, Shape, Takes, When
 UNLOCKED, LOCKED = 0, 1
 WRITER = WORD_MASK
 _CAT = "tools/memory-model/lock.cat"
+_MUTEX = "include/linux/mutex.h, Documentation/locking/mutex-design.rst"
 _RW = "mkold's own: readers and a writer exclude each other"
 _SPIN = f"{SPINLOCK}:queued_spin"
 _RWLOCK = f"{RWLOCK}:queued"
@@ -48,4 +52,15 @@ ROWS = [
     Prim(name="write_unlock", shape=Shape.STORE, takes=_PLACE, order=Order.RELEASE,
          operand=UNLOCKED, macro="p", family="rwlock", leaves="lock",
          native=f"{_RWLOCK}_write_unlock", source=_RW),
+    Prim(name="rwlock_init", shape=Shape.STORE, takes=_PLACE, order=Order.PLAIN,
+         operand=UNLOCKED, source="include/linux/rwlock.h"),
+    Prim(name="mutex_init", shape=Shape.STORE, takes=_PLACE, order=Order.PLAIN,
+         operand=UNLOCKED, source=_MUTEX),
+    Prim(name="mutex_lock", shape=Shape.RMW, takes=_PLACE, order=Order.ACQUIRE, op="set",
+         operand=LOCKED, when=When.EQUAL, against=UNLOCKED, family="mutex", sleeps=True,
+         ends="mutex_unlock", holds=Holds("mutex", alone=True, waits=True),
+         native=f"{_SPIN}_lock", source=_MUTEX),
+    Prim(name="mutex_unlock", shape=Shape.STORE, takes=_PLACE, order=Order.RELEASE,
+         operand=UNLOCKED, family="mutex", leaves="mutex", native=f"{_SPIN}_unlock",
+         source=_MUTEX),
 ]  # fmt: skip

@@ -124,8 +124,8 @@ class When(Enum):
 class Holds:
     """What is held once the primitive is done.
 
-    ``sort``: ``lock``, ``rcu`` or ``srcu``; ``alone``: nobody else holds it then; ``waits``:
-    until it can be had.
+    ``sort``: ``lock``, ``mutex``, ``rcu`` or ``srcu``; ``alone``: nobody else holds it then;
+    ``waits``: until it can be had.
     """
 
     sort: str

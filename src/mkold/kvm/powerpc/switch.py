@@ -34,12 +34,12 @@ from mkold.lang import (
     addr,
     cpu_relax,
     kernel,
+    mutex_lock,
+    mutex_unlock,
     smp_load_acquire,
     smp_mb,
     smp_store_release,
     smp_wmb,
-    spin_lock,
-    spin_unlock,
     synchronize_rcu,
     u64,
 )
@@ -112,7 +112,7 @@ def kvmhv_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
     Sleeps; the caller holds no lock and is no vCPU in guest mode.
     """
     failed = 0
-    spin_lock(kvm.arch.mmu_setup_lock)
+    mutex_lock(kvm.arch.mmu_setup_lock)
     if READ_ONCE(kvm.arch.radix) != radix:
         kvm_stop_vcpus(kvm)
         if radix:
@@ -121,5 +121,5 @@ def kvmhv_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
             kvmppc_switch_mmu_to_hpt(kvm)
     if radix and not failed:
         smp_store_release(kvm.arch.mmu_ready, 1)
-    spin_unlock(kvm.arch.mmu_setup_lock)
+    mutex_unlock(kvm.arch.mmu_setup_lock)
     return failed

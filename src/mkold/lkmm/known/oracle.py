@@ -48,7 +48,7 @@ class Knowledge:
     sites: dict[Site, tuple[int, int]] = field(default_factory=dict)
     # Touched otherwise than by a plain or ONCE access at a known address.
     events: set[int] = field(default_factory=set)
-    # Used as spinlocks.
+    # Used as locks.
     locks: set[int] = field(default_factory=set)
 
     def of(self, thread: int) -> tuple[Stores, set[int]]:

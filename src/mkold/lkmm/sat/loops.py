@@ -287,4 +287,4 @@ class Loops(Unroller):
 def is_quiet(row: Prim) -> bool:
     """Whether it takes or leaves a lock, which nobody sees who only takes and leaves it."""
     takes = row.holds is not None and (row.holds.waits or row.holds.sort == "srcu")
-    return takes or row.leaves in ("lock", "srcu")
+    return takes or row.leaves in ("lock", "mutex", "srcu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mkold.base.errors import LimitError, UnsupportedError
+from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISONS, Program
 from mkold.lkmm.graph.events import Graph, Node
 from mkold.lkmm.graph.guards import Guard
@@ -11,7 +12,6 @@ from mkold.lkmm.known.oracle import Oracle, Words
 from mkold.lkmm.known.past import Site, smallest
 from mkold.lkmm.known.words import initial_word
 from mkold.lkmm.unroll.state import Mem, State, meet
-from mkold.lkmm.verdict import LOCK_KINDS
 
 MAX_POISONED = 4_096
 
@@ -43,7 +43,7 @@ class Remembering:
         return next(iter(words)) if words is not None and len(words) == 1 else value
 
     def is_lock(self, address: Value, state: State) -> bool:
-        """Whether the word at ``address`` is used as a spinlock, as far as is known."""
+        """Whether the word at ``address`` is used as a lock, as far as is known."""
         if self.oracle is None:
             return False
         return self._words(address, state) <= self.oracle.knowledge.locks
@@ -68,7 +68,8 @@ class Remembering:
             return found(node.id)
         addresses = self._words(node.addr, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        if node.kind in LOCK_KINDS:
+        row = PRIMS.get(node.prim)
+        if row is not None and row.holds is not None and row.lvalue:
             self.oracle.round.locks |= addresses
         last = self._last(node.addr, addresses, state)
         pasts = self.oracle.others(self.thread, addresses, self.passed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from mkold.ir.boot import KVM_ARCH_MODULE
 from mkold.kvm import types
-from mkold.lang import Array, Fn, Ptr, Struct, cast, kernel, spinlock_t, u64
+from mkold.lang import Array, Fn, Ptr, Struct, cast, kernel, mutex, u64
 from mkold.mm.slab import KmemCache
 
 # kvm.arch.secure_guest
@@ -35,7 +35,7 @@ class KvmArch(Struct):
     mmu_ready: u64
     lpcr: u64
     kvm_ops: Ptr[KvmppcOps]
-    mmu_setup_lock: spinlock_t
+    mmu_setup_lock: mutex
     pad2: Array[u64, 7]
     caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD
 
