@@ -60,7 +60,6 @@ MAX_FILE, MAX_FUNCTION = 350, 50
 ARROWS_YET: set[str] = set()
 CIRCLES_YET = {
     "lkmm/model/grace",
-    "lkmm/sat/formula",
     "lkmm/unroll/primitives",
 }
 FOLDERS_YET = {
