@@ -100,7 +100,8 @@ class Flags:
         """The node happens, with its tag."""
         happens = self.formula.x[node.id]
         if node.conditional:
-            return self.formula.words.both(happens, self.formula.x[node.rmw])
+            done = self.formula.x[node.rmw] if node.rmw >= 0 else FALSE
+            return self.formula.words.both(happens, done)
         return happens
 
     def _sections(self, nodes: list[Node]) -> None:
