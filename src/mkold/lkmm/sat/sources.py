@@ -85,9 +85,8 @@ class Sources:
         places = {p for n in self.memory if n.order == "srcu-lock" for p in self.at[n.id]}
         for node in self.graph.nodes:
             if node.kind == "SRCU":
-                if isinstance(node.addr, int):
-                    places.add(node.addr)
-                self._place(node, sorted(places))
+                here = [node.addr] if isinstance(node.addr, int) else sorted(places)
+                self._place(node, here)
                 self.wild.pop(node.id, None)  # one that nobody holds orders as a fence does
 
     def same(self, a: int, b: int) -> Lit:
