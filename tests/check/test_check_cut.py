@@ -79,7 +79,7 @@ def test_a_missing_grace_period_takes_few_events() -> None:
     found = story("1", "without synchronize_rcu()", "use-after-free")
     whole = breaches("1", "without synchronize_rcu()")[0].execution
     assert whole is not None
-    assert len(whole.events) > 40
+    assert len(whole.events) > 3 * len(found.execution.events)
     assert len(found.execution.events) <= 8
     assert found.timed
     marks = [found.execution.events[i] for i in sorted(found.bad)]
