@@ -54,6 +54,18 @@ def mine(tmp_path: Path) -> Path:
 # -- forms and exit codes -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ["masks", "literal"])
+def test_another_engine(mine: Path, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(mine), "--engine", engine]) == Exit.COUNTEREXAMPLE
+    assert "=> refuted" in capsys.readouterr().out
+
+
+def test_an_engine_decides_and_no_more(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(mine), "--engine", "none"]) == Exit.USAGE
+    assert "there are: masks" in capsys.readouterr().err
+    assert main(["check", str(mine), "--needed", "--engine", "masks"]) == Exit.USAGE
+
+
 def test_text_and_exit_code(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(mine), "--explain"]) == Exit.COUNTEREXAMPLE
     out = capsys.readouterr().out

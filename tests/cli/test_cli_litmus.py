@@ -39,6 +39,17 @@ def test_text_is_herds(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[11].startswith("Time sb ")
 
 
+def test_another_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*options: str) -> list[str]:
+        assert main(["litmus", SB, *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if not line.startswith("Time")]
+
+    assert said("--engine", "literal") == said()
+    assert main(["litmus", SB, "--engine", "mask"]) == 2
+    assert "did you mean masks" in capsys.readouterr().err
+
+
 def test_no_execution_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["litmus", str(VECTORS / "lock-leak.litmus")]) == 0
     out = capsys.readouterr().out

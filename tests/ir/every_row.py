@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.definition import Definition
@@ -27,8 +28,7 @@ from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Split, apply
 from mkold.ir.verify import verify_function
 from mkold.lkmm import Status, decide
-from mkold.lkmm.literal.engine import decide_literally
-from mkold.lkmm.unroll import unroll
+from mkold.lkmm.engines import ENGINES
 from mkold.native import Image, KernelBugError, Memory, build
 
 AT, N_WORDS = BOOT_WORDS, 3
@@ -221,20 +221,13 @@ def program(use: Use, given: Given, watched: Iterable[int]) -> Program:
     )
 
 
-def by_masks(use: Use, given: Given) -> Outcome:
+def by_engine(name: str, use: Use, given: Given) -> Outcome:
     """By the model."""
     made = program(use, given, range(AT, AT + N_WORDS))
-    verdict = decide(made)
-    assert verdict.status is Status.OK, verdict.reason
+    verdict = decide(made, engine=name)
+    assert verdict.status is Status.OK
     flags = {*_FLAGS.values(), "warn-on"} & set(verdict.flags)
     return _only(use, verdict.states, flags)
-
-
-def literally(use: Use, given: Given) -> Outcome:
-    """By the textbook engine, which raises no flags of mkold's own."""
-    made = program(use, given, range(AT, AT + N_WORDS))
-    result = decide_literally(unroll(made))
-    return _only(use, result.states, set())
 
 
 def _only(use: Use, states: Collection[tuple[int, ...]], flags: set[str]) -> Outcome:
@@ -247,4 +240,6 @@ def _only(use: Use, states: Collection[tuple[int, ...]], flags: set[str]) -> Out
     return _outcome(use, state[:n], state[n:], flag)
 
 
-ENGINES: dict[str, Callable[[Use, Given], Outcome]] = {"masks": by_masks, "literal": literally}
+READINGS: dict[str, Callable[[Use, Given], Outcome]] = {
+    name: partial(by_engine, name) for name in ENGINES
+}

@@ -9,6 +9,7 @@ from mkold.base.errors import LimitError
 from mkold.lkmm import Observation, Status, decide
 from mkold.lkmm.masks import engine
 from mkold.lkmm.masks.numbering import Numbering, from_bits, tile, to_bits
+from mkold.lkmm.masks.valuations import add_states
 from mkold.lkmm.states import PackedStates, StateSet
 
 LETTERS = "abcdefghijklmnop"
@@ -88,7 +89,7 @@ def test_states_of_several_kinds_merge() -> None:
     full = (1 << 5000) - 1
     low = (1 << 2500) - 1
     found = StateSet()
-    found.add([{7: low, 9: full & ~low}, {1: full}], full, 5000)
-    found.add([{7: full}, {2: low, 3: full & ~low}], full, 5000)
-    found.add([{8: 1}, {1: 1}], 1, 1)
+    add_states(found, [{7: low, 9: full & ~low}, {1: full}], full, 5000)
+    add_states(found, [{7: full}, {2: low, 3: full & ~low}], full, 5000)
+    add_states(found, [{8: 1}, {1: 1}], 1, 1)
     assert list(found.listed()) == [(7, 1), (7, 2), (7, 3), (8, 1), (9, 1)]

@@ -12,8 +12,9 @@ counterexample, the case is ``undecided``, never ``holds``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mkold import lkmm
 from mkold.base.errors import LimitError, UnsupportedError
@@ -92,9 +93,11 @@ class ClaimResult:
         return "undecided" if statuses <= {wanted, "undecided"} else "refuted"
 
 
-def decide_claim(claim: Claim, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ClaimResult:
-    """Decide every case of a claim."""
-    cases = tuple(decide_case(case, timeout_s=timeout_s) for case in claim.cases)
+def decide_claim(
+    claim: Claim, *, timeout_s: float = DEFAULT_TIMEOUT_S, engine: str | None = None
+) -> ClaimResult:
+    """Decide every case of a claim; ``engine`` as for ``lkmm.decide``."""
+    cases = tuple(decide_case(case, timeout_s=timeout_s, engine=engine) for case in claim.cases)
     return ClaimResult(claim, cases)
 
 
@@ -104,6 +107,7 @@ def decide_case(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     unroll: int = DEFAULT_UNROLL,
     show: bool = True,
+    engine: str | None = None,
 ) -> CaseResult:
     """Decide one case; ``show`` asks for an execution of each broken property.
 
@@ -115,7 +119,8 @@ def decide_case(
     """
     built = build_case(case)
     try:
-        return _decided(case, built, timeout_s=timeout_s, unroll=unroll, show=show)
+        decides = partial(lkmm.decide, timeout_s=timeout_s, max_unroll=unroll, engine=engine)
+        return _decided(case, built, decides, unroll=unroll, show=show)
     except (LimitError, UnsupportedError) as error:
         reason = " ".join(str(error).split())
     except RecursionError:
@@ -127,19 +132,12 @@ def decide_case(
 
 
 def _decided(
-    case: Case, built: Built, *, timeout_s: float, unroll: int, show: bool
+    case: Case, built: Built, decides: Callable[..., Verdict], *, unroll: int, show: bool
 ) -> CaseResult:
-    verdict = lkmm.decide(
-        built.program,
-        states=True,
-        flags=True,
-        witness=show,
-        timeout_s=timeout_s,
-        max_unroll=unroll,
-    )
+    verdict = decides(built.program, witness=show)
     breaches = [
         *_flagged(case, built, verdict),
-        *_final(case, built, verdict, timeout_s=timeout_s, unroll=unroll, show=show),
+        *_final(case, built, verdict, decides if show else None),
     ]
     status, reason = _status(verdict, bool(breaches), unroll)
     return CaseResult(
@@ -178,7 +176,7 @@ def _flagged(case: Case, built: Built, verdict: Verdict) -> Iterator[Breach]:
 
 
 def _final(
-    case: Case, built: Built, verdict: Verdict, *, timeout_s: float, unroll: int, show: bool
+    case: Case, built: Built, verdict: Verdict, decides: Callable[..., Verdict] | None
 ) -> Iterator[Breach]:
     for never in built.setup.nevers:
         if not _wanted(case, never.name):
@@ -187,8 +185,8 @@ def _final(
         if bad is not None:
             state, about = bad
             shown = None
-            if show:
-                shown = show_state(built, state, timeout_s=timeout_s, unroll=unroll)
+            if decides is not None:
+                shown = _show_state(built, state, decides)
             yield Breach(never.name, never.sentence, state, shown, built.program, about)
 
 
@@ -218,22 +216,14 @@ def end_of(built: Built, state: tuple[int, ...]) -> End:
     return built.end(dict(zip(built.program.observed, state, strict=True)))
 
 
-def show_state(
-    built: Built, state: tuple[int, ...], *, timeout_s: float, unroll: int
+def _show_state(
+    built: Built, state: tuple[int, ...], decides: Callable[..., Verdict]
 ) -> Execution | None:
     """An allowed execution that ends in ``state``, or None if there is none."""
     program = replace(
         built.program, condition=Condition("exists", is_state(built.program, state))
     )
-    verdict = lkmm.decide(
-        program,
-        states=False,
-        flags=False,
-        witness=True,
-        timeout_s=timeout_s,
-        max_unroll=unroll,
-    )
-    return verdict.witness
+    return decides(program, states=False, flags=False, witness=True).witness
 
 
 def is_state(program: Program, state: tuple[int, ...]) -> Formula:

@@ -47,7 +47,7 @@ def _file(files: Mapping[str, Path], claim: Claim) -> str:
     return str(files[claim.name].resolve()) if claim.name in files else ""
 
 
-def replay(path: Path, *, timeout_s: float) -> Iterator[ClaimResult]:
+def replay(path: Path, *, timeout_s: float, engine: str | None = None) -> Iterator[ClaimResult]:
     """Decide the breaches of a replay file again, case by case.
 
     A case is ``refuted`` if any of its breaches is found again.
@@ -67,7 +67,9 @@ def replay(path: Path, *, timeout_s: float) -> Iterator[ClaimResult]:
         if case is None:
             raise InputError(f"{path}: claim {name} has no case {label!r} any more")
         asked = replace(case, only=frozenset(properties), decides=True)
-        yield decide_claim(replace(claim, cases=(asked,), asks="always"), timeout_s=timeout_s)
+        yield decide_claim(
+            replace(claim, cases=(asked,), asks="always"), timeout_s=timeout_s, engine=engine
+        )
 
 
 def _read(path: Path) -> dict[tuple[str, str, str], list[str]]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from mkold.base.errors import Exit, UsageError
 from mkold.cli.options import (
     StatusLine,
+    add_engine,
     add_force,
+    check_engine,
     check_output,
     deliver,
     positive_float,
@@ -71,6 +73,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds for one case (default %(default)s)",
     )
+    add_engine(parser)
     parser.add_argument(
         "--rounds",
         type=positive_int,
@@ -134,6 +137,9 @@ def run(args: argparse.Namespace) -> int:
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse what can't be done before the work rather than after it."""
     check_output(args)
+    check_engine(args)
+    if args.engine and (args.list or args.needed or args.torture or args.export):
+        raise UsageError("--engine goes with deciding and --replay only")
     name = args.output.name if args.output else ""
     fixed = name.endswith((*_DRAWN, _REPLAY))
     if fixed and args.json:
@@ -170,7 +176,7 @@ def _decide(args: argparse.Namespace, claims: list[Claim], files: dict[str, Path
         status = StatusLine()
         for n, claim in enumerate(claims, 1):
             status.show(f"{n}/{len(claims)} {claim.name}")
-            result = decide_claim(claim, timeout_s=args.timeout)
+            result = decide_claim(claim, timeout_s=args.timeout, engine=args.engine)
             status.clear()
             yield result
 
@@ -181,7 +187,7 @@ def _replay(args: argparse.Namespace) -> int:
     from mkold.check.replay import replay
 
     args.explain = args.diff = True
-    return _deliver(args, replay(args.replay, timeout_s=args.timeout), {})
+    return _deliver(args, replay(args.replay, timeout_s=args.timeout, engine=args.engine), {})
 
 
 def _deliver(

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, TextIO
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite, write_file
 from mkold.base.workers import Died, each
-from mkold.cli.options import StatusLine, add_output_options, positive_float, positive_int
+from mkold.cli.options import (
+    StatusLine,
+    add_engine,
+    add_output_options,
+    check_engine,
+    positive_float,
+    positive_int,
+)
 from mkold.herd import SCHEMA
 
 if TYPE_CHECKING:  # tests are read and decided in run, not for --help
@@ -66,6 +73,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "--memory-limit", type=_size, default=4 << 30, metavar="BYTES",
         help="memory for one process, as 800M or 4G (default 4G)",
     )  # fmt: skip
+    add_engine(work)
     explain = parser.add_argument_group("pictures")
     explain.add_argument(
         "--explain", action="store_true",
@@ -86,6 +94,7 @@ def _size(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Decide every test; return the exit code."""
+    check_engine(args)
     paths = list(_files(args.paths))
     pictures = [path for path in (args.svg, args.dot) if path is not None]
     if pictures and len(paths) != 1:
@@ -103,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             json=args.json,
             scratch=scratch,
+            engine=args.engine,
         )
         if args.output is None:
             return report.run(_outcomes(paths, options, args), sys.stdout)

@@ -29,6 +29,26 @@ def add_output_options(parser: argparse.ArgumentParser, *, json_schema: str) -> 
     add_force(group)
 
 
+def add_engine(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``--engine``; ``check_engine`` refuses names that there are not."""
+    parser.add_argument(
+        "--engine", metavar="NAME", help="which engine decides; a wrong name lists them"
+    )
+
+
+def check_engine(args: argparse.Namespace) -> None:
+    """Refuse an unknown engine before the work rather than after it.
+
+    Raises
+    ------
+    UsageError : there is no engine of that name
+    """
+    if args.engine is not None:
+        from mkold.lkmm.engines import named
+
+        named(args.engine)
+
+
 def add_force(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add ``--force``."""
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it exists")

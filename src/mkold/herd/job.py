@@ -34,7 +34,7 @@ class Options:
 
     ``states``: list them, and look for flags. ``witness``: keep what pictures need.
     ``json``: a JSON object in place of herd7's lines. ``scratch``: a folder for the states
-    of a test that has many.
+    of a test that has many. ``engine``: which one decides, None for the usual one.
     """
 
     states: bool = True
@@ -42,6 +42,7 @@ class Options:
     timeout_s: float = 60.0
     json: bool = False
     scratch: str = ""
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def _decide(program: Program, options: Options) -> Verdict:
         states=options.states,
         flags=options.states,
         timeout_s=options.timeout_s,
+        engine=options.engine,
         witness=options.witness,
     )
 

@@ -6,11 +6,9 @@ import time
 from dataclasses import replace
 
 from mkold.ir.program import Program
-from mkold.lkmm.masks.engine import enumerate_program
-from mkold.lkmm.unroll import unroll
+from mkold.lkmm.ask import DEFAULT_UNROLL, Ask
+from mkold.lkmm.engines import DEFAULT, named
 from mkold.lkmm.verdict import FAULTS, Status, Verdict
-
-DEFAULT_UNROLL = 16
 
 
 def decide(
@@ -21,21 +19,15 @@ def decide(
     timeout_s: float | None = None,
     max_unroll: int = DEFAULT_UNROLL,
     witness: bool = False,
+    engine: str | None = None,
 ) -> Verdict:
     """Decide ``program`` under the Linux-kernel memory model.
 
     Parameters
     ----------
     program : what runs concurrently, on which memory, and the question
-    states : list the final states, and look at every allowed execution. Without it the
-        search stops at the first execution that answers the question: ``Always`` may read
-        ``Sometimes``, and ``flags`` has but what leaves no meaning to an answer (``FAULTS``)
-    flags : keep flags; they cost nothing beyond ``states``
-    timeout_s : processor time after which the verdict is ``Status.TIMEOUT``
-    max_unroll : rounds of a loop; where more could matter the verdict is
-        ``Status.BOUNDED``
-    witness : keep an execution that satisfies the formula, or one that the model forbids
-        together with its cycle, and one execution for each flag
+    states, flags, timeout_s, max_unroll, witness : see ``Ask``
+    engine : the name of the one to decide, see ``engines``; None: ``masks``
 
     Returns
     -------
@@ -44,6 +36,7 @@ def decide(
     Raises
     ------
     LimitError : too many paths, values, events or coherence orders
+    UsageError : there is no engine of that name
     UnsupportedError : a construct the model can't express
 
     Examples
@@ -77,22 +70,21 @@ def decide(
         assert verdict.observation is Observation.SOMETIMES
         assert (1, 0) in verdict.states
     """
+    decides = named(engine or DEFAULT)
+    ask = Ask(states, flags, witness, timeout_s, max_unroll)
     began = time.process_time()
 
-    def expired() -> bool:
-        return timeout_s is not None and time.process_time() - began > timeout_s
-
     def check() -> None:
-        if expired():
+        if timeout_s is not None and time.process_time() - began > timeout_s:
             raise TimeoutError
 
     try:
-        graph = unroll(program, max_unroll, check if timeout_s is not None else lambda: None)
-        verdict = enumerate_program(graph, states=states, witness=witness, expired=expired)
+        verdict = decides(program, ask, check)
     except TimeoutError:
         verdict = Verdict(program.name, Status.TIMEOUT)
     return replace(
         verdict,
         flags=tuple(f for f in verdict.flags if (states and flags) or f in FAULTS),
+        engine=engine or DEFAULT,
         cpu_s=time.process_time() - began,
     )

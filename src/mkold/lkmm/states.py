@@ -6,16 +6,13 @@ columns, so that a list of eight million takes 64 MiB and needs no Python object
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkold.lkmm.masks.numbering import to_bits
-
 Codes = NDArray[np.uint64]
-PACK_FROM = 4096  # below that many candidates tuples are quicker
 State = tuple[int, ...]
 
 
@@ -61,22 +58,17 @@ class PackedStates(Sequence[State]):
 
 
 class StateSet:
-    """Collects states from masks."""
+    """Collects states, one by one or packed."""
 
     def __init__(self) -> None:
         self._tuples: set[State] = set()
         self._packed: list[PackedStates] = []
 
-    def add(self, columns: Sequence[Mapping[int, int]], rows: int, n: int) -> None:
-        """Add the valuations of ``columns`` (word -> mask) over the candidates ``rows``."""
-        columns = [{w: m & rows for w, m in column.items() if m & rows} for column in columns]
-        radix = 1
-        for column in columns:
-            radix *= len(column)
-        if n < PACK_FROM or radix >= 1 << 63 or not columns:
-            self._tuples |= _tuples(columns, rows)
-        else:
-            self._packed.append(_pack(columns, rows, n))
+    def add(self, states: Iterable[State]) -> None:
+        self._tuples.update(states)
+
+    def add_packed(self, states: PackedStates) -> None:
+        self._packed.append(states)
 
     def listed(self) -> Sequence[State]:
         """All states, sorted."""
@@ -87,27 +79,12 @@ class StateSet:
         return _merge(self._packed, self._tuples)
 
 
-def _tuples(columns: Sequence[Mapping[int, int]], rows: int) -> set[State]:
-    parts: list[tuple[State, int]] = [((), rows)]
-    for column in columns:
-        parts = [
-            ((*values, word), both)
-            for values, mask in parts
-            for word, where in column.items()
-            if (both := mask & where)
-        ]
-    return {values for values, _ in parts}
-
-
-def _pack(columns: Sequence[Mapping[int, int]], rows: int, n: int) -> PackedStates:
-    chosen = np.flatnonzero(to_bits(rows, n))
-    codes = np.zeros(len(chosen), np.uint64)
-    words = [sorted(column) for column in columns]
-    for column, known in zip(columns, words, strict=True):
-        codes *= np.uint64(len(known))
-        for digit, word in enumerate(known[1:], 1):
-            codes += to_bits(column[word], n)[chosen].astype(np.uint64) * np.uint64(digit)
-    return PackedStates(np.unique(codes), words)
+def distinct(codes: Codes) -> Codes:
+    """Each code once, in order; sorts in place. (For millions quicker than ``np.unique``.)"""
+    codes.sort()
+    first = np.ones(len(codes), np.bool_)
+    np.not_equal(codes[1:], codes[:-1], out=first[1:])
+    return codes[first]
 
 
 def _merge(packed: Sequence[PackedStates], tuples: set[State]) -> Sequence[State]:
@@ -130,7 +107,7 @@ def _merge(packed: Sequence[PackedStates], tuples: set[State]) -> Sequence[State
         for value, column in zip(values, index, strict=True):
             code = code * len(column) + column[value]
         extra[number] = code
-    return PackedStates(np.unique(np.concatenate([*found, extra])), words)
+    return PackedStates(distinct(np.concatenate([*found, extra])), words)
 
 
 def _recode(part: PackedStates, words: Sequence[Sequence[int]]) -> Codes:

@@ -154,7 +154,7 @@ class Verdict:
     flags : names as in linux-kernel.bell and .cat, and ``OWN_FLAGS``, sorted
     cpu_s : processor time spent
     n_candidates : executions looked at, in whatever way the engine counts them
-    engine : ``enumerate`` or ``search``
+    engine : which one decided, see ``engines``
     witness : an allowed execution that satisfies the formula, if asked for and there is one
     forbidden : if no allowed execution satisfies it: one that the model forbids, with its
         cycle

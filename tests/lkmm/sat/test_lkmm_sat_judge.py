@@ -20,7 +20,7 @@ from small import program
 from mkold.ir.program import Program
 from mkold.lkmm.graph.guards import Decided
 from mkold.lkmm.known.words import MayValues
-from mkold.lkmm.literal import engine as literal
+from mkold.lkmm.literal.executions import count, executions
 from mkold.lkmm.literal.relations import Literal
 from mkold.lkmm.paths.paths import Path, unit_paths
 from mkold.lkmm.sat.candidate import Candidate
@@ -28,27 +28,29 @@ from mkold.lkmm.sat.facts import INIT, Fact, Rules
 from mkold.lkmm.sat.fences import Fences
 from mkold.lkmm.sat.judge import Judge
 from mkold.lkmm.sat.layout import Layout
-from mkold.lkmm.unroll.unroller import unroll
+from mkold.lkmm.unroll import unroll
+from mkold.lkmm.verdict import Axiom
 
 
 class TooMany(Exception):  # noqa: N818 - a signal, not an error
     """For the literal engine."""
 
 
-def candidates(made: Program, most: int) -> Iterator[tuple[Candidate, Literal, Layout]]:
-    """Every coherent and atomic execution; none if there are too many."""
+def candidates(made: Program, most: int) -> Iterator[tuple[Candidate, Literal, bool, Layout]]:
+    """Every coherent and atomic execution, and whether it is allowed."""
     graph = unroll(made)
     may = MayValues(graph)
     units = [unit_paths(graph, unit, may) for unit in range(len(made.threads))]
-    if sum(map(literal._count, product(*units))) > most:
+    if sum(map(count, product(*units))) > most:
         raise TooMany
     layout = Layout(graph)
     for paths in product(*units):
-        for execution in literal._executions(graph, paths):
-            by_definition = execution.judge.__self__
-            by_definition._events()
-            if by_definition._coherent_and_atomic():
-                yield _candidate(paths, by_definition, layout), by_definition, layout
+        for execution in executions(graph, paths):
+            by_definition = execution.relations()
+            broken = by_definition.broken()
+            if broken is None or broken.axiom not in (Axiom.COHERENCE, Axiom.ATOMIC):
+                candidate = _candidate(paths, by_definition, layout)
+                yield candidate, by_definition, broken is None, layout
 
 
 def _candidate(paths: tuple[Path, ...], by_definition: Literal, layout: Layout) -> Candidate:
@@ -110,16 +112,15 @@ def check(made: Program, most: int) -> None:
     rules = Rules()
     allowed = []
     fences = None
-    for candidate, by_definition, layout in candidates(made, most):
+    for candidate, by_definition, allowed_by_definition, layout in candidates(made, most):
         fences = fences or Fences(layout)
         judge = Judge(fences, candidate, rules)
-        wanted = by_definition.judge()
-        assert judge.allowed() == (wanted is not None)
-        if wanted is None:
+        assert judge.allowed() == allowed_by_definition
+        if not allowed_by_definition:
             assert forbidden_by(rules, facts_of(candidate, layout))
             continue
         racing, fine = judge.races()
-        assert bool(racing) == ("data-race" in wanted)
+        assert bool(racing) == bool(by_definition.races)
         assert not {pair for pair, _ in fine} & {(min(p), max(p)) for p in racing}
         allowed.append((facts_of(candidate, layout), {(min(p), max(p)) for p in racing}, fine))
     for facts, _, _ in allowed:

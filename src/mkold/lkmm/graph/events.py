@@ -19,6 +19,7 @@ READ_KINDS = frozenset({"R", "LKR", "LF", "RL", "RU"})
 WRITE_KINDS = frozenset({"W", "LKW", "UL"})
 
 NOWHERE = -1  # no word has this address
+INIT = -1  # source of a read that finds the initial word
 
 
 class Life(Enum):

@@ -1,167 +1,93 @@
-"""A second, slow and literal engine: the model as sets of pairs, one execution at a time.
+"""The engine ``literal``: the model as sets of pairs, one execution at a time.
 
-It exists to check the first. Nothing is shared with ``candidates``, ``model``, ``grace`` and
-``plain``, and none of their shortcuts is taken: initial writes and fences are events like
-any other, every assignment of sources and every coherence order is tried, each relation
-is worked out by its definition, and each axiom tested as it stands.
+Slow, and there to check the others. Nothing is shared with ``masks`` and ``model`` but the
+paths, and none of their shortcuts is taken: every candidate is tried (``executions``), each
+relation worked out by its definition (``relations``), each axiom and flag tested as it
+stands.
 
-Known limits: a few memory events (every combination is tried); values out of thin air are
-dropped.
+Known limits: a few memory events; values out of thin air are dropped.
 
 Source: tools/memory-model/linux-kernel.cat, linux-kernel.bell, lock.cat.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import permutations, product
-from math import factorial, prod
+from collections.abc import Callable
+from functools import partial
+from itertools import chain, product
 
 from mkold.base.errors import LimitError
 from mkold.ir.formula import holds
-from mkold.ir.program import Mem, Observed
-from mkold.lkmm.graph.events import Graph
-from mkold.lkmm.graph.values import evaluate
-from mkold.lkmm.known.words import MayValues, initial_word
+from mkold.ir.program import TRUE, Program
+from mkold.lkmm.ask import Ask
+from mkold.lkmm.known.words import MayValues
+from mkold.lkmm.literal.executions import Execution, count, executions
+from mkold.lkmm.literal.flags import model_flags
 from mkold.lkmm.literal.relations import Literal
-from mkold.lkmm.paths.paths import Act, Path, unit_paths
-from mkold.lkmm.paths.question import register_value
+from mkold.lkmm.paths.drawing import draw
+from mkold.lkmm.paths.flags import may_fault, own_flags
+from mkold.lkmm.paths.paths import unit_paths
+from mkold.lkmm.paths.question import addresses
+from mkold.lkmm.tally import Tally
+from mkold.lkmm.unroll import unroll
+from mkold.lkmm.verdict import Verdict
 
 MOST = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What all allowed executions add up to."""
-
-    states: frozenset[tuple[int, ...]]
-    flags: frozenset[str]
-    satisfied: bool
-    refuted: bool
-
-
-def decide_literally(graph: Graph, *, most: int = MOST) -> Result:
-    """States and flags of a small program.
+def decide(program: Program, ask: Ask, check: Callable[[], None]) -> Verdict:
+    """Decide by trying everything: see ``engines.Engine``.
 
     Raises
     ------
-    LimitError : there are more than ``most`` candidates
+    LimitError : there are more than ``MOST`` candidates
     """
-    program = graph.program
+    graph = unroll(program, ask.max_unroll, check)
     may = MayValues(graph)
-    units = [unit_paths(graph, unit, may) for unit in range(len(program.threads))]
-    if sum(map(_count, product(*units))) > most:
-        raise LimitError(f"more than {most} candidates for the textbook engine")
-    states: set[tuple[int, ...]] = set()
-    flags: set[str] = set()
-    yes = no = False
-    for paths in product(*units):
-        for execution in _executions(graph, paths):
-            if program.filter is not None and not holds(program.filter, execution.at):
-                continue
-            raised = execution.judge()
-            if raised is None:
-                continue
-            flags |= raised
-            states.add(tuple(execution.at(place) for place in program.observed))
-            if program.condition is not None:
-                good = holds(program.condition.formula, execution.at)
-                yes, no = yes or good, no or not good
-    return Result(frozenset(states), frozenset(flags), yes, no)
+    units = [unit_paths(graph, unit, may, check) for unit in range(len(program.threads))]
+    if sum(map(count, product(*units))) > MOST:
+        raise LimitError(f"{program.name}: more than {MOST} candidates for this engine")
+    tally = Tally(program, ask)
+    faulty = any(may_fault(program, path) for paths in units for path in paths)
+    for execution in chain.from_iterable(executions(graph, paths) for paths in product(*units)):
+        check()
+        judge(execution, tally)
+        if tally.decided and not faulty:
+            break
+    return tally.verdict()
 
 
-def _count(paths: tuple[Path, ...]) -> int:
-    """Candidates of one choice of paths, impossible ones included."""
-    acts = [act for path in paths for act in path.acts if act.is_read or act.is_write]
-    writes = Counter(act.address for act in acts if act.is_write)
-    return prod(factorial(n) for n in writes.values()) * prod(
-        writes[act.address] + 1 for act in acts if act.is_read
-    )
-
-
-def _executions(graph: Graph, paths: tuple[Path, ...]) -> Iterator[Execution]:
-    """Every assignment of sources and coherence orders whose values add up."""
-    if any(path.cut for path in paths):
+def judge(execution: Execution, tally: Tally) -> None:
+    """Apply the model to one execution, and keep what it adds."""
+    tally.n_candidates += 1
+    program, made = tally.program, execution.relations()
+    if any(path.cut for path in execution.paths):
+        tally.bounded = tally.bounded or made.broken() is None
         return
-    acts = {act.id: act for path in paths for act in path.acts}
-    reads = [act for act in acts.values() if act.is_read]
-    places = sorted({a.address for a in acts.values() if a.is_read or a.is_write})
-    init = {place: -1 - number for number, place in enumerate(places)}
-    sources = [
-        [init[r.address]]
-        + [w.id for w in acts.values() if w.is_write and w.address == r.address]
-        for r in reads
-    ]
-    writes = [[w.id for w in acts.values() if w.is_write and w.address == p] for p in places]
-    for chosen in product(*sources):
-        rf = {read.id: source for read, source in zip(reads, chosen, strict=True)}
-        values = _values(graph, acts, rf, {e: initial_word(graph, p) for p, e in init.items()})
-        if values is None or not _constraints_hold(paths, acts, values):
-            continue
-        for orders in product(*(permutations(some) for some in writes)):
-            chains = {p: (init[p], *order) for p, order in zip(places, orders, strict=True)}
-            yield Execution(graph, paths, acts, values, rf, chains)
+    if program.filter is not None and not holds(program.filter, execution.at):
+        return
+    formula = TRUE if program.condition is None else program.condition.formula
+    good, broken = holds(formula, execution.at), made.broken()
+    if broken is not None:
+        if good and tally.ask.witness and tally.forbidden is None:
+            tally.forbidden = draw(execution.found(made), broken)
+        return
+    tally.yes, tally.no = tally.yes or good, tally.no or not good
+    if tally.ask.states:
+        tally.states.add([execution.final])
+    _flags(execution, made, tally)
+    if good and tally.ask.witness and tally.witness is None:
+        tally.witness = draw(execution.found(made))
 
 
-def _values(
-    graph: Graph, acts: Mapping[int, Act], rf: Mapping[int, int], initial: Mapping[int, int]
-) -> dict[int, int] | None:
-    values = dict(initial)
-
-    def read(event: int) -> int:
-        return values[event]
-
-    for _ in range(len(acts) + 1):
-        for act in acts.values():
-            if act.id not in values:
-                if act.is_read:
-                    if rf[act.id] in values:
-                        values[act.id] = values[rf[act.id]]
-                elif act.is_write:
-                    try:
-                        values[act.id] = evaluate(act.value, read)
-                    except KeyError:
-                        continue
-    missing = any(a.id not in values for a in acts.values() if a.is_read or a.is_write)
-    return None if missing else values
-
-
-def _constraints_hold(
-    paths: tuple[Path, ...], acts: Mapping[int, Act], values: Mapping[int, int]
-) -> bool:
-    for act in acts.values():
-        if act.node.must is not None and values[act.id] != act.node.must:
-            return False
-    for path in paths:
-        for constraint in path.constraints:
-            if not constraint.met_by(evaluate(constraint.value, values.__getitem__)):
-                return False
-    return True
-
-
-class Execution:
-    """One candidate with its values; ``judge`` applies the model."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        paths: tuple[Path, ...],
-        acts: Mapping[int, Act],
-        values: Mapping[int, int],
-        rf: Mapping[int, int],
-        chains: Mapping[int, tuple[int, ...]],
-    ) -> None:
-        self.graph, self.paths, self.values, self.chains = graph, paths, values, chains
-        self.judge = Literal(paths, acts, rf, chains).judge
-
-    def at(self, place: Observed) -> int:
-        """The last word at ``place``."""
-        if isinstance(place, Mem):
-            chain = self.chains.get(place.address)
-            if chain is None:
-                return initial_word(self.graph, place.address)
-            return self.values[chain[-1]]
-        value = register_value(self.graph, place, self.paths[place.thread])
-        return evaluate(value, self.values.__getitem__)
+def _flags(execution: Execution, made: Literal, tally: Tally) -> None:
+    asked = frozenset(addresses(tally.program))
+    raised = set(model_flags(made, execution.values, asked))
+    raised |= {
+        flag
+        for flag, here in own_flags(tally.program, execution.paths, execution, tally.flags)
+        if here
+    }
+    for flag in sorted(raised):
+        race = min(made.races) if flag == "data-race" else None
+        tally.raise_flag(flag, partial(draw, execution.found(made), race=race))

@@ -1,4 +1,4 @@
-"""The model by definition, over one execution, as sets of pairs: see ``textbook``.
+"""The model by definition, over one execution, as sets of pairs: see ``engine``.
 
 Stages follow linux-kernel.cat from top to bottom: events, basic relations, fences,
 preserved program order and time, grace periods, plain accesses.
@@ -8,64 +8,16 @@ Source: tools/memory-model/linux-kernel.cat, linux-kernel.bell, lock.cat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mkold.lkmm.literal.sets import Events, Pairs, back, cycle, on, plus, then
+from mkold.lkmm.paths.drawing import Broken
 from mkold.lkmm.paths.paths import Act, Path
-from mkold.lkmm.verdict import LOCK_KINDS
-
-Pairs = frozenset[tuple[int, int]]
-Events = frozenset[int]
-# What keeps two accesses of one thread apart for the compiler.
-BARRIERS = (
-    "barrier", "rmb", "wmb", "mb", "sync-rcu", "sync-srcu", "before-atomic", "after-atomic",
-    "acquire", "release", "rcu-lock", "rcu-unlock", "srcu-lock", "srcu-unlock",
-)  # fmt: skip
-
-
-def then(*relations: Pairs) -> Pairs:
-    """Composition."""
-    result = relations[0]
-    for relation in relations[1:]:
-        after: dict[int, list[int]] = {}
-        for a, b in relation:
-            after.setdefault(a, []).append(b)
-        result = frozenset((a, c) for a, b in result for c in after.get(b, ()))
-    return result
-
-
-def plus(relation: Pairs) -> Pairs:
-    """Transitive closure."""
-    after: dict[int, list[int]] = {}
-    for a, b in relation:
-        after.setdefault(a, []).append(b)
-    result = set()
-    for a in after:
-        reached: set[int] = set()
-        front = [a]
-        while front:
-            for b in after.get(front.pop(), ()):
-                if b not in reached:
-                    reached.add(b)
-                    front.append(b)
-        result |= {(a, b) for b in reached}
-    return frozenset(result)
-
-
-def on(events: Iterable[int]) -> Pairs:
-    """The identity on ``events``."""
-    return frozenset((e, e) for e in events)
-
-
-def back(relation: Pairs) -> Pairs:
-    return frozenset((b, a) for a, b in relation)
-
-
-def acyclic(relation: Pairs) -> bool:
-    return all(a != b for a, b in plus(relation))
+from mkold.lkmm.verdict import LOCK_KINDS, Axiom, Edge
 
 
 class Literal:
-    """One execution's relations; ``judge`` applies the axioms.
+    """One execution's relations; ``broken`` applies the axioms, from top to bottom.
 
     ``rf`` maps reads to what they find; ``chains`` gives for each word its initial write
     (a negative number) and then its writes in coherence order.
@@ -86,17 +38,23 @@ class Literal:
         )  # fmt: skip
         self.fr = frozenset(p for p in then(back(self.rf), self.co) if p[0] != p[1])
 
-    def judge(self) -> set[str] | None:
-        """The flags it raises, or None if an axiom forbids it."""
+    def broken(self) -> Broken | None:
+        """The axiom that forbids it, with a cycle; None: it is allowed."""
         self._events()
-        if not self._coherent_and_atomic():
-            return None
+        found = self._coherent() or self._atomic()
+        if found is None:
+            self._basic()
+            self._fences()
+            found = self._in_time() or self._grace() or self._plainly()
+        return found
+
+    def steps(self) -> Iterator[tuple[str, Pairs]]:
+        """What pictures show beside rf, co and fr."""
         self._basic()
-        self._fences()
-        if not (self._in_time() and self._grace()):
-            return None
-        self._visible()
-        return self._plain()
+        yield "rmw", self.rmw
+        yield "addr", self.addr
+        yield "data", self.data
+        yield "ctrl", self.ctrl
 
     # -- events -------------------------------------------------------------------
 
@@ -139,6 +97,7 @@ class Literal:
         self.marked = self.some(lambda a: a.marked) | self.initial
         self.plains = self.memory - self.marked
         self.noreturn = self.some(lambda a: a.node.order == "noreturn" and a.is_read)
+        self.rmw = frozenset((a.id, a.rmw) for a in acts.values() if a.is_read and a.rmw >= 0)
         self.po = frozenset(
             (a.id, b.id) for a in acts.values() for b in acts.values()
             if a.thread == b.thread and a.node.po < b.node.po
@@ -149,11 +108,19 @@ class Literal:
         self.mem, self.rd, self.wr = on(self.memory), on(self.reads), on(self.writes)
         self.for_rmb = on(self.reads - self.noreturn)
 
-    def _coherent_and_atomic(self) -> bool:
-        acts = self.acts.values()
-        self.rmw = frozenset((a.id, a.rmw) for a in acts if a.is_read and a.rmw >= 0)
-        torn = self.rmw & then(self.external(self.fr), self.external(self.co))
-        return not torn and acyclic(self.po_same | self.rf | self.co | self.fr)
+    def _coherent(self) -> Broken | None:
+        parts = {"po-loc": self.po_same, "rf": self.rf, "co": self.co, "fr": self.fr}
+        return _forbidden(Axiom.COHERENCE, parts)
+
+    def _atomic(self) -> Broken | None:
+        for read, write in sorted(self.rmw):
+            for between in sorted(self.writes):
+                first, second = (read, between), (between, write)
+                if first in self.external(self.fr) and second in self.external(self.co):
+                    edges = [Edge(read, "fr", between), Edge(between, "co", write),
+                             Edge(write, "rmw^-1", read)]  # fmt: skip
+                    return Broken(Axiom.ATOMIC, edges, edges)
+        return None
 
     # -- basic relations ----------------------------------------------------------
 
@@ -203,7 +170,7 @@ class Literal:
 
     # -- time ---------------------------------------------------------------------
 
-    def _in_time(self) -> bool:
+    def _in_time(self) -> Broken | None:
         """happens-before and propagation."""
         mark, opt, wmb = self.mark, self.opt, self.wmb
         dep, overwrite = self.addr | self.data, self.co | self.fr
@@ -222,12 +189,15 @@ class Literal:
         self.hbs = plus(self.hb) | opt
         self.pb = then(self.prop, self.strong, self.hbs, mark)
         self.pbs = plus(self.pb) | opt
-        return acyclic(self.hb) and acyclic(self.pb)
+        return _forbidden(Axiom.HAPPENS_BEFORE, {"hb": self.hb}) or _forbidden(
+            Axiom.PROPAGATION, {"pb": self.pb}
+        )
 
-    def _grace(self) -> bool:
+    def _grace(self) -> Broken | None:
         """rcu; adds ``rcu-fence`` to the fences."""
         link = then(self.po | self.opt, self.hbs, self.pbs, self.prop, self.po)
-        rscs, srcu_rscs = back(self._rscs()), back(self._srcu_rscs())
+        self.rscs, self.srcu_rscs = self._rscs(), self._srcu_rscs()
+        rscs, srcu_rscs = back(self.rscs), back(self.srcu_rscs)
         rcu_gp, srcu_gp = self.tagged("sync-rcu"), self.kind("SRCU")
         order = rcu_gp | srcu_gp
         while True:
@@ -246,7 +216,8 @@ class Literal:
         self.rb = then(self.prop, rcu_fence, self.hbs, self.pbs, self.mark)
         self.fences |= rcu_fence
         self.strong |= rcu_fence
-        return all(a != b for a, b in self.rb)
+        edges = [Edge(a, "rb", b) for a, b in sorted(self.rb) if a == b]
+        return Broken(Axiom.RCU, edges[:1]) if edges else None
 
     # -- plain accesses -----------------------------------------------------------
 
@@ -265,28 +236,28 @@ class Literal:
         self.wr_vis = fences | then(self.strong, xbs, r_pre) | then(w_post, vis, r_pre)
         self.rw_xbs = fences | then(r_post, xbs, w_pre)
 
-    def _pre_race(self) -> Pairs:
-        plains = self.plains
-        pairs = frozenset(
+    def _plainly(self) -> Broken | None:
+        """plain-coherence; leaves the ``races``."""
+        self._visible()
+        rf, co, fr, marked, plains = self.rf, self.co, self.fr, self.marked, self.plains
+        ww_vis, wr_vis, rw_xbs = self.ww_vis, self.wr_vis, self.rw_xbs
+        pre_race = self.external(frozenset(
             (a, b) for a in self.memory for b in self.memory
             if a in plains or (a not in self.initial and b in plains)
-        )  # fmt: skip
-        return self.external(pairs)
-
-    def _plain(self) -> set[str] | None:
-        """plain-coherence, then the flags."""
-        rf, co, fr, marked = self.rf, self.co, self.fr, self.marked
-        ww_vis, wr_vis, rw_xbs = self.ww_vis, self.wr_vis, self.rw_xbs
-        pre_race = self._pre_race()
-        if pre_race & ((rf & back(rw_xbs)) | (fr & back(wr_vis)) | (co & back(ww_vis))):
-            return None
+        ))  # fmt: skip
+        for name, against in (
+            ("rf", rf & back(rw_xbs)), ("fr", fr & back(wr_vis)), ("co", co & back(ww_vis)),
+        ):  # fmt: skip
+            for a, b in sorted(pre_race & against):
+                return Broken(Axiom.PLAIN_COHERENCE, [Edge(a, name, b)])
         ww_fine = frozenset(
             (a, b) for a, b in ww_vis
             if (a in marked or (a, b) in rw_xbs) and (b in marked or (a, b) in wr_vis)
         )  # fmt: skip
         found = then(co | self.opt, rf)
         races = (co - ww_fine) | (found - wr_vis - back(rw_xbs)) | (fr - rw_xbs)
-        return self._mixed() | ({"data-race"} if pre_race & races else set())
+        self.races = pre_race & races
+        return None
 
     def _rscs(self) -> Pairs:
         """Matching rcu_read_lock() and rcu_read_unlock()."""
@@ -306,15 +277,14 @@ class Literal:
         cookie = self.data0 | then(carried, self.data0)
         return self.same_place(then(locks, cookie, unlocks))
 
-    def _mixed(self) -> set[str]:
-        """A plain write and a marked access of one word with no barrier between."""
-        po = self.po
-        release = on(self.some(lambda a: a.order == "release" and a.is_write))
-        acquire = on(self.some(lambda a: a.order == "acquire" and a.is_read))
-        barrier = then(po, self.tagged(*BARRIERS), po)
-        barrier |= then(po, release) | then(acquire, po)
-        wild = self.plains & self.writes
-        for a, b in self.po_same - barrier:
-            if (a in wild and b in self.marked) or (a in self.marked and b in wild):
-                return {"mixed-accesses"}
-        return set()
+
+def _forbidden(axiom: Axiom, parts: Mapping[str, Pairs]) -> Broken | None:
+    """The cycle that ``parts`` together make, if there is one."""
+    found = cycle(frozenset().union(*parts.values()))
+    if not found:
+        return None
+    named = [
+        Edge(a, next(name for name, part in parts.items() if (a, b) in part), b)
+        for a, b in found
+    ]
+    return Broken(axiom, named, named if axiom is Axiom.COHERENCE else ())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mkold.lkmm.masks.locations import INIT
+from mkold.lkmm.graph.events import INIT
 from mkold.lkmm.masks.numbering import from_bits
 
 MANY = 64  # from that many orders on numpy is quicker

@@ -1,133 +1,115 @@
-"""The enumerating engine: every choice of paths, all of its executions at once.
+"""The engine ``masks``: every choice of paths, all of its executions at once.
 
-Meant for litmus tests and small scenarios; ``search`` is for what is too large.
+Meant for litmus tests and small scenarios: it lists what there is, so that its work grows
+with the number of executions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from mkold.ir.program import POISON, TRUE, Formula, Program
+from mkold.ir.program import TRUE, Formula, Program
+from mkold.lkmm.ask import Ask
 from mkold.lkmm.graph.events import Graph
 from mkold.lkmm.graph.values import Constraint, found
 from mkold.lkmm.known.words import MayValues, initial_word
+from mkold.lkmm.masks.answers import Allowed, Answers
 from mkold.lkmm.masks.candidates import Candidates
-from mkold.lkmm.masks.locations import INIT, Facts, Location, pieces
+from mkold.lkmm.masks.listing import list_candidates
+from mkold.lkmm.masks.locations import Location, pieces
 from mkold.lkmm.masks.picture import draw_allowed, draw_forbidden, draw_incoherent
-from mkold.lkmm.model.model import Model
-from mkold.lkmm.paths import question
+from mkold.lkmm.masks.valuations import add_states
+from mkold.lkmm.model.axioms import Judgement, judge
+from mkold.lkmm.paths.facts import Facts
+from mkold.lkmm.paths.flags import may_fault, own_flags
 from mkold.lkmm.paths.ordering import Ordering, order_path
 from mkold.lkmm.paths.paths import Act, Path, unit_paths
-from mkold.lkmm.paths.question import Answers, Narrowing
+from mkold.lkmm.paths.question import Narrowing, addresses
 from mkold.lkmm.paths.supply import Choice, Supply
-from mkold.lkmm.paths.waiting import ring
-from mkold.lkmm.states import StateSet
-from mkold.lkmm.verdict import FAULTS, Execution, Observation, Status, Verdict
+from mkold.lkmm.tally import Tally
+from mkold.lkmm.unroll import unroll
+from mkold.lkmm.verdict import FAULTS, Verdict
 
-POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
 MOST_WRITES, MOST_FREE = 6, 1 << 14  # of what is listed only to be shown
 PIECE = 1 << 18  # candidates at once: masks of 32 KiB, so that the cache holds many
 
 
-class Enumerator:
-    """Decides one unrolled program.
+def decide(program: Program, ask: Ask, check: Callable[[], None]) -> Verdict:
+    """Decide by listing candidates: see ``engines.Engine``."""
+    graph = unroll(program, ask.max_unroll, check)
+    may = MayValues(graph)
+    units = [unit_paths(graph, unit, may, check) for unit in range(len(program.threads))]
+    enumerator = Enumerator(graph, units, Tally(program, ask), check)
+    enumerator.run()
+    return enumerator.tally.verdict()
 
-    Parameters
-    ----------
-    states : list final states and flags; without, stop at the first answer
-    witness : keep executions to show
-    expired : whether time is up; asked between sets of candidates
-    """
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One choice of paths, and what has to hold for them to be taken."""
+
+    paths: Sequence[Path]
+    acts: Mapping[int, Act]
+    constraints: Sequence[Constraint]
+    facts: Facts
+
+
+class Enumerator:
+    """Goes through the choices of ``units``' paths, and keeps the ``tally``."""
 
     def __init__(
         self,
         graph: Graph,
-        *,
-        states: bool,
-        witness: bool,
-        expired: Callable[[], bool],
+        units: Sequence[Sequence[Path]],
+        tally: Tally,
+        check: Callable[[], None],
     ) -> None:
-        self.graph, self.program = graph, graph.program
-        self.keep_states, self.keep_witness, self.expired = states, witness, expired
-        self.may = MayValues(graph)
-        self.units = [
-            unit_paths(graph, unit, self.may, self.check)
-            for unit in range(len(self.program.threads))
-        ]
-        self._asked = set(question.addresses(self.program))
-        self.states = StateSet()
-        self.flags: set[str] = set()
-        self.yes = self.no = False
-        self.n_candidates = 0
-        self.bounded = False
-        self.witness: Execution | None = None
-        self.forbidden: Execution | None = None
-        self.flagged: dict[str, Execution] = {}
-        self._only_wanted = False
-
-    def check(self) -> None:
-        """Raise ``TimeoutError`` if time is up."""
-        if self.expired():
-            raise TimeoutError
+        self.graph, self.units, self.tally, self.check = graph, units, tally, check
+        self._asked = frozenset(addresses(graph.program))
+        self._orderings: dict[Path, Ordering] = {}
+        self._suspects: frozenset[Path] = frozenset()
 
     def run(self) -> None:
-        """Fill the results.
+        """Fill the tally.
 
         Raises
         ------
         TimeoutError : time is up
         """
-        condition = self.program.condition
+        program, ask = self.graph.program, self.tally.ask
+        condition = program.condition
         formula = TRUE if condition is None else condition.formula
-        if self.keep_states:
-            self._sweep(None, formula, stop=False)
-            stuck = not (self.yes or self.no or self.bounded)
-            if stuck and self.program.filter is None:
-                self.flags.add("deadlock")  # no execution comes to its end
-            return
-        self._look_for_faults(formula)
-        if condition is not None and condition.quantifier == "forall":
-            self._sweep(None, formula, stop=False)
-            return
-        self._sweep(formula, formula, stop=True)
-        if not self.yes:
-            self.no = True
-
-    def _sweep(self, narrow: Formula | None, formula: Formula, *, stop: bool) -> None:
-        self._only_wanted = narrow is not None
-        narrowing = Narrowing(self.graph, narrow, self.program.filter)
-        for choice in self._choices(narrowing):
-            self._judge(choice, narrowing, formula, stop=stop)
-            if stop and self.yes:
+        every = ask.states or (condition is not None and condition.quantifier == "forall")
+        narrow = None if every else formula
+        if not ask.states:
+            self._look_for_faults(formula)
+        narrowing = Narrowing(self.graph, narrow, program.filter)
+        for chosen in self._choices(narrowing):
+            self._judge(chosen, formula, narrow)
+            if self.tally.decided:
                 return
-        if self.keep_witness and self.forbidden is None and not self.yes:
+        if ask.witness and self.tally.forbidden is None and not self.tally.yes:
             self._explain(narrowing, formula)
 
     def _look_for_faults(self, formula: Formula) -> None:
-        """Look at all executions of paths that may have one."""
-        suspects = {
-            id(path)
-            for paths in self.units
-            for path in paths
-            if any(flag in FAULTS for flag in self._dangers(path))
-        }
-        if not suspects:
-            return
-        narrowing = Narrowing(self.graph, None, self.program.filter)
-        for choice in self._choices(narrowing):
-            if any(id(path) in suspects for path, _ in choice):
-                self._judge(choice, narrowing, formula, stop=False)
-                if self.flags & FAULTS:
-                    return
+        """Look at all executions of paths that may have one, whatever is asked."""
+        program = self.graph.program
+        self._suspects = frozenset(
+            path for paths in self.units for path in paths if may_fault(program, path)
+        )
+        if self._suspects:
+            for chosen in self._choices(Narrowing(self.graph, None, program.filter)):
+                if not self._suspects.isdisjoint(chosen.paths):
+                    self._judge(chosen, formula, None)
+                    if self.tally.flags & FAULTS:
+                        return
 
-    def _dangers(self, path: Path) -> Iterator[str]:
-        """Flags that ``path`` may raise by itself."""
-        yield from (flag for flag, _ in path.checks)
-        yield from _bad_addresses(path, self.program.words)
+    # -- choices ------------------------------------------------------------------
 
-    def _choices(self, narrowing: Narrowing) -> Iterator[tuple[Choice, ...]]:
+    def _choices(self, narrowing: Narrowing) -> Iterator[Chosen]:
         choices = [
             [
                 (path, constraints)
@@ -137,69 +119,8 @@ class Enumerator:
             for paths in self.units
         ]
         supply = Supply(choices, partial(initial_word, self.graph), self.check)
-        return supply.choices()
-
-    @staticmethod
-    def _constraints(choice: Sequence[Choice], acts: Mapping[int, Act]) -> list[Constraint]:
-        constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
-        constraints += [
-            Constraint(found(act.id), act.node.must)
-            for act in acts.values()
-            if act.node.must is not None
-        ]
-        return constraints
-
-    def _judge(
-        self,
-        choice: tuple[Choice, ...],
-        narrowing: Narrowing,
-        formula: Formula,
-        *,
-        stop: bool,
-    ) -> None:
-        paths = [path for path, _ in choice]
-        acts = {act.id: act for path in paths for act in path.acts}
-        constraints = self._constraints(choice, acts)
-        facts = Facts(constraints, narrowing.memory)
-        locations = self._locations(acts)
-        if not all(location.fill(facts, self.check) for location in locations):
-            return
-        if any(path.cut for path in paths):
-            self.bounded = True
-            return
-        orderings = [_ordering(path) for path in paths]
-        for part in pieces(locations, PIECE):
-            self.check()
-            candidates = Candidates(acts, part, constraints)
-            self.n_candidates += candidates.n
-            if candidates.rows:
-                self._decide(paths, orderings, candidates, formula)
-                if stop and self.yes:
-                    return
-
-    def _explain(self, narrowing: Narrowing, formula: Formula) -> None:
-        """Nothing satisfies the formula: show why, if so far there is no picture of it."""
-        for choice in self._choices(narrowing):
-            paths = [path for path, _ in choice]
-            acts = {act.id: act for path in paths for act in path.acts}
-            constraints = self._constraints(choice, acts)
-            facts = Facts(constraints, narrowing.memory)
-            locations = self._locations(acts)
-            if any(len(place.writes) > MOST_WRITES or len(place.reads) > MOST_WRITES
-                   for place in locations):  # fmt: skip
-                return
-            if not all(location.fill_freely(facts) for location in locations):
-                continue
-            if math.prod(location.size() for location in locations) > MOST_FREE:
-                return
-            candidates = Candidates(acts, locations, constraints)
-            answers = Answers(self.graph, paths, candidates)
-            wanted = answers.where(formula) if candidates.rows else 0
-            if wanted:
-                model = Model([_ordering(path) for path in paths], candidates)
-                self.forbidden = draw_incoherent(model, answers, wanted)
-                if self.forbidden is not None:
-                    return
+        for choice in supply.choices():
+            yield _chosen(choice, narrowing)
 
     def _locations(self, acts: Mapping[int, Act]) -> list[Location]:
         by_address: dict[int, list[Act]] = {address: [] for address in self._asked}
@@ -211,118 +132,98 @@ class Enumerator:
             for address, accesses in by_address.items()
         ]
 
+    def _orders(self, paths: Sequence[Path]) -> list[Ordering]:
+        """What each path orders, worked out once."""
+        for path in paths:
+            if path not in self._orderings:
+                self._orderings[path] = order_path(path)
+        return [self._orderings[path] for path in paths]
+
+    # -- judging ------------------------------------------------------------------
+
+    def _judge(self, chosen: Chosen, formula: Formula, narrow: Formula | None) -> None:
+        locations = self._locations(chosen.acts)
+        if not all(location.fill(chosen.facts, self.check) for location in locations):
+            return
+        if any(path.cut for path in chosen.paths):
+            self.tally.bounded = True
+            return
+        for part in pieces(locations, PIECE):
+            self.check()
+            candidates = list_candidates(chosen.acts, part, chosen.constraints)
+            self.tally.n_candidates += candidates.n
+            if candidates.rows:
+                self._decide(chosen, candidates, formula, narrow)
+                if narrow is not None and self.tally.decided:
+                    return
+
     def _decide(
-        self,
-        paths: Sequence[Path],
-        orderings: Sequence[Ordering],
-        candidates: Candidates,
-        formula: Formula,
+        self, chosen: Chosen, candidates: Candidates, formula: Formula, narrow: Formula | None
     ) -> None:
-        answers = Answers(self.graph, paths, candidates)
-        if self.program.filter is not None:
-            candidates.rows &= answers.where(self.program.filter)
-        wanted = answers.where(formula)
-        if self._only_wanted:
+        answers = Answers(self.graph, chosen.paths, candidates)
+        if self.graph.program.filter is not None:
+            candidates.rows &= answers.satisfying(self.graph.program.filter)
+        wanted = answers.satisfying(formula)
+        if narrow is not None:
             candidates.rows &= wanted
         if candidates.rows:
-            self._collect(Model(orderings, candidates, self._asked), answers, wanted)
+            judged = judge(self._orders(chosen.paths), candidates, self._asked)
+            self._collect(judged, answers, wanted)
 
-    def _collect(self, model: Model, answers: Answers, wanted: int) -> None:
-        rows, program = model.rows, self.program
-        self.yes |= bool(rows & wanted)
-        self.no |= bool(rows & ~wanted)
-        if rows and self.keep_states:
-            columns = [answers.words(place) for place in program.observed]
-            self.states.add(columns, rows, answers.candidates.n)
-            if "deadlock" not in self.flags and ring(answers.paths):
-                self.flags.add("deadlock")
-                if self.keep_witness:
-                    self.flagged["deadlock"] = draw_allowed(model, answers, rows & -rows)
-        for flag, mask in (*model.flags.items(), *self._checks(answers, rows)):
-            mask &= rows
-            if mask:
-                self.flags.add(flag)
-                if self.keep_witness and flag not in self.flagged:
-                    self.flagged[flag] = draw_allowed(model, answers, mask & -mask, flag)
-        if self.keep_witness:
-            self._draw(model, answers, wanted)
+    def _collect(self, judged: Judgement, answers: Answers, wanted: int) -> None:
+        rows, tally = judged.rows, self.tally
+        tally.yes |= bool(rows & wanted)
+        tally.no |= bool(rows & ~wanted)
+        if rows and tally.ask.states:
+            columns = [answers.words(place) for place in self.graph.program.observed]
+            add_states(tally.states, columns, rows, answers.candidates.n)
+        if rows and (tally.ask.states or not self._suspects.isdisjoint(answers.paths)):
+            allowed = Allowed(answers.candidates, rows)
+            own = own_flags(self.graph.program, answers.paths, allowed, tally.flags)
+            for flag, mask in (*judged.flags.items(), *own):
+                here = mask & rows
+                if here:
+                    tally.raise_flag(
+                        flag, partial(draw_allowed, judged, answers, here & -here, flag)
+                    )
+        if tally.ask.witness:
+            self._draw(judged, answers, wanted)
 
-    def _draw(self, model: Model, answers: Answers, wanted: int) -> None:
-        good = model.rows & wanted
-        if good and self.witness is None:
-            self.witness = draw_allowed(model, answers, good & -good)
-        elif not good and self.forbidden is None:
-            self.forbidden = draw_forbidden(model, answers, wanted)
+    def _draw(self, judged: Judgement, answers: Answers, wanted: int) -> None:
+        good = judged.rows & wanted
+        if good and self.tally.witness is None:
+            self.tally.witness = draw_allowed(judged, answers, good & -good)
+        elif not good and self.tally.forbidden is None:
+            self.tally.forbidden = draw_forbidden(judged, answers, wanted)
 
-    def _checks(self, answers: Answers, rows: int) -> Iterator[tuple[str, int]]:
-        candidates = answers.candidates
-        for path in answers.paths:
-            for flag, cond in path.checks:
-                yield flag, rows & candidates.where(cond, None)
-            for flag in _bad_addresses(path, self.program.words):
-                yield flag, rows
-        for read, words in candidates.reads.items():
-            mask = words.get(POISON, 0) & rows
-            if mask:
-                init = candidates.rf.get(read, {}).get(INIT, 0)
-                yield "use-before-init", mask & init
-                yield "use-after-free", mask & ~init
-
-    def observation(self) -> Observation:
-        if not self.yes:
-            return Observation.NEVER
-        return Observation.SOMETIMES if self.no or not self.keep_states else Observation.ALWAYS
-
-
-def _bad_addresses(path: Path, words: frozenset[int] | None) -> Iterator[str]:
-    for act in path.acts:
-        if act.address >= 0 and (act.is_read or act.is_write):
-            if act.address == 0:
-                yield "null-dereference"
-            elif 0 <= act.address - POISON < POISON_REACH:
-                yield "poison-address"
-            elif words is not None and act.address not in words:
-                yield "wild-access"
+    def _explain(self, narrowing: Narrowing, formula: Formula) -> None:
+        """Nothing satisfies the formula: show why, if so far there is no picture of it."""
+        for chosen in self._choices(narrowing):
+            locations = self._locations(chosen.acts)
+            if any(len(place.writes) > MOST_WRITES or len(place.reads) > MOST_WRITES
+                   for place in locations):  # fmt: skip
+                return
+            if not all(location.fill_freely(chosen.facts) for location in locations):
+                continue
+            if math.prod(location.size() for location in locations) > MOST_FREE:
+                return
+            candidates = list_candidates(chosen.acts, locations, chosen.constraints)
+            answers = Answers(self.graph, chosen.paths, candidates)
+            wanted = answers.satisfying(formula) if candidates.rows else 0
+            if wanted:
+                judged = judge(self._orders(chosen.paths), candidates)
+                self.tally.forbidden = draw_incoherent(judged, answers, wanted)
+                if self.tally.forbidden is not None:
+                    return
 
 
-def _ordering(path: Path) -> Ordering:
-    if path.static is None:
-        path.static = order_path(path)
-    assert isinstance(path.static, Ordering)
-    return path.static
-
-
-def enumerate_program(
-    graph: Graph, *, states: bool, witness: bool, expired: Callable[[], bool]
-) -> Verdict:
-    """Decide by enumeration.
-
-    Raises
-    ------
-    LimitError : too many candidates, paths or values for this engine
-    TimeoutError : ``expired`` said so
-    """
-    program: Program = graph.program
-    engine = Enumerator(graph, states=states, witness=witness, expired=expired)
-    engine.run()
-    observation = holds = None
-    if program.condition is not None:
-        observation = engine.observation()
-        holds = {
-            "exists": engine.yes,
-            "~exists": not engine.yes,
-            "forall": not engine.no,
-        }[program.condition.quantifier]
-    return Verdict(
-        program.name,
-        Status.BOUNDED if engine.bounded else Status.OK,
-        observation,
-        holds,
-        engine.states.listed(),
-        tuple(sorted(engine.flags)),
-        n_candidates=engine.n_candidates,
-        engine="enumerate",
-        witness=engine.witness,
-        forbidden=None if engine.witness else engine.forbidden,
-        flagged=engine.flagged,
-    )
+def _chosen(choice: Sequence[Choice], narrowing: Narrowing) -> Chosen:
+    paths = [path for path, _ in choice]
+    acts = {act.id: act for path in paths for act in path.acts}
+    constraints = [c for path, extra in choice for c in (*path.constraints, *extra)]
+    constraints += [
+        Constraint(found(act.id), act.node.must)
+        for act in acts.values()
+        if act.node.must is not None
+    ]
+    return Chosen(paths, acts, constraints, Facts(constraints, narrowing.memory))

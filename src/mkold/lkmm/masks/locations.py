@@ -13,42 +13,17 @@ Sources: linux-kernel.cat (coherence, atomic), lock.cat (what a lock's read may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations, product
 
 from mkold.base.errors import LimitError
-from mkold.lkmm.graph.values import Constraint, Value, evaluate
-from mkold.lkmm.paths.paths import Act, single_read
+from mkold.lkmm.graph.events import INIT
+from mkold.lkmm.graph.values import Value
+from mkold.lkmm.paths.facts import Facts
+from mkold.lkmm.paths.paths import Act
 
-INIT = -1  # source of a read that finds the initial word
 MAX_ORDERS = 500_000
 Vector = tuple[int, ...]
-
-
-class Facts:
-    """What constraints ask of single reads, and the question of final words."""
-
-    def __init__(
-        self, constraints: Sequence[Constraint], final_wanted: Mapping[int, int]
-    ) -> None:
-        self.final_wanted = final_wanted
-        self._unary: dict[int, list[Constraint]] = {}
-        for constraint in constraints:
-            read = single_read(constraint.value)
-            if read is not None:
-                self._unary.setdefault(read, []).append(constraint)
-
-    @property
-    def restricted(self) -> Collection[int]:
-        """Reads of which something is asked."""
-        return self._unary.keys()
-
-    def allow(self, read: int, word: Value) -> bool:
-        """Whether ``read`` may find ``word``, as far as is known."""
-        unary = self._unary.get(read)
-        if unary is None or not isinstance(word, int):
-            return True
-        return all(one.met_by(evaluate(one.value, lambda _: word)) for one in unary)
 
 
 class Location:

@@ -2,152 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations, pairwise, product
+from collections.abc import Iterable, Iterator
+from itertools import combinations, product
 
-from mkold.lkmm.masks.locations import INIT
+from mkold.lkmm.masks.answers import Answers, word_at
+from mkold.lkmm.model.axioms import Judgement
+from mkold.lkmm.model.base import Base
 from mkold.lkmm.model.grace import Grace
-from mkold.lkmm.model.model import Model
 from mkold.lkmm.model.relations import Rel, base, cyclic, path, trace, union
-from mkold.lkmm.naming import Naming
+from mkold.lkmm.paths.drawing import Broken, Found, draw
 from mkold.lkmm.paths.ordering import Section, is_memory
-from mkold.lkmm.paths.question import Answers, word_at
-from mkold.lkmm.verdict import Axiom, Cycle, Edge, Event, Execution
+from mkold.lkmm.verdict import Axiom, Edge, Execution
 
 
-class _Drawing:
-    """Numbers the events of one execution and its initial writes."""
-
-    def __init__(self, model: Model, answers: Answers, bit: int) -> None:
-        self.model, self.answers, self.bit = model, answers, bit
-        self.naming = Naming(answers.graph.program.symbols)
-        self.events: list[Event] = []
-        self.number: dict[int, int] = {}
-        self.initial: dict[int, int] = {}
-        self._initial()
-        self._acts()
-
-    def _place(self, address: int) -> str:
-        return self.naming.place(address)
-
-    def _initial(self) -> None:
-        for address, location in sorted(self.model.candidates.locations.items()):
-            if location.reads or location.writes:
-                self.initial[address] = len(self.events)
-                self.events.append(
-                    Event(len(self.events), -1, len(self.initial) - 1, "IW", "", address,
-                          self._place(address), location.initial)
-                )  # fmt: skip
-
-    def _acts(self) -> None:
-        candidates = self.model.candidates
-        for act in sorted(candidates.acts.values(), key=lambda act: (act.thread, act.id)):
-            node = act.node
-            memory = act.is_read or act.is_write
-            value = word_at(candidates.words(act.value), self.bit) if memory else None
-            address = act.address if act.address >= 0 else None
-            self.number[act.id] = len(self.events)
-            self.events.append(
-                Event(len(self.events), act.thread, node.po, act.kind, node.order, address,
-                      "" if address is None else self._place(address), value,
-                      node.what, node.prim, node.at)
-            )  # fmt: skip
-
-    def edges(self) -> list[Edge]:
-        model, bit, number = self.model, self.bit, self.number
-        edges = []
-        for read, sources in model.candidates.rf.items():
-            for source, mask in sources.items():
-                if mask & bit:
-                    start = (
-                        self.initial[model.acts[read].address]
-                        if source == INIT
-                        else number[source]
-                    )
-                    edges.append(Edge(start, "rf", number[read]))
-        edges += self._co() + self._fr()
-        for rel in (model.rmw, model.addr, model.data, model.ctrl):
-            edges += [
-                Edge(number[a], rel.name, number[b]) for a, b, mask in rel.pairs() if mask & bit
-            ]
-        return edges
-
-    def _order(self, address: int) -> list[int]:
-        """Writes to ``address`` in coherence order."""
-        writes = self.model.candidates.locations[address].writes
-        co, bit = self.model.co, self.bit
-        return sorted(writes, key=lambda w: -sum(bool(co.get(w, o) & bit) for o in writes))
-
-    def _co(self) -> list[Edge]:
-        edges = []
-        for address, start in self.initial.items():
-            chain = [start, *(self.number[write] for write in self._order(address))]
-            edges += [Edge(a, "co", b) for a, b in pairwise(chain)]
-        return edges
-
-    def _fr(self) -> list[Edge]:
-        edges = []
-        for read, row in self.model.fr.rows.items():
-            later = [w for w, mask in row.items() if mask & self.bit]
-            for write in self._order(self.model.acts[read].address):
-                if write in later and self.model.acts[read].rmw != write:
-                    edges.append(Edge(self.number[read], "fr", self.number[write]))
-                if write in later:
-                    break
-        return edges
-
-    def execution(
-        self, cycle: Cycle | None = None, race: tuple[int, int] | None = None
-    ) -> Execution:
-        final = self.answers.state_of(self.bit, self.answers.graph.program.observed)
-        return Execution(
-            tuple(self.answers.graph.thread_names), tuple(self.events),
-            tuple(self.edges()), final, cycle, race,
-        )  # fmt: skip
-
-    def renumber(self, edges: list[Edge]) -> tuple[Edge, ...]:
-        number = self.number
-        return tuple(Edge(number[e.source], e.relation, number[e.target]) for e in edges)
-
-
-def draw_allowed(model: Model, answers: Answers, bit: int, flag: str = "") -> Execution:
+def draw_allowed(judged: Judgement, answers: Answers, bit: int, flag: str = "") -> Execution:
     """The execution ``bit``; for ``data-race`` with the racing events."""
-    drawing = _Drawing(model, answers, bit)
     race = None
     if flag == "data-race":
-        a, b = next((a, b) for a, b, mask in model.races if mask & bit)
-        race = drawing.number[a], drawing.number[b]
-    return drawing.execution(race=race)
+        race = next((a, b) for a, b, mask in judged.races if mask & bit)
+    return draw(_found(judged, answers, bit), race=race)
 
 
-def draw_forbidden(model: Model, answers: Answers, wanted: int) -> Execution | None:
+def draw_forbidden(judged: Judgement, answers: Answers, wanted: int) -> Execution | None:
     """An execution that satisfies the formula but breaks an axiom, with the cycle."""
-    for axiom, mask, rel in model.broken:
+    for axiom, mask, rel in judged.broken:
         if mask & wanted:
             bit = (mask & wanted) & -(mask & wanted)
-            drawing = _Drawing(model, answers, bit)
-            steps, parts = _cycle(model, rel, bit)
-            cycle = Cycle(axiom, drawing.renumber(steps), drawing.renumber(parts))
-            return drawing.execution(cycle)
+            broken = Broken(axiom, *_cycle(judged, rel, bit))
+            return draw(_found(judged, answers, bit), broken)
     return None
 
 
-def draw_incoherent(model: Model, answers: Answers, wanted: int) -> Execution | None:
+def _found(judged: Judgement, answers: Answers, bit: int) -> Found:
+    """One of the candidates."""
+    candidates, base, deps = answers.candidates, judged.base, judged.order.deps
+    accessed = {
+        address: place
+        for address, place in candidates.locations.items()
+        if place.reads or place.writes
+    }
+    return Found(
+        graph=answers.graph,
+        acts=candidates.acts,
+        values={
+            act.id: word_at(candidates.words(act.value), bit)
+            for act in candidates.acts.values()
+            if act.is_read or act.is_write
+        },
+        initial={address: place.initial for address, place in accessed.items()},
+        rf={
+            read: source
+            for read, sources in candidates.rf.items()
+            for source, mask in sources.items()
+            if mask & bit
+        },
+        orders={
+            address: _ordered(place.writes, base.co, bit) for address, place in accessed.items()
+        },
+        steps=[
+            Edge(a, rel.name, b)
+            for rel in (base.rmw, deps.addr, deps.data, deps.ctrl)
+            for a, b, mask in rel.pairs()
+            if mask & bit
+        ],
+        final=answers.state_of(bit, answers.graph.program.observed),
+    )
+
+
+def _ordered(writes: Iterable[int], co: Rel, bit: int) -> list[int]:
+    """Writes to one word in coherence order."""
+    every = list(writes)
+    return sorted(every, key=lambda w: -sum(bool(co.get(w, o) & bit) for o in every))
+
+
+def draw_incoherent(judged: Judgement, answers: Answers, wanted: int) -> Execution | None:
     """An execution that satisfies the formula, but is not even coherent or atomic."""
-    po_loc = base("po-loc", _po_loc(model), model.candidates.rows)
-    rf = union("rf", model.rfe, model.rfi)
-    together = union("coherence", po_loc, rf, model.co, model.fr)
+    of = judged.base
+    po_loc = base("po-loc", _po_loc(of), of.rows)
+    rf = union("rf", of.rfe, of.rfi)
+    together = union("coherence", po_loc, rf, of.co, of.fr)
     for bit in _low_bits(wanted):
-        drawing = _Drawing(model, answers, bit)
+        broken = None
         if cyclic(together) & bit:
-            steps = [
-                Edge(e.source, e.relation, e.target) for e in _cycle(model, together, bit)[1]
-            ]
-            edges = drawing.renumber(steps)
-            return drawing.execution(Cycle(Axiom.COHERENCE, edges, edges))
-        edges = drawing.renumber(_torn(model, bit))
-        if edges:
-            return drawing.execution(Cycle(Axiom.ATOMIC, edges, edges))
+            edges = _cycle(judged, together, bit)[1]
+            broken = Broken(Axiom.COHERENCE, edges, edges)
+        elif torn := _torn(of, bit):
+            broken = Broken(Axiom.ATOMIC, torn, torn)
+        if broken is not None:
+            return draw(_found(judged, answers, bit), broken)
     return None
 
 
@@ -159,8 +101,8 @@ def _low_bits(mask: int) -> Iterator[int]:
         mask &= mask - 1
 
 
-def _po_loc(model: Model) -> Iterator[tuple[int, int]]:
-    for ordering in model.orderings:
+def _po_loc(of: Base) -> Iterator[tuple[int, int]]:
+    for ordering in of.orderings:
         for acts in ordering.threads.values():
             accesses = [act for act in acts if act.is_read or act.is_write]
             for a, b in combinations(accesses, 2):
@@ -168,20 +110,20 @@ def _po_loc(model: Model) -> Iterator[tuple[int, int]]:
                     yield a.id, b.id
 
 
-def _torn(model: Model, bit: int) -> list[Edge]:
+def _torn(of: Base, bit: int) -> list[Edge]:
     """A read-modify-write with another thread's write between its halves."""
-    for read, write, _ in model.rmw.pairs():
-        for between, mask in model.fr.rows.get(read, {}).items():
-            if mask & model.co.get(between, write) & bit:
+    for read, write, _ in of.rmw.pairs():
+        for between, mask in of.fr.rows.get(read, {}).items():
+            if mask & of.co.get(between, write) & bit:
                 return [Edge(read, "fr", between), Edge(between, "co", write),
                         Edge(write, "rmw^-1", read)]  # fmt: skip
     return []
 
 
-def _cycle(model: Model, rel: Rel, bit: int) -> tuple[list[Edge], list[Edge]]:
+def _cycle(judged: Judgement, rel: Rel, bit: int) -> tuple[list[Edge], list[Edge]]:
     """A shortest cycle of ``rel``: its own edges, and those traced to the base."""
-    if model.grace is not None and rel is model.grace.order:
-        return _grace_cycle(model.grace, bit)
+    if judged.grace is not None and rel is judged.grace.order:
+        return _grace_cycle(judged.grace, bit)
     best: list[tuple[int, int]] | None = None
     for event in rel.rows:
         found = path(rel, event, event, bit)
@@ -231,7 +173,7 @@ def _link_steps(grace: Grace, start: Section, end: Section, bit: int) -> list[Ed
     before = {act.id for act in threads[end.end_thread][: end.end]}
     firsts = [act for act in threads[start.thread][start.start :] if is_memory(act)]
     for first, ahead in product(firsts, _RELAYS):
-        relay = [rel for rel, used in zip((grace.reach, grace.model.prop), ahead, strict=True)
+        relay = [rel for rel, used in zip((grace.reach, grace.prop), ahead, strict=True)
                  if used]  # fmt: skip
         for last, edges in _relays(first.id, relay, bit):
             if last in before:

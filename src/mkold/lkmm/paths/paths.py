@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mkold.base.errors import LimitError
 from mkold.lkmm.graph.events import NOWHERE, Graph, Node
 from mkold.lkmm.graph.guards import Decided
-from mkold.lkmm.graph.values import Constraint, Value, reads_of, resolve
+from mkold.lkmm.graph.values import Constraint, Value, resolve
 from mkold.lkmm.known.feasible import Feasibility
 from mkold.lkmm.known.words import MayValues
 
@@ -55,7 +55,6 @@ class Path:
     acts: list[Act]
     constraints: list[Constraint]
     cut: bool
-    static: object = None
     checks: list[tuple[str, Value]] = field(default_factory=list)
 
 
@@ -81,7 +80,7 @@ def unit_paths(
         ]
         for addresses, extra in _addresses(present, decided, may, constraints, feasible):
             acts = _acts(present, addresses, decided)
-            paths.append(Path(unit, decided, acts, constraints + extra, cut, None, checks))
+            paths.append(Path(unit, decided, acts, constraints + extra, cut, checks))
             if len(paths) > MAX_PATHS:
                 raise LimitError(f"more than {MAX_PATHS} paths through one thread")
     return paths
@@ -175,9 +174,3 @@ def _acts(present: list[Node], addresses: dict[int, int], decided: Decided) -> l
                         addresses.get(node.id, NOWHERE), value, rmw, marked,
                         node.is_read, node.is_write))  # fmt: skip
     return acts
-
-
-def single_read(value: Value) -> int | None:
-    """The one read that ``value`` speaks of, if it is one."""
-    reads = reads_of(value)
-    return next(iter(reads)) if len(reads) == 1 else None

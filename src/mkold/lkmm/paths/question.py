@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from mkold.ir.formula import Side, fold, observed_in, required
-from mkold.ir.nodes import evaluate_binary
+from mkold.ir.formula import observed_in, required
 from mkold.ir.program import Formula, Mem, Observed, Program, Reg
 from mkold.lkmm.graph.events import Graph
 from mkold.lkmm.graph.values import Constraint, Value, resolve
-from mkold.lkmm.masks.candidates import Candidates, Words
 from mkold.lkmm.paths.paths import Path
 
 
@@ -53,65 +51,3 @@ class Narrowing:
 def register_value(graph: Graph, register: Reg, path: Path) -> Value:
     """The last value of a local on a path; 0 if it never got one."""
     return resolve(graph.finals[register.thread].get(register.local, 0), path.decided)
-
-
-class Answers:
-    """The question over one set of candidates, whose units took ``paths``."""
-
-    def __init__(self, graph: Graph, paths: Sequence[Path], candidates: Candidates) -> None:
-        self.graph = graph
-        self.paths = paths
-        self.candidates = candidates
-        self._memo: dict[Observed, Words] = {}
-
-    def words(self, place: Observed) -> Words:
-        """The words at ``place`` at the end, with the candidates of each."""
-        known = self._memo.get(place)
-        if known is None:
-            if isinstance(place, Mem):
-                known = self.candidates.final(place.address)
-            else:
-                value = register_value(self.graph, place, self.paths[place.thread])
-                known = self.candidates.words(value)
-            self._memo[place] = known
-        return known
-
-    def where(self, formula: Formula) -> int:
-        """Candidates that satisfy ``formula``."""
-        return fold(formula, self)
-
-    def compare(self, op: str, left: Side, right: Side) -> int:
-        """Candidates in which a comparison holds."""
-        rows = self.candidates.rows
-        a = {left: rows} if isinstance(left, int) else self.words(left)
-        b = {right: rows} if isinstance(right, int) else self.words(right)
-        found = 0
-        for x, mask in a.items():
-            for y, other in b.items():
-                if evaluate_binary(op, x, y):
-                    found |= mask & other
-        return found
-
-    def negation(self, a: int) -> int:
-        return self.candidates.rows & ~a
-
-    def all_of(self, parts: Iterable[int]) -> int:
-        rows = self.candidates.rows
-        for part in parts:
-            rows &= part
-        return rows
-
-    def any_of(self, parts: Iterable[int]) -> int:
-        some = 0
-        for part in parts:
-            some |= part
-        return some
-
-    def state_of(self, bit: int, observed: Sequence[Observed]) -> tuple[int, ...]:
-        """The valuation in one candidate."""
-        return tuple(word_at(self.words(place), bit) for place in observed)
-
-
-def word_at(words: Mapping[int, int], bit: int) -> int:
-    """The word in the candidate ``bit``."""
-    return next((word for word, mask in words.items() if mask & bit), 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from mkold.lkmm.graph.values import Constraint, found
-from mkold.lkmm.masks.locations import Facts
+from mkold.lkmm.paths.facts import Facts
 from mkold.lkmm.paths.paths import Act, Path
 
 Choice = tuple[Path, list[Constraint]]

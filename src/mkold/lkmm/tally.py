@@ -1,0 +1,75 @@
+"""What the allowed executions of a program add up to, as an engine comes upon them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mkold.ir.program import Program
+from mkold.lkmm.ask import Ask
+from mkold.lkmm.states import StateSet
+from mkold.lkmm.verdict import Execution, Observation, Status, Verdict
+
+
+class Tally:
+    """Kept by an engine while it works; ``verdict`` is what it hands back.
+
+    ``yes`` and ``no``: some allowed execution satisfies the formula, and some does not.
+    ``bounded``: executions that stay longer in a loop were left out. ``n_candidates``:
+    executions looked at, in whatever way the engine counts them.
+    """
+
+    def __init__(self, program: Program, ask: Ask) -> None:
+        self.program, self.ask = program, ask
+        self.states = StateSet()
+        self.flags: set[str] = set()
+        self.yes = self.no = self.bounded = False
+        self.n_candidates = 0
+        self.witness: Execution | None = None
+        self.forbidden: Execution | None = None
+        self.flagged: dict[str, Execution] = {}
+
+    def raise_flag(self, flag: str, draw: Callable[[], Execution]) -> None:
+        """Some allowed execution, which ``draw`` draws, raises ``flag``."""
+        self.flags.add(flag)
+        if self.ask.witness and flag not in self.flagged:
+            self.flagged[flag] = draw()
+
+    @property
+    def decided(self) -> bool:
+        """Whether a witness was found, and nothing but a witness is asked for."""
+        return self.yes and not self.ask.states and not self._forall
+
+    @property
+    def _forall(self) -> bool:
+        condition = self.program.condition
+        return condition is not None and condition.quantifier == "forall"
+
+    def _observation(self) -> Observation:
+        if not self.yes:
+            return Observation.NEVER
+        always = not self.no and self.ask.states
+        return Observation.ALWAYS if always else Observation.SOMETIMES
+
+    def verdict(self) -> Verdict:
+        """The verdict, its name and time still to be filled in."""
+        program, ended = self.program, self.yes or self.no
+        if self.ask.states and not ended and not self.bounded and program.filter is None:
+            self.flags.add("deadlock")  # no execution comes to its end
+        observation = holds = None
+        if program.condition is not None:
+            observation = self._observation()
+            holds = {"exists": self.yes, "~exists": not self.yes, "forall": not self.no}[
+                program.condition.quantifier
+            ]
+        return Verdict(
+            program.name,
+            Status.BOUNDED if self.bounded else Status.OK,
+            observation,
+            holds,
+            self.states.listed() if self.ask.states else (),
+            tuple(sorted(self.flags)),
+            n_candidates=self.n_candidates,
+            witness=self.witness,
+            forbidden=None if self.witness else self.forbidden,
+            flagged=self.flagged,
+        )
