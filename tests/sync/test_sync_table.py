@@ -2,8 +2,8 @@
 
 import pytest
 
+from mkold.ir.link import implementation
 from mkold.ir.prims import PRIMS
-from mkold.native.link import implementation
 
 ROWS = [row for row in PRIMS.values() if row.native]
 

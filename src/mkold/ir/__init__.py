@@ -21,6 +21,7 @@ Looking at it and changing it
     ``edit``        rewriting bodies, binding build parameters, folding
     ``meaning``     statements that stand for others
     ``variant``     stated changes: a barrier dropped, a primitive swapped
+    ``link``        locks, RCU and callbacks put in, to run it on a machine
     ``interpret``   runs it, one CPU alone
 
 Imports only ``mkold.base``. Knows neither Python's nor C's syntax, nor any back end.

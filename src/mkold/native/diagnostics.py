@@ -14,33 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
-from mkold.base.errors import MkoldError, Pos
+from mkold.base.errors import MkoldError
 from mkold.ir import boot
+from mkold.native.llvm.sites import Site
 from mkold.native.memory import Memory
-
-
-class Status(IntEnum):
-    """How a native function ended."""
-
-    OK = 0
-    BUG = 1
-    STOPPED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A place in the source that can fail, and how: ``BUG_ON``, ``out of bounds``, ..."""
-
-    kind: str
-    function: str
-    what: str = ""
-    at: Pos | None = None
-
-    def __str__(self) -> str:
-        what = f" {self.what}" if self.what else ""
-        return f"{self.kind}{what} in {self.function} ({self.at or 'no position'})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,20 @@ from mkold.base.errors import InputError
 from mkold.ir.boot import MAX_CPUS
 from mkold.ir.definition import Definition
 from mkold.ir.edit import bind
-from mkold.ir.module import collect
+from mkold.ir.link import link
+from mkold.ir.module import Module, collect
 from mkold.ir.nodes import Function
 from mkold.ir.verify import verify
-from mkold.native import codegen, compile, link
+from mkold.native import compile
 from mkold.native.diagnostics import (
     Finding,
     KernelBugError,
-    Status,
     StoppedError,
     diagnose,
     warned,
 )
+from mkold.native.llvm import codegen
+from mkold.native.llvm.sites import Status
 from mkold.native.memory import Memory
 
 # Given the functions and the value of each build parameter.
@@ -159,12 +161,15 @@ def build(
     InputError : a parameter that nothing here uses; what ``ir.module.collect`` refuses
     """
     roots = list(definitions)
-    module = link.close(collect(roots, hooks=hooks))
-    values = module.values(params or {})
-    functions = module.functions
-    if edit is not None:
-        functions = edit(functions, values)
-    bound = bind(link.link(functions, module.names), values)
+    given = params or {}
+
+    def edited(module: Module) -> Mapping[str, Function]:
+        assert edit is not None
+        return edit(module.functions, module.values(given))
+
+    module, functions = link(collect(roots, hooks=hooks), edited if edit else None)
+    values = module.values(given)
+    bound = bind(functions, values)
     verify(bound)
     exported = [module.name_of(definition) for definition in roots]
     return Image(bound, list(dict.fromkeys(exported)), checked=checked, parameters=values)

@@ -12,7 +12,7 @@ than the model allows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from mkold.check.setup import HEAP_START
 from mkold.check.torture.code import Torture, torture_begin, torture_end
 from mkold.ir import boot
 from mkold.ir.edit import bind
+from mkold.ir.link import link
 from mkold.ir.module import Module
 from mkold.ir.nodes import (
     Assign,
@@ -43,15 +44,14 @@ from mkold.ir.nodes import (
 from mkold.ir.variant import apply
 from mkold.ir.verify import verify
 from mkold.lkmm.unroll import unroll
-from mkold.native import link
 from mkold.native.image import Image
 from mkold.native.memory import Memory
 
 BATCH_ROUNDS = 2_000
 STUCK_S = 20.0
-# Of the boot area, the allocators' words start afresh; RCU's go on from round to round.
-ALLOCATORS = boot.MEMBLOCK
-ALLOCATORS_END = boot.PAGE_ALLOC_CPU + boot.MAX_CPUS * boot.LINE_WORDS
+# Of the first words, the allocators' and the modules' start afresh; RCU's go on from round to
+# round.
+AFRESH, AFRESH_END = boot.MEMBLOCK, boot.STACKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +172,13 @@ def _run_batch(
 
 def _image(case: Case, built: Built) -> tuple[Image, list[str]]:
     """The scenario's functions, edited as the checker's are, and a loop for each thread."""
-    # An edit may bring in a primitive that is kernel Python, so look after editing.
-    asked = sorted(link.needed(built.program.functions))
-    extra = [link.implementation(key) for key in asked]
-    module = link.close(built.module.extended([torture_begin, torture_end, *extra]))
-    params = parameters(case.scenario, module)
-    edited = apply(module.functions, params, case.edits)
+
+    def edited(module: Module) -> Mapping[str, Function]:
+        return apply(module.functions, parameters(case.scenario, module), case.edits)
+
+    module, linked = link(built.module.extended([torture_begin, torture_end]), edited)
     loops = _loops(built, module)
-    functions = bind(link.link(edited, module.names), params)
+    functions = bind(linked, parameters(case.scenario, module))
     functions |= {loop.name: loop for loop in loops}
     verify(functions)
     entries = [loop.name for loop in loops]
@@ -216,7 +215,7 @@ def _store_result(slot: int, dst: str) -> Op:
     return Op("WRITE_ONCE", (), (results, Local(dst)), "results")
 
 
-_CONTROL = 4096
+_CONTROL = boot.BOOT_WORDS
 
 
 def _results_address() -> int:
@@ -232,13 +231,13 @@ def _memory(built: Built) -> tuple[Memory, int, int, int]:
     width = len(watched) + n_results
     shadow = HEAP_START + n_words + 64
     boot_shadow = shadow + n_words + 64
-    log = boot_shadow + ALLOCATORS_END - ALLOCATORS + 64
+    log = boot_shadow + AFRESH_END - AFRESH + 64
     memory = Memory(log + width * BATCH_ROUNDS + 64)
     for address, word in setup.memory.items():
         if address >= HEAP_START:
             memory.words[address - HEAP_START + shadow] = word
-        elif ALLOCATORS <= address < ALLOCATORS_END:
-            memory.words[address - ALLOCATORS + boot_shadow] = word
+        elif AFRESH <= address < AFRESH_END:
+            memory.words[address - AFRESH + boot_shadow] = word
     watch_list = _results_address() + n_results + 8
     for i, address in enumerate(watched):
         memory.words[watch_list + i] = address - HEAP_START
@@ -247,9 +246,9 @@ def _memory(built: Built) -> tuple[Memory, int, int, int]:
         "heap": HEAP_START,
         "shadow": shadow,
         "n_words": n_words,
-        "boot": ALLOCATORS,
+        "boot": AFRESH,
         "boot_shadow": boot_shadow,
-        "n_boot": ALLOCATORS_END - ALLOCATORS,
+        "n_boot": AFRESH_END - AFRESH,
         "log": log,
         "n_watched": len(watched),
         "watched": watch_list,

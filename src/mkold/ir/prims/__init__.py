@@ -16,6 +16,9 @@ Nothing else lists primitives, by name or otherwise: a reading has one case a sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from mkold.ir.prims import accesses, atomics, awaits, fences, locks, others, stack
 from mkold.ir.prims.row import VAL, Gives, Holds, Order, Prim, Shape, Takes, When
 
@@ -33,10 +36,24 @@ __all__ = [
     "first",
 ]
 
+_TOPICS = (accesses, awaits, atomics, fences, locks, stack, others)
+
+
+def _every_name(row: Prim) -> Iterator[Prim]:
+    """``row``; of ``atomic_t`` also for ``atomic64_t`` and ``atomic_long_t``.
+
+    ``atomic_t`` is as wide as its object, the others are 64 bits wide: nothing but that and
+    the name differs.
+    """
+    yield row
+    if row.family == "atomic":
+        for family in ("atomic64", "atomic_long"):
+            name = family + row.name.removeprefix("atomic")
+            yield replace(row, name=name, family=family, width=64)
+
+
 PRIMS: dict[str, Prim] = {
-    row.name: row
-    for topic in (accesses, awaits, atomics, fences, locks, stack, others)
-    for row in topic.ROWS
+    each.name: each for topic in _TOPICS for row in topic.ROWS for each in _every_name(row)
 }
 
 

@@ -34,11 +34,8 @@ ROWS = [
          source="mkold's own: n READ_ONCE at once, for vector loads; their OR"),
     Prim(name="poison", shape=Shape.POISON, takes=(Takes.PLACE, Takes.COUNT),
          source="include/linux/poison.h"),
-]  # fmt: skip
-
-ATOMIC = [
     _load("atomic_read", Order.ONCE, "p", "atomic"),
     _load("atomic_read_acquire", Order.ACQUIRE, "p", "atomic"),
     _store("atomic_set", Order.ONCE, "pv", "atomic"),
     _store("atomic_set_release", Order.RELEASE, "pv", "atomic"),
-]
+]  # fmt: skip

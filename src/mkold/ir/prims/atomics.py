@@ -1,18 +1,14 @@
 """Read-modify-writes: exchanges, ``atomic_t``, bits.
 
-``atomic_t`` is of the width of its object, ``atomic64_t`` and ``atomic_long_t`` are 64 bits
-wide; what differs beside the width is the name alone.
-
 Sources: tools/memory-model/linux-kernel.def, Documentation/atomic_t.txt,
 Documentation/atomic_bitops.txt, include/linux/atomic/atomic-instrumented.h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from mkold.ir.prims.accesses import ATOMIC
 from mkold.ir.prims.row import Gives, Order, Prim, Shape, Takes, When
 
 _DEF = "tools/memory-model/linux-kernel.def"
@@ -22,7 +18,6 @@ _ORDERS = {
     "": Order.MB, "_relaxed": Order.ONCE, "_acquire": Order.ACQUIRE, "_release": Order.RELEASE
 }  # fmt: skip
 _PLACE, _OPERAND, _AGAINST = Takes.PLACE, Takes.OPERAND, Takes.AGAINST
-_WIDE = ("atomic64", "atomic_long")
 
 
 def _exchanges(prefix: str, family: str) -> Iterator[Prim]:
@@ -75,25 +70,12 @@ def _bit(name: str, order: Order, op: str, *gives: Gives) -> Prim:
                 order=order, op=op, family="bit", macro="vp", source=_BITS)  # fmt: skip
 
 
-def _every_width(rows: Iterable[Prim]) -> Iterator[Prim]:
-    for row in rows:
-        yield row
-        for family in _WIDE:
-            name = family + row.name.removeprefix("atomic")
-            yield replace(row, name=name, family=family, width=64)
-
-
-_ATOMIC = [
-    *ATOMIC, *_exchanges("atomic_", "atomic"), *_add_unless(),
+ROWS = [
+    *_exchanges("", ""), *_exchanges("atomic_", "atomic"), *_add_unless(),
     *_arithmetic("add", "add"), *_arithmetic("sub", "sub"),
     *_arithmetic("inc", "add", 1), *_arithmetic("dec", "sub", 1),
     *_arithmetic("and", "and"), *_arithmetic("or", "or"),
     *_arithmetic("xor", "xor"), *_arithmetic("andnot", "andnot"),
-]  # fmt: skip
-
-ROWS = [
-    *_exchanges("", ""),
-    *_every_width(_ATOMIC),
     _bit("set_bit", Order.NORETURN, "or"),
     _bit("clear_bit", Order.NORETURN, "andnot"),
     _bit("change_bit", Order.NORETURN, "xor"),
@@ -102,4 +84,4 @@ ROWS = [
     _bit("test_and_clear_bit", Order.MB, "andnot", Gives.BIT),
     _bit("test_and_change_bit", Order.MB, "xor", Gives.BIT),
     _bit("test_and_set_bit_lock", Order.ACQUIRE, "or", Gives.BIT),
-]
+]  # fmt: skip

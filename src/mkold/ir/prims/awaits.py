@@ -10,20 +10,23 @@ Known limit: the condition reads ``VAL`` and locals, no memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from mkold.ir.nodes import Assign, Break, If, Local, Loop, Op, Stmt
+from mkold.ir.nodes import Assign, Break, If, Local, Loop, Op, Stmt, map_parts
 from mkold.ir.prims.row import VAL, Gives, Order, Prim, Shape, Takes
 
 
 def _until(load: str) -> Callable[[Op], tuple[Stmt, ...]]:
     def meaning(op: Op) -> tuple[Stmt, ...]:
-        place, holds = op.args
+        place, condition = op.args
+        seen = Local(f"{op.prim}.{VAL}")  # no local of the source has such a name
+        holds = map_parts(condition, lambda part: seen if part == Local(VAL) else None)
         body = (
-            Op(load, (VAL,), (place,), op.what, op.at, op.width, op.shift),
+            replace(op, prim=load, dsts=(seen.name,), args=(place,)),
             If(holds, (Break(op.at),), (), op.at),
             Op("cpu_relax", (), (), "", op.at),
         )
-        given = (Assign(dst, Local(VAL), op.at) for dst in op.dsts)
+        given = (Assign(dst, seen, op.at) for dst in op.dsts)
         return (Loop(body, (), op.at), *given)
 
     return meaning

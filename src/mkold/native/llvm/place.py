@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mkold.ir.nodes import Op
 from mkold.ir.prims import Order, Prim
-from mkold.native.writer import Writer
+from mkold.native.llvm.writer import Writer
 
 ORDERS = {
     Order.ONCE: "monotonic",

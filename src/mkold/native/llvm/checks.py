@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mkold.ir import boot
 from mkold.ir.program import POISON
-from mkold.native.place import Access
+from mkold.native.llvm.place import Access
 
 VECTOR_WORDS = 8
 

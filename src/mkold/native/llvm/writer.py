@@ -13,9 +13,9 @@ from mkold.ir.nodes import (
     Select,
     Unary,
 )
-from mkold.native import arithmetic, runtime
-from mkold.native.diagnostics import Site, Status
-from mkold.native.lines import Lines
+from mkold.native.llvm import arithmetic, runtime
+from mkold.native.llvm.lines import Lines
+from mkold.native.llvm.sites import Site, Status
 
 
 def result_type(function: Function, *, fallible: bool) -> str:

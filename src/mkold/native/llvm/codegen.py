@@ -36,9 +36,9 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS
-from mkold.native import accesses, runtime
-from mkold.native.diagnostics import Site, Status
-from mkold.native.writer import Writer, result_type
+from mkold.native.llvm import accesses, runtime
+from mkold.native.llvm.sites import Site, Status
+from mkold.native.llvm.writer import Writer, result_type
 
 
 def module_text(

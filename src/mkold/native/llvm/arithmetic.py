@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mkold.ir.algebra import Algebra
 from mkold.ir.nodes import NARROW, WORD_BITS, WORD_MASK, evaluate_binary, evaluate_unary
-from mkold.native.lines import Lines
+from mkold.native.llvm.lines import Lines
 
 COMPARE = {"eq": "eq", "ne": "ne", "ult": "ult", "ule": "ule", "slt": "slt", "sle": "sle"}
 _PLAIN = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}

@@ -6,9 +6,9 @@ what their manuals promise.
 
 from __future__ import annotations
 
-from mkold.native import checks
-from mkold.native.checks import VECTOR_WORDS
-from mkold.native.place import Access
+from mkold.native.llvm import checks
+from mkold.native.llvm.checks import VECTOR_WORDS
+from mkold.native.llvm.place import Access
 
 _TYPE = f"<{VECTOR_WORDS} x i64>"
 # Vectors loaded in a row; more go in a loop.

@@ -21,9 +21,9 @@ from mkold.ir import access as meaning
 from mkold.ir.nodes import WORD_BITS, Op
 from mkold.ir.prims import Order, Prim, Shape, Takes
 from mkold.ir.program import POISON
-from mkold.native import arithmetic, checks, updates, vectors
-from mkold.native.place import FULL_FENCE, ORDERS, Access
-from mkold.native.writer import Writer
+from mkold.native.llvm import arithmetic, checks, updates, vectors
+from mkold.native.llvm.place import FULL_FENCE, ORDERS, Access
+from mkold.native.llvm.writer import Writer
 
 _FENCES = {
     "mb": FULL_FENCE,

@@ -9,8 +9,8 @@ from mkold.ir import access as meaning
 from mkold.ir.access import Update
 from mkold.ir.nodes import WORD_BITS
 from mkold.ir.prims import Gives, Order, When
-from mkold.native import arithmetic, checks
-from mkold.native.place import ORDERS, Access
+from mkold.native.llvm import arithmetic, checks
+from mkold.native.llvm.place import ORDERS, Access
 
 # What the machine does in one instruction; ``andnot`` is ``and`` with the complement.
 _INSTRUCTIONS = {
