@@ -25,6 +25,7 @@ from mkold.ir.nodes import (
     Block,
     Break,
     Call,
+    CallPtr,
     Continue,
     Expr,
     Function,
@@ -45,15 +46,25 @@ def module_text(
     functions: Mapping[str, Function], exported: list[str], triple: str, *, checked: bool
 ) -> tuple[str, list[Site]]:
     """LLVM IR of all ``functions``, entries for ``exported``, and the table of sites."""
+    apart = _choices(functions)
     functions = expand(functions)
     fallible = _fallible(functions, checked=checked)
     sites: list[Site] = []
     parts = [runtime.prologue(triple)]
     for function in functions.values():
         writer = FunctionWriter(function, functions, fallible, sites, triple, checked=checked)
-        parts.append(writer.text())
+        parts.append(writer.text("noinline " if function.name in apart else ""))
     parts += [_entry(functions[name], name in fallible) for name in exported]
     return "\n".join(parts), sites
+
+
+def _choices(functions: Mapping[str, Function]) -> set[str]:
+    """Functions that are one of several which some pointer may mean.
+
+    They are not inlined: each call through such a pointer would take a copy of all.
+    """
+    calls = (s for f in functions.values() for s in walk(f.body) if isinstance(s, CallPtr))
+    return {m.name for call in calls if len(call.members) > 1 for m in call.members}
 
 
 def _fallible(functions: Mapping[str, Function], *, checked: bool) -> set[str]:
@@ -130,7 +141,7 @@ class FunctionWriter(Writer):
 
     # The function.
 
-    def text(self) -> str:
+    def text(self, attributes: str = "") -> str:
         """The whole function."""
         for i, param in enumerate(self.function.params):
             self.assign(param, f"%a{i}")
@@ -142,7 +153,8 @@ class FunctionWriter(Writer):
         slots = [
             f"  {slot} = alloca i64\n  store i64 0, ptr {slot}" for slot in self.slots.values()
         ]
-        first = f'define internal {self.type} @"k.{self.function.name}"({head}) nounwind {{'
+        name = f'@"k.{self.function.name}"'
+        first = f"define internal {self.type} {name}({head}) {attributes}nounwind {{"
         pauses = ["  %pauses = alloca i64", "  store i64 0, ptr %pauses"]
         return "\n".join([first, "entry:", *slots, *pauses, *self.lines, "}", ""])
 
