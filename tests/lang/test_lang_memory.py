@@ -26,7 +26,7 @@ AT = BOOT_WORDS + 16  # where the object lies
 HEAD = """
 from mkold.lang import *
 from mkold.lang import (READ_ONCE, WRITE_ONCE, BUG_ON, cmpxchg, try_cmpxchg, xchg, smp_mb,
-    poison, smp_store_release, smp_load_acquire, cpu_relax,
+    atomic_inc, poison, smp_store_release, smp_load_acquire, cpu_relax,
     smp_cond_load_acquire, atomic_add_negative)
 
 class Pair(Struct):
@@ -359,6 +359,38 @@ def test_narrow_words_in_memory(narrow, what, type_, n):
     }
     assert result == expected[what]
     assert memory.get(cell, 0) < 1 << FIELDS[type_], "it lies there with zeros above"
+
+
+def test_words_are_poisoned_whatever_lies_in_them():
+    made = module_of("""
+@kernel
+def f(vm: Ptr[Vm], n: u64) -> u64:
+    poison(vm.u8_, 2)
+    return READ_ONCE(vm.s8_)
+""")
+    memory = {}
+    Interpreter(collect([made["f"]]).functions, memory).call("f", AT, 0)
+    assert [*memory.values()] == [POISON, POISON]
+    with pytest.raises(KernelBugError, match="poison read vm.s8_"):
+        build([made["f"]], checked=True).call("f", Memory(BOOT_WORDS + 512), 0, AT, 0)
+
+
+def test_atomic_t_is_an_int():
+    text = """
+class Count(Struct):
+    n: atomic_t
+    wide: atomic64_t
+
+@kernel
+def f(vm: Ptr[Vm], n: u64) -> u64:
+    c = cast(Ptr[Count], vm)
+    WRITE_ONCE(c.n, 0x7FFFFFFF)
+    atomic_inc(c.n)
+    WRITE_ONCE(c.wide, 0x7FFFFFFF)
+    atomic_inc(c.wide)
+    return (READ_ONCE(c.n) < 0) * 10 + (READ_ONCE(c.wide) > 0)
+"""
+    assert run(text, 0) == (11, [0x80000000, 0x80000000] + [0] * 15)
 
 
 def test_bytes_of_a_word():

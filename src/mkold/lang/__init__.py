@@ -65,7 +65,7 @@ else:
     spinlock_t = _TypeName(_words.Word("spinlock_t"))
     rwlock_t = _TypeName(_words.Word("rwlock_t"))
     mutex = _TypeName(_words.Word("mutex"))
-    atomic_t = _TypeName(_words.Word("atomic_t"))
+    atomic_t = _TypeName(_words.Word("atomic_t", 32, True))
     atomic64_t = _TypeName(_words.Word("atomic64_t", 64, True))
     atomic_long_t = _TypeName(_words.Word("atomic_long_t", 64, True))
 

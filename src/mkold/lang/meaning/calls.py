@@ -69,7 +69,7 @@ def primitive(
     if place is not None:
         _check_place(b, row, place)
         args.append(place.address)
-        what, type_, where = place.text, value_type(place.type), extent(place)
+        what, type_, where = place.text, value_type(place.type), _extent(row, place)
     takes = row.takes[len(args) :]
     args += [
         _argument(b, kind, place, value) for kind, value in zip(takes, values, strict=True)
@@ -100,7 +100,7 @@ def _check_place(b: Builder, row: Prim, place: Place) -> None:
     if isinstance(place.type, Record | Repeat):
         reason = f"{row.name} works on one word, and {place.text} is {place.type}"
         raise b.error(place.at, reason, "name a field or an element")
-    where = extent(place)
+    where = _extent(row, place)
     if fits(row, where.get("width", WORD_BITS), where.get("shift")):
         return
     if place.is_part:
@@ -108,6 +108,11 @@ def _check_place(b: Builder, row: Prim, place: Place) -> None:
         raise b.error(place.at, f"{row.name} does not work on a part of a word", hint)
     reason = f"{row.name} works on {WORD_BITS} bits, and {place.text} is {place.type}"
     raise b.error(place.at, reason, "declare it u64")
+
+
+def _extent(row: Prim, place: Place) -> Extent:
+    """The bits of its word that ``row`` works on; all of them if it counts words."""
+    return {} if Takes.COUNT in row.takes and not place.is_part else extent(place)
 
 
 def _argument(b: Builder, takes: Takes, place: Place | None, value: Value) -> Expr:
