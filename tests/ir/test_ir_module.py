@@ -159,7 +159,7 @@ def test_a_stand_in_takes_the_place_and_the_name():
     with pytest.raises(InputError, match="stands in for missing"):
         collect([caller], stand_ins={"missing": quick})
     with pytest.raises(InputError, match="does not fit"):
-        collect([caller], stand_ins={"slow": Made(Function("t:q", (), (), 0))})
+        collect([caller], stand_ins={"slow": returns("t:q", Const(0), signature="() -> u64")})
 
 
 def pointer_call(key: str, signature: str = "(u64) -> u64") -> Made:

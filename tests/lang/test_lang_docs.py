@@ -6,22 +6,42 @@ from pathlib import Path
 import pytest
 
 from mkold.base.errors import SourceError
+from mkold.ir.definition import word_of
+from mkold.ir.interpret import Interpreter
+from mkold.ir.module import collect
 from mkold.lang import compile_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernel-python.md"
 BLOCKS = re.findall(r"```(python)?\n(.*?)```", PAGE.read_text(), re.DOTALL)
-CODE = [text for language, text in BLOCKS if language]
+RUN = [text for language, text in BLOCKS if language and "image" in text]
+CODE = [text for language, text in BLOCKS if language and text not in RUN]
 ERRORS = [text for language, text in BLOCKS if not language and ": error: " in text]
 BEFORE = {"x = READ_ONCE(old)": "old = NULL", "return pte": "if n: pte = 1"}
 
 
-def test_the_code_runs():
-    constants = "_PAGE_ACCESSED = 0x100\nfrom mkold.lang import parameter\n"
-    names = compile_text(constants + CODE[0] + CODE[1])
+@pytest.fixture(scope="module")
+def names():
+    imports = "_PAGE_ACCESSED = 0x100\nfrom mkold.lang import Fn, addr\n"
+    return compile_text(imports + "".join(CODE))
+
+
+def run(names, name: str, *args: int, **more) -> int:
+    module = collect([names[name]], **more)
+    memory = {5000 + names["Kvm"].offset("radix"): 1}
+    (result,) = Interpreter(module.functions, memory).call(module.name_of(names[name]), *args)
+    return result
+
+
+def test_the_code_runs(names):
     assert repr(names["PTRS_PER_PTE"]) == "1 << $PTE_INDEX_BITS"
+    assert run(names, "upper_half", 11) == 6
+    assert run(names, "kvm_age", 5000, 1, hooks={"kvm_arch_age": names["try_clear"]}) == 1
+    module = collect([names["age"]], pointed=[names["try_clear"]])
+    memory = {5000 + names["Kvm"].offset("radix"): 1, 6000: word_of(names["try_clear"])}
+    assert Interpreter(module.functions, memory).call("age", 5000, 6000, 1) == (1,)
     result = {}
-    run = CODE[2].replace('image.call("', 'result["is"] = image.call("')
-    exec(run, names | {"result": result})
+    text = RUN[0].replace('image.call("', 'result["is"] = image.call("')
+    exec(text, names | {"result": result})
     assert result == {"is": 1}
 
 

@@ -159,9 +159,7 @@ def collect(
 def _definition(reached: Definition, hooks: Mapping[str, Definition]) -> Definition:
     """What a name that is reached stands for: itself, or what the hook is bound to."""
     if not reached.is_hook:
-        # The definition that another room gives (``lang.declare``), if it is such a one.
-        found: Definition = getattr(reached, "definition", reached)
-        return found
+        return reached
     bound = hooks.get(reached.name)
     if bound is None:
         raise InputError(f"{reached.name} is a hook, and nothing is bound to it here")
@@ -205,9 +203,11 @@ def _check_stand_ins(found: list[Definition], stand_ins: Mapping[str, Definition
         place = places.get(name)
         if place is None:
             raise InputError(f"{stand_in.name} stands in for {name}, which nothing here calls")
-        there, here = place.lowered, stand_in.lowered
-        if (len(there.params), there.n_results) != (len(here.params), here.n_results):
-            raise InputError(f"{stand_in.name} does not fit where {name} stands")
+        if place.signature != stand_in.signature:
+            raise InputError(
+                f"{stand_in.name} does not fit where {name} stands: it is "
+                f"{stand_in.signature}, and {place.signature} is wanted"
+            )
 
 
 def _names(found: list[Definition]) -> dict[int, str]:
