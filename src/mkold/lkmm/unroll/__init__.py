@@ -1,5 +1,5 @@
 """From a program to its event graph."""
 
-from mkold.lkmm.unroll.unroller import unroll
+from mkold.lkmm.unroll.rounds import unroll
 
 __all__ = ["unroll"]

@@ -32,7 +32,7 @@ def in_callback() -> Mem:
 
 def before(emit: Emitter) -> None:
     """Raise a flag where a primitive may sleep, or ends what was not begun."""
-    if emit.unroller.program.objects is None:
+    if emit.builder.program.objects is None:
         return
     if emit.row.sleeps:
         emit.check("sleep-in-atomic", binary("slt", 0, _count(emit)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from mkold.ir.algebra import Algebra
 from mkold.ir.nodes import WORD_MASK, Op
@@ -19,10 +19,8 @@ from mkold.lkmm.graph.values import (
     taint_under,
     unary,
 )
-
-if TYPE_CHECKING:
-    from mkold.lkmm.unroll.state import State
-    from mkold.lkmm.unroll.unroller import Unroller
+from mkold.lkmm.unroll.builder import Builder
+from mkold.lkmm.unroll.state import State
 
 Arg = tuple[Value, Taint]
 T = TypeVar("T")
@@ -44,21 +42,21 @@ class Emitter:
     """``args`` are the primitive's, evaluated in ``state``."""
 
     def __init__(
-        self, unroller: Unroller, op: Op, row: Prim, state: State, args: list[Arg]
+        self, builder: Builder, op: Op, row: Prim, state: State, args: list[Arg]
     ) -> None:
-        self.unroller, self.op, self.row = unroller, op, row
+        self.builder, self.op, self.row = builder, op, row
         self.state, self.args = state, args
 
     def event(self, kind: str, order: str, **fields: object) -> Node:
         op = self.op
-        return self.unroller.add(
+        return self.builder.add(
             self.state, kind, order, what=op.what, prim=op.prim, at=op.at, **fields
         )
 
     def read(self, kind: str, order: str, index: int = 0, **fields: object) -> Node:
         address, taint = self.address(index)
         node = self.event(kind, order, addr=address, addr_deps=taint, **fields)
-        node.value = self.unroller.found(node, self.state)
+        node.value = self.builder.found(node, self.state)
         return node
 
     def write(
@@ -67,13 +65,13 @@ class Emitter:
         address, taint = self.address(index)
         node = self.event(kind, order, addr=address, addr_deps=taint,
                           value=value[0], data_deps=value[1], **fields)  # fmt: skip
-        self.unroller.stored(node, self.state)
+        self.builder.stored(node, self.state)
         return node
 
     def address(self, index: int = 0) -> Arg:
         """The address ``index`` words behind the one named."""
         address, taint = self.args[0]
-        return self.unroller.settled(binary("add", address, index), self.state), taint
+        return self.builder.settled(binary("add", address, index), self.state), taint
 
     def update(self, read: Node, value: Arg, order: str, kind: str = "W") -> Node:
         """The write half of a read-modify-write."""
@@ -90,20 +88,20 @@ class Emitter:
             state.ctrl = merge_taints(ctrl, taint_under(taint, live))
             state.live = both(live, guard)
             done = act()
-            state.mem = self.unroller.meet_mem(guard, state.mem, before)
+            state.mem = self.builder.meet_mem(guard, state.mem, before)
         state.live, state.ctrl = live, ctrl
         return done
 
     def require(self, cond: Value) -> None:
         """Drop executions that get here with ``cond`` zero: they wait for ever."""
-        unroller = self.unroller
-        stuck = both(self.state.live, negate(unroller.decide(self.state, cond)))
-        unroller.graph.waits.append((stuck, unroller.unit))
+        builder = self.builder
+        stuck = both(self.state.live, negate(builder.decide(self.state, cond)))
+        builder.graph.waits.append((stuck, builder.unit))
 
     def check(self, flag: str, cond: Value) -> None:
         """Raise ``flag`` where ``cond`` is not zero."""
-        unroller = self.unroller
-        unroller.graph.checks.append(Check(flag, self.state.live, cond, unroller.unit))
+        builder = self.builder
+        builder.graph.checks.append(Check(flag, self.state.live, cond, builder.unit))
 
 
 def seen(node: Node) -> Arg:

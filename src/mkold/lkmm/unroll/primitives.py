@@ -5,9 +5,6 @@ Documentation/herd-representation.txt.
 
 Beyond LKMM, which has no events for them:
 
-* ``call_rcu``: a release store to a word of its own, and a process whose acquire load
-  must find it, which then waits for a grace period (Documentation/litmus-tests.txt,
-  "Limitations", says to emulate it by such a process);
 * a store to a part of a word: a read-modify-write of the word, whose read is tagged
   ``noreturn``; what is stored does not depend on what is read;
 * ``BUG_ON``, ``WARN_ON_ONCE``, a wild call: no event, a check.
@@ -22,11 +19,10 @@ Known limit: LKMM knows one size of access; a load of a part of a word reads all
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mkold.base.errors import UnsupportedError
 from mkold.ir import access
-from mkold.ir.nodes import CallRcu, Function, Op
+from mkold.ir.nodes import Op
 from mkold.ir.prims import Order, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, UNLOCKED
 from mkold.ir.program import POISON, POISONS
@@ -41,20 +37,18 @@ from mkold.lkmm.graph.values import (
     phi,
 )
 from mkold.lkmm.unroll import atomic
+from mkold.lkmm.unroll.builder import Builder
 from mkold.lkmm.unroll.emit import ARGS, Arg, Emitter, seen
-
-if TYPE_CHECKING:
-    from mkold.lkmm.unroll.state import State
-    from mkold.lkmm.unroll.unroller import Unroller
+from mkold.lkmm.unroll.state import State
 
 # Accesses that may be kept like locals (see ``oracle``).
 _LIKE_LOCALS = (Order.PLAIN, Order.ONCE)
 
 
-def perform(unroller: Unroller, op: Op, row: Prim, state: State) -> None:
+def perform(builder: Builder, op: Op, row: Prim, state: State) -> None:
     """Add the events of ``op`` and assign its results."""
-    args = [unroller.expr(arg, state) for arg in op.args]
-    emit = Emitter(unroller, op, row, state, args)
+    args = [builder.expr(arg, state) for arg in op.args]
+    emit = Emitter(builder, op, row, state, args)
     atomic.before(emit)
     results = _SHAPES[row.shape](emit)
     atomic.after(emit, results)
@@ -68,7 +62,7 @@ def _private(emit: Emitter) -> Arg | None:
     """The word of the access, if it may be kept like a local's and was so far."""
     if emit.row.order not in _LIKE_LOCALS or emit.row.after:
         return None
-    return emit.unroller.load_private(emit.address(), emit.state)
+    return emit.builder.load_private(emit.address(), emit.state)
 
 
 def _load(emit: Emitter) -> list[Arg]:
@@ -85,7 +79,7 @@ def _store(emit: Emitter) -> list[Arg]:
     elif (
         row.order not in _LIKE_LOCALS
         or row.after
-        or not emit.unroller.store_private(emit.address(), value, emit.state)
+        or not emit.builder.store_private(emit.address(), value, emit.state)
     ):
         emit.write("W", row.order.write, value, life=_life(emit, value))
     if row.after:
@@ -96,7 +90,7 @@ def _store(emit: Emitter) -> list[Arg]:
 def _life(emit: Emitter, value: Arg) -> Life:
     """A plain store of 0 may set up a lock; in a litmus test it is a store like any other."""
     plain = emit.row.order is Order.PLAIN and value[0] == UNLOCKED
-    known = emit.unroller.program.objects is not None
+    known = emit.builder.program.objects is not None
     return Life.SET_UP if plain and known else Life.NONE
 
 
@@ -104,7 +98,7 @@ def _store_part(emit: Emitter, value: Arg) -> None:
     word = _private(emit)
     if word is not None:
         merged = access.merged(ARGS, word, value, emit.op)
-        emit.unroller.store_private(emit.address(), merged, emit.state)
+        emit.builder.store_private(emit.address(), merged, emit.state)
         return
     read = emit.read("R", Order.NORETURN.read)
     whole, _ = access.merged(ARGS, seen(read), value, emit.op)
@@ -126,15 +120,15 @@ def _load_any(emit: Emitter) -> list[Arg]:
 
 def _poison(emit: Emitter) -> list[Arg]:
     n, taint = emit.args[1]
-    for index in range(emit.unroller.largest(n, emit.state)):
-        more = emit.unroller.decide(emit.state, binary("ult", index, n))
+    for index in range(emit.builder.largest(n, emit.state)):
+        more = emit.builder.decide(emit.state, binary("ult", index, n))
 
         def fill(index: int = index) -> None:
             value = POISON, NO_TAINT
-            if emit.unroller.store_private(emit.address(index), value, emit.state):
+            if emit.builder.store_private(emit.address(index), value, emit.state):
                 return
             # No compiler moves the free of a lock, as it may move a plain store.
-            is_lock = emit.unroller.is_lock(emit.address(index)[0], emit.state)
+            is_lock = emit.builder.is_lock(emit.address(index)[0], emit.state)
             order = (Order.ONCE if is_lock else Order.PLAIN).write
             emit.write("W", order, value, index, life=Life.FREED)
 
@@ -158,7 +152,7 @@ def _update(emit: Emitter) -> list[Arg]:
         emit.update(read, update.new(old), row.order.write)
 
     if row.can_fail and done is not None:
-        emit.under(emit.unroller.decide(emit.state, done[0]), NO_TAINT, write)
+        emit.under(emit.builder.decide(emit.state, done[0]), NO_TAINT, write)
     else:
         if done is not None and read.must is None:
             emit.require(done[0] if must is None else _as_it_was(read, must))
@@ -202,14 +196,14 @@ def _lock(emit: Emitter) -> list[Arg]:
 
 
 def _trylock(emit: Emitter) -> list[Arg]:
-    ok = emit.unroller.decide(emit.state, None)
+    ok = emit.builder.decide(emit.state, None)
     taken = emit.under(ok, NO_TAINT, lambda: _take(emit))
     failed = emit.under(negate(ok), NO_TAINT, lambda: emit.read("LF", "", must=LOCKED))
     return [(phi(ok, 1, 0), _found(taken, failed))]
 
 
 def _is_locked(emit: Emitter) -> list[Arg]:
-    locked = emit.unroller.decide(emit.state, None)
+    locked = emit.builder.decide(emit.state, None)
     yes = emit.under(locked, NO_TAINT, lambda: emit.read("RL", "", must=LOCKED))
     no = emit.under(negate(locked), NO_TAINT, lambda: _look(emit, "RU", "", UNLOCKED))
     return [(phi(locked, 1, 0), _found(yes, no))]
@@ -263,32 +257,11 @@ def _nothing(emit: Emitter) -> list[Arg]:
 
 def _cpu_id(emit: Emitter) -> list[Arg]:
     # A function run by call_rcu may run anywhere; it gets a number of its own.
-    return [ARGS.word(emit.unroller.thread)]
+    return [ARGS.word(emit.builder.thread)]
 
 
 def _cycles(emit: Emitter) -> list[Arg]:
     return [ARGS.word(0)]  # time means nothing here
-
-
-def call_rcu(
-    unroller: Unroller, stmt: CallRcu, function: Function, arg: Arg, state: State
-) -> None:
-    """The caller's half, then the process that waits for a grace period."""
-    graph = unroller.graph
-    word = graph.private
-    graph.private += 1
-    common: dict[str, object] = {"prim": "call_rcu", "what": function.name, "at": stmt.at}
-    unroller.add(state, "W", "release", addr=word, value=1, **common)
-    caller = unroller.thread
-    unroller.start_thread(f"{graph.thread_names[caller]}:{function.name}")
-    inner = type(state)({}, state.live, NO_TAINT, atomic.in_callback())
-    got = unroller.add(inner, "R", "acquire", addr=word, must=1, **common)
-    got.value = unroller.found(got, inner)
-    unroller.add(inner, "F", "sync-rcu", **common)
-    outer, unroller.where = unroller.where, (*unroller.where, id(stmt))
-    unroller.call(function, [(arg[0], {got.id: got.guard})], inner)
-    unroller.where = outer
-    unroller.thread = caller
 
 
 _SHAPES: dict[Shape, Callable[[Emitter], list[Arg]]] = {
