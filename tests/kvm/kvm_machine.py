@@ -22,10 +22,15 @@ from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
 from mkold.kvm.types import MemorySlot, TlbEntry, Vcpu
-from mkold.lang import kernel, rcu_read_lock, rcu_read_unlock
+from mkold.lang import Ptr, cast, kernel, rcu_read_lock, rcu_read_unlock, u64
 from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm
-from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
+from mkold.mm.mmu_notifier import (
+    MmuNotifier,
+    MmuNotifierOps,
+    MmuNotifierSubscriptions,
+    mmu_notifier_register,
+)
 from mkold.native import Image, Memory, build
 from mkold.sync import rcu
 
@@ -61,10 +66,36 @@ def reader_leave() -> None:
     rcu_read_unlock()
 
 
+class Second(MmuNotifier):
+    """A subscriber that is no VM: it says ``answer`` of age, and counts."""
+
+    answer: u64
+    asked: u64
+
+
+@kernel
+def second_is_asked(
+    notifier: Ptr[MmuNotifier], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]
+) -> u64:
+    """Its ``test_clear_young``."""
+    second = cast(Ptr[Second], notifier)
+    second.asked += 1
+    return second.answer
+
+
+@kernel
+def second_subscribes(second: Ptr[Second], ops: Ptr[MmuNotifierOps], mm: Ptr[Mm]) -> None:
+    """Subscribe it, with a table that has the one member."""
+    ops.test_clear_young = second_is_asked
+    second.ops = ops
+    mmu_notifier_register(second, mm)
+
+
 # What aging and unmapping take; a build of it costs little.
 BASE = [
     reader_enter,
     reader_leave,
+    second_subscribes,
     pte_update.pte_clear_young,
     main.kvm_init,
     main.kvm_create_vm,

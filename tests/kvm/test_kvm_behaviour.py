@@ -7,11 +7,15 @@ real guest, page by page.
 from __future__ import annotations
 
 import pytest
-from kvm_machine import N_GFNS, C, Machine, R, W, built
+from kvm_machine import N_GFNS, C, Machine, R, Second, W, built
 
 from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
 from mkold.kvm.types import RESUME_HOST, Vcpu
-from mkold.mm.mmu_notifier import MMU_NOTIFIER_RANGE_LOCKLESS, MMU_NOTIFIER_RANGE_YOUNG
+from mkold.mm.mmu_notifier import (
+    MMU_NOTIFIER_RANGE_LOCKLESS,
+    MMU_NOTIFIER_RANGE_YOUNG,
+    MmuNotifierOps,
+)
 from mkold.mm.slab import KmemCache
 
 
@@ -277,3 +281,18 @@ def test_unmapping_keeps_the_dirty_bit_in_the_log(machine: Machine) -> None:
     machine("mmu_notifier_change_pte", machine.mm, machine.hva + 5, 0)
     assert machine("kvmppc_hv_get_dirty_log_radix", machine.kvm, machine.slot(), log) == 0
     assert machine.words[log] == 0xF0
+
+
+def test_a_second_subscriber_is_asked_too(machine: Machine) -> None:
+    """It came later, so it is asked first; a test ends with the first young answer."""
+    second = machine.new(Second.size)
+    machine("second_subscribes", second, machine.new(MmuNotifierOps.size), machine.mm)
+    assert machine.create(3, 70) == 0
+    assert machine.young(3, 4, 0) == MMU_NOTIFIER_RANGE_LOCKLESS
+    machine.words[second + Second.offset("answer")] = MMU_NOTIFIER_RANGE_YOUNG
+    assert machine.young(3, 4, 0) == MMU_NOTIFIER_RANGE_YOUNG
+    both = MMU_NOTIFIER_RANGE_YOUNG | MMU_NOTIFIER_RANGE_LOCKLESS
+    assert machine.young(3, 4, 1) == both
+    assert machine.young(3, 4, 1) == MMU_NOTIFIER_RANGE_YOUNG
+    assert machine.word(second, Second, "asked") == 4
+    machine("mmu_notifier_clear_young", machine.mm, machine.hva, machine.hva + 8)  # no member
