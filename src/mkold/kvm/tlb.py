@@ -134,3 +134,11 @@ def kvm_vcpu_take_request(vcpu: Ptr[Vcpu]) -> u64:
                 entry.tag = 0
     vcpu.stat.tlb_flushes += 1
     return request
+
+
+@kernel
+def tlb_fill(vcpu: Ptr[Vcpu], gfn: u64, pfn: u64, may_write: u64) -> None:
+    """On the vCPU's own thread, by its hardware: remember that ``gfn`` is ``pfn``."""
+    entry = addr(vcpu.tlb[gfn & ((1 << TLB_BITS) - 1)])
+    entry.tag = gfn + 1
+    entry.data = (pfn << 1) | may_write

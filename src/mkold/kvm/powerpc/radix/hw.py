@@ -30,12 +30,12 @@ from mkold.kvm.powerpc.radix.pte import (
     pte_pfn,
 )
 from mkold.kvm.powerpc.radix.walk import radix_walk
-from mkold.kvm.types import TLB_BITS, Vcpu
+from mkold.kvm.tlb import tlb_fill
+from mkold.kvm.types import Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,
     Ptr,
-    addr,
     kernel,
     parameter,
     try_cmpxchg_relaxed,
@@ -43,15 +43,6 @@ from mkold.lang import (
 )
 
 HW_SETS_RC = parameter("HW_SETS_RC", 1)
-
-
-@kernel
-def tlb_fill(vcpu: Ptr[Vcpu], gfn: u64, pfn: u64, pte: u64) -> None:
-    """Remember that ``gfn`` is ``pfn``, writable if ``pte`` allows it and C is set."""
-    entry = addr(vcpu.tlb[gfn & ((1 << TLB_BITS) - 1)])
-    may_write = (pte & (_PAGE_WRITE | _PAGE_DIRTY)) == (_PAGE_WRITE | _PAGE_DIRTY)
-    entry.tag = gfn + 1
-    entry.data = (pfn << 1) | may_write
 
 
 @kernel
@@ -79,5 +70,6 @@ def mmu_walk_hw(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u
             if not ok:
                 continue
         pfn = pte_pfn(pte) + (gfn & (level_pages(level) - 1))
-        tlb_fill(vcpu, gfn, pfn, pte | want)
+        bits = (pte | want) & (_PAGE_WRITE | _PAGE_DIRTY)
+        tlb_fill(vcpu, gfn, pfn, bits == (_PAGE_WRITE | _PAGE_DIRTY))
         return 1, pfn
