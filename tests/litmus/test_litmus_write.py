@@ -65,3 +65,26 @@ def test_an_unnamed_initial_word_does_not_fit() -> None:
     program = Program("t", {"f": Function("f", (), ())}, (Thread("a", "f"),), init={7: 1})
     with pytest.raises(UnsupportedError, match="7 has no name"):
         write(program)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "READ_ONCE(*x) + READ_ONCE(*y)",
+        "cmpxchg(x, READ_ONCE(*y), xchg(y, READ_ONCE(*x)) + 1)",
+        "READ_ONCE(*x) && READ_ONCE(*y)",
+        "6 / (1 + READ_ONCE(*x)) - *y",
+    ],
+)
+def test_operands_stay_in_no_order(expression: str) -> None:
+    text = f"C t\n{{ }}\nP0(int *x, int *y)\n{{\nint r; r = {expression};\n}}\n"
+    program = parse(text + "P1(int *x, int *y)\n{\n*x = 1; *y = 2;\n}\nlocations [0:r; x; y]\n")
+    again = parse(write(program))
+    before, after = decide(program), decide(again)
+    assert (before.states, before.flags) == (after.states, after.flags)
+
+
+def test_an_order_that_statements_would_add_is_not_written() -> None:
+    text = "C t\n{ }\nP0(int *x, int *y)\n{\nint r; r = (*x && *y) + *x;\n}\n"
+    with pytest.raises(UnsupportedError, match="no order"):
+        write(parse(text))

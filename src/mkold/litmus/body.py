@@ -106,7 +106,9 @@ class Body(Statements):
 
     def _parenthesised_condition(self) -> Expr:
         self.tokens.expect("(", "before a condition")
+        first = len(self.out)
         cond = self.expression().expr
+        self.unordered(first)
         self.tokens.expect(")", "after a condition")
         return cond
 
@@ -149,6 +151,7 @@ class Body(Statements):
         outer, self.out = self.out, []
         start = self.tokens.at
         cond = self.expression().expr
+        self.unordered(0)
         at = self.pos(start)
         inner, self.out = self.out, outer
         if isinstance(cond, Const) and cond.value:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mkold.ir.nodes import Assign, Local, Op
+from mkold.ir.edit import map_statements
+from mkold.ir.nodes import Assign, Local, Op, Stmt, walk
+from mkold.ir.prims import PRIMS, Shape
 from mkold.litmus.arithmetic import Value, constant, convert, of, promoted
 from mkold.litmus.calls import read_call
 from mkold.litmus.expr import Expressions
@@ -26,7 +28,7 @@ class ParameterAssignedError(Exception):
 class Statements(Expressions):
     """Reads statements of one thread that only go on to the next."""
 
-    __slots__ = ("declared",)
+    __slots__ = ("declared", "n_groups")
 
     def __init__(
         self, tokens: Tokens, addresses: Mapping[str, Value], objects: Mapping[int, Type], *,
@@ -34,6 +36,7 @@ class Statements(Expressions):
     ) -> None:  # fmt: skip
         super().__init__(tokens, addresses, objects, placed=placed)
         self.declared: set[str] = set()  # or assigned somewhere
+        self.n_groups = 0  # expressions with several accesses
 
     def semicolon(self) -> None:
         tokens = self.tokens
@@ -43,6 +46,32 @@ class Statements(Expressions):
 
     def simple(self, token: str) -> None:
         """An assignment or a call, up to its end."""
+        first = len(self.out)
+        self._simple(token)
+        self.unordered(first)
+
+    def unordered(self, first: int) -> None:
+        """The statements from ``first`` on are one C expression, whose accesses C leaves in
+        no order but that of what they depend on.
+        """
+        new = self.out[first:]
+        if len(new) > 1:
+            ops = [stmt for stmt in walk(tuple(new)) if isinstance(stmt, Op) and stmt.args]
+            if len(ops) > 1:
+                self._check_sections(ops)
+                self.n_groups += 1
+                self.out[first:] = map_statements(tuple(new), self._in_group)
+
+    def _in_group(self, stmt: Stmt) -> tuple[Stmt, ...] | None:
+        return (replace(stmt, group=self.n_groups),) if isinstance(stmt, Op) else None
+
+    def _check_sections(self, ops: Sequence[Op]) -> None:
+        if any(PRIMS[op.prim].shape is Shape.SRCU_LOCK for op in ops):
+            self.tokens.fail(
+                "srcu_read_lock() within a larger expression", kind=UnsupportedSourceError
+            )
+
+    def _simple(self, token: str) -> None:
         tokens = self.tokens
         start = tokens.at
         after = tokens.texts[start + 1]
@@ -102,8 +131,9 @@ class Statements(Expressions):
 
     def store(self) -> None:
         """``*e = value;``"""
-        start = self.tokens.at
+        start, first = self.tokens.at, len(self.out)
         self.store_into(start)
+        self.unordered(first)
         self.semicolon()
 
     def store_into(self, start: int) -> None:
@@ -133,7 +163,9 @@ class Statements(Expressions):
         start = tokens.at
         if tokens.texts[start + 1] == "void" and tokens.texts[start + 2] == ")":
             tokens.at += 3
+            first = len(self.out)
             self.expression()
+            self.unordered(first)
             self.semicolon()
         else:
             self.store()
@@ -148,7 +180,7 @@ class Statements(Expressions):
             while texts[tokens.at] == "*":
                 kind = pointer(kind)
                 tokens.at += 1
-            name, start = texts[tokens.at], tokens.at
+            name, start, first = texts[tokens.at], tokens.at, len(self.out)
             if not is_name(name):
                 tokens.fail(f"expected a name to declare, found {shown(name)}")
             tokens.at += 1
@@ -157,6 +189,7 @@ class Statements(Expressions):
             if texts[tokens.at] == "=":
                 tokens.at += 1
                 self.assign(name, self.expression(), start)
+                self.unordered(first)
             elif texts[tokens.at] == "[":
                 tokens.fail("arrays in registers", kind=UnsupportedSourceError)
             elif name in self.addresses:
@@ -174,7 +207,9 @@ class Statements(Expressions):
         while texts[tokens.at] != closing:
             token = texts[tokens.at]
             if token == "*":
+                first = len(self.out)
                 self.store_into(tokens.at)
+                self.unordered(first)
             elif token in STEPS:
                 tokens.at += 1
                 self.step(texts[tokens.at], STEPS[token], tokens.at)

@@ -10,8 +10,9 @@ ones. herd7 reads the result as long as the program keeps to what herd knows (no
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from mkold.base.errors import UnsupportedError
 from mkold.ir.flow import expressions
@@ -141,6 +142,9 @@ class _Writer:
             self.addresses.setdefault(address, name)  # an array's start by the array's name
         self.parameters: dict[str, None] = {}
         self.renamed: dict[str, str] = {}
+        self.operands: dict[str, str] = {}  # accesses that go into an expression
+        self.used = Counter(_used(self.function))
+        self.groups = Counter(s.group for s in walk(self.function.body) if isinstance(s, Op))
         self.arguments = dict(zip(self.function.params, thread.args, strict=True))
         self.taken = set(program.symbols) | set(_names(self.function))
 
@@ -168,6 +172,8 @@ class _Writer:
             found = name
             if not _NAME.match(name) or name in self.addresses.values():
                 stem = re.sub(r"\W", "_", name).strip("_") or "r"
+                if name[0] == "$":
+                    stem = str(1 + sum(known[0] == "$" for known in self.renamed))
                 found, n = f"t_{stem}", 0
                 while found in self.taken:
                     n += 1
@@ -194,7 +200,7 @@ class _Writer:
             case Const(value):
                 return self.constant(value)
             case Local(name):
-                return self.register(name)
+                return self.operands.get(name) or self.register(name)
             case Unary(op, a) if op in _UNARY:
                 return f"{_UNARY[op]}{self.inner(a)}"
             case Unary(op, a) if op in _CASTS:
@@ -217,7 +223,22 @@ class _Writer:
 
     def block(self, body: tuple[Stmt, ...], indent: str) -> Iterator[str]:
         for stmt in body:
+            if isinstance(stmt, Op) and stmt.prim == "division_by_zero":
+                continue  # the division itself says so
+            if isinstance(stmt, Op) and any(d[0] == "$" and self.used[d] for d in stmt.dsts):
+                self.operands[stmt.dsts[0]] = self.op(replace(stmt, dsts=()))
+                continue
+            if isinstance(stmt, If):
+                self._check_in_order(stmt)
             yield from self.stmt(stmt, indent)
+
+    def _check_in_order(self, branch: If) -> None:
+        """Operands of ``&&`` are written as statements, if that orders no more of them."""
+        inside = {s.group for s in walk((*branch.then, *branch.orelse)) if isinstance(s, Op)}
+        if any(self.groups[group] > 2 for group in inside - {0}):
+            raise UnsupportedError(
+                "a litmus test is not written with operands of && in no order"
+            )
 
     def stmt(self, stmt: Stmt, indent: str) -> Iterator[str]:
         match stmt:
@@ -270,6 +291,12 @@ class _Writer:
                 text = self.inner(address)
                 shown.append(f"*{text}" if kind == "l" else text)
         return f"{to}{op.prim}({', '.join(shown)})"
+
+
+def _used(function: Function) -> Iterator[str]:
+    for stmt in walk(function.body):
+        for expr in expressions(stmt):
+            yield from locals_of(expr)
 
 
 def _names(function: Function) -> Iterator[str]:

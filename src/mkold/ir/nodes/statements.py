@@ -27,7 +27,8 @@ class Op:
     the source wrote it (``kvm.radix``), for pictures. ``width`` is that of the object in
     bits; with a ``shift`` it is a part of a larger word, from that bit on, else it has a
     word of its own (see ``mkold.ir.access``), which holds it extended by its sign where it is
-    ``signed`` (litmus tests alone have that).
+    ``signed`` (litmus tests alone have that). Operations of one ``group`` (not 0) are of one C
+    expression: they are in no order but that of what they depend on.
     """
 
     prim: str
@@ -38,6 +39,7 @@ class Op:
     width: int = WORD_BITS
     shift: int | None = None
     signed: bool = False
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ class Node:
     ``addr`` (``NOWHERE`` for a fence) and ``value`` are symbolic. ``rmw`` is the
     partner's id. ``conditional``: the tag counts only where the partner happens. ``must``:
     the value that a read has to find. ``life``: what a write does to its object. ``deps`` of
-    each sort map read events to guards.
+    each sort map read events to guards. Nodes of one ``group`` (not 0) are of one C
+    expression, see ``paths.unordered``; ``args_deps`` are what all arguments depend on.
+    ``stmt`` tells the statement from any other.
     """
 
     id: int
@@ -56,9 +58,21 @@ class Node:
     conditional: bool = False
     must: int | None = None
     life: Life = Life.NONE
+    group: int = 0
+    args_deps: Taint = field(default_factory=lambda: NO_TAINT)
+    stmt: int = 0
     what: str = ""
     prim: str = ""
     at: Pos | None = None
+
+    def needs(self) -> set[int]:
+        """The reads that come before it in its expression."""
+        return (
+            self.addr_deps.keys()
+            | self.data_deps.keys()
+            | self.ctrl_deps.keys()
+            | (self.args_deps.keys())
+        )
 
     @property
     def is_read(self) -> bool:

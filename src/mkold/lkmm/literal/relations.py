@@ -98,9 +98,10 @@ class Literal:
         self.plains = self.memory - self.marked
         self.noreturn = self.some(lambda a: a.node.order == "noreturn" and a.is_read)
         self.rmw = frozenset((a.id, a.rmw) for a in acts.values() if a.is_read and a.rmw >= 0)
+        apart = {pair for path in self.paths for pair in path.apart}
         self.po = frozenset(
             (a.id, b.id) for a in acts.values() for b in acts.values()
-            if a.thread == b.thread and a.node.po < b.node.po
+            if a.thread == b.thread and a.node.po < b.node.po and (a.id, b.id) not in apart
         )  # fmt: skip
         inside = frozenset((a, b) for a, b in self.po if {a, b} <= self.memory)
         self.po_same = self.same_place(inside)

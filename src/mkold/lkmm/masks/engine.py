@@ -29,6 +29,7 @@ from mkold.lkmm.paths.ordering import Ordering, order_path
 from mkold.lkmm.paths.paths import Act, Path, unit_paths
 from mkold.lkmm.paths.question import Narrowing, addresses
 from mkold.lkmm.paths.supply import Choice, Supply
+from mkold.lkmm.paths.unordered import NONE
 from mkold.lkmm.tally import Tally
 from mkold.lkmm.unroll import unroll
 from mkold.lkmm.verdict import FAULTS, Verdict
@@ -122,13 +123,14 @@ class Enumerator:
         for choice in supply.choices():
             yield _chosen(choice, narrowing)
 
-    def _locations(self, acts: Mapping[int, Act]) -> list[Location]:
+    def _locations(self, chosen: Chosen) -> list[Location]:
+        apart = NONE.union(*(path.apart for path in chosen.paths))
         by_address: dict[int, list[Act]] = {address: [] for address in self._asked}
-        for act in acts.values():
+        for act in chosen.acts.values():
             if act.is_read or act.is_write:
                 by_address.setdefault(act.address, []).append(act)
         return [
-            Location(address, initial_word(self.graph, address), accesses)
+            Location(address, initial_word(self.graph, address), accesses, apart)
             for address, accesses in by_address.items()
         ]
 
@@ -142,7 +144,7 @@ class Enumerator:
     # -- judging ------------------------------------------------------------------
 
     def _judge(self, chosen: Chosen, formula: Formula, narrow: Formula | None) -> None:
-        locations = self._locations(chosen.acts)
+        locations = self._locations(chosen)
         if not all(location.fill(chosen.facts, self.check) for location in locations):
             return
         if any(path.cut for path in chosen.paths):
@@ -199,7 +201,7 @@ class Enumerator:
     def _explain(self, narrowing: Narrowing, formula: Formula) -> None:
         """Nothing satisfies the formula: show why, if so far there is no picture of it."""
         for chosen in self._choices(narrowing):
-            locations = self._locations(chosen.acts)
+            locations = self._locations(chosen)
             if any(len(place.writes) > MOST_WRITES or len(place.reads) > MOST_WRITES
                    for place in locations):  # fmt: skip
                 return

@@ -13,7 +13,8 @@ Sources: linux-kernel.cat (coherence, atomic), lock.cat (what a lock's read may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations, product
 
 from mkold.base.errors import LimitError
@@ -21,8 +22,10 @@ from mkold.lkmm.graph.events import INIT
 from mkold.lkmm.graph.values import Value
 from mkold.lkmm.paths.facts import Facts
 from mkold.lkmm.paths.paths import Act
+from mkold.lkmm.paths.unordered import NONE, Pair, linear
 
 MAX_ORDERS = 500_000
+MAX_VARIANTS = 5_000
 Vector = tuple[int, ...]
 
 
@@ -31,11 +34,13 @@ class Location:
 
     ``orders``: coherence orders. ``choices``: for each thread that reads, its vectors of
     sources (its reads in program order, but for those of read-modify-writes), and for each
-    coherence order the numbers of the vectors that go with it.
+    coherence order the numbers of the vectors that go with it. ``apart``: pairs of accesses
+    in no program order.
     """
 
     __slots__ = (
         "address",
+        "apart",
         "choices",
         "free",
         "initial",
@@ -45,8 +50,10 @@ class Location:
         "writes",
     )
 
-    def __init__(self, address: int, initial: int, acts: Sequence[Act]) -> None:
-        self.address, self.initial = address, initial
+    def __init__(
+        self, address: int, initial: int, acts: Sequence[Act], apart: frozenset[Pair] = NONE
+    ) -> None:
+        self.address, self.initial, self.apart = address, initial, apart
         self.writes = {act.id: act for act in acts if act.is_write}
         self.reads = [act for act in acts if act.is_read]
         self.threads: dict[int, list[Act]] = {}
@@ -69,10 +76,50 @@ class Location:
         if not self.writes and not self.reads:
             self.orders = [()]
             return True
+        if self.apart:
+            return self._fill_in_all_orders(facts, check)
         self._list_orders(facts, check)
         if self.orders and any(act.rmw < 0 for act in self.reads):
             self._list_sources(facts, check)
         return bool(self.orders)
+
+    def _fill_in_all_orders(self, facts: Facts, check: Callable[[], None]) -> bool:
+        """What is coherent in any order of the accesses that have none."""
+        variants = [
+            [order for order in linear(acts, self.apart) if _is_atomic(order)]
+            for acts in self.threads.values()
+        ]
+        if math.prod(map(len, variants)) > MAX_VARIANTS:
+            raise LimitError("too many accesses of one word in expressions")
+        found: dict[Vector, dict[int, set[Vector]]] = {}
+        for chosen in product(*variants):
+            part = self._copy()
+            part.apart, part.choices = NONE, {}
+            part.orders = []
+            part.threads = dict(zip(self.threads, chosen, strict=True))
+            if not part.fill(facts, check):
+                continue
+            for number, order in enumerate(part.orders):
+                here = found.setdefault(order, {})
+                for thread, (vectors, sets) in part.choices.items():
+                    ids = [act.id for act in part.plain_reads(thread)]
+                    places = [ids.index(act.id) for act in self.plain_reads(thread)]
+                    here.setdefault(thread, set()).update(
+                        tuple(vectors[k][place] for place in places) for k in sets[number]
+                    )
+        self.orders = list(found)
+        self._number_sources(list(found.values()))
+        return bool(self.orders)
+
+    def _number_sources(self, per_order: Sequence[Mapping[int, Iterable[Vector]]]) -> None:
+        """Fill ``choices`` from the vectors that go with each coherence order."""
+        for thread in per_order[0] if per_order else ():
+            index: dict[Vector, int] = {}
+            sets = [
+                {index.setdefault(vector, len(index)) for vector in found[thread]}
+                for found in per_order
+            ]
+            self.choices[thread] = [*index], sets
 
     def fill_freely(self, facts: Facts) -> bool:
         """List even what coherence and atomicity forbid, to show why it is forbidden.
@@ -158,13 +205,7 @@ class Location:
                 kept.append(order)
                 per_order.append(found)
         self.orders = kept
-        for thread in readers:
-            index: dict[Vector, int] = {}
-            sets = [
-                {index.setdefault(vector, len(index)) for vector in found[thread]}
-                for found in per_order
-            ]
-            self.choices[thread] = [*index], sets
+        self._number_sources(per_order)
 
     def _vectors(
         self, acts: Sequence[Act], order: Vector, place: Mapping[int, int], facts: Facts
@@ -203,7 +244,7 @@ class Location:
 
     def _copy(self) -> Location:
         copy = Location.__new__(Location)
-        copy.address, copy.initial = self.address, self.initial
+        copy.address, copy.initial, copy.apart = self.address, self.initial, self.apart
         copy.writes, copy.reads, copy.threads = self.writes, self.reads, self.threads
         copy.free = self.free
         copy.orders, copy.choices = self.orders, self.choices
@@ -234,6 +275,23 @@ class Location:
             part = self._copy()
             part.choices = {**self.choices, thread: ([vector], [{0}])}
             yield part
+
+
+def _is_atomic(acts: Sequence[Act]) -> bool:
+    """Whether no write stands between the halves of a read-modify-write.
+
+    herd lets a write stand there whose word comes from what was read; C does not, since the
+    call that reads and writes has come to its end by then.
+    """
+    last = -1
+    for act in acts:
+        if act.is_read and act.rmw >= 0:
+            last = act.rmw
+        elif act.is_write:
+            if last >= 0 and act.id != last and act.rmw < 0:
+                return False
+            last = -1
+    return True
 
 
 def _only(

@@ -47,7 +47,7 @@ def mixes(base: Base) -> bool:
     if not any(a.is_write and not a.marked for a in base.acts.values()):
         return False
     for ordering in base.orderings:
-        apart = set(ordering.barrier)
+        apart = {*ordering.barrier, *ordering.apart}
         for acts in ordering.threads.values():
             accesses = [a for a in acts if a.is_read or a.is_write]
             for index, a in enumerate(accesses):

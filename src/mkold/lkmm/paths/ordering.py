@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from mkold.lkmm.graph.guards import Decided
 from mkold.lkmm.graph.values import Taint
 from mkold.lkmm.paths.paths import Act, Path
+from mkold.lkmm.paths.unordered import NONE, one_by_one
 from mkold.lkmm.verdict import LOCK_KINDS
 
 Pairs = list[tuple[int, int]]
@@ -85,6 +86,13 @@ class Ordering:
     sections: list[Section] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     plain: bool = False
+    apart: frozenset[tuple[int, int]] = NONE  # in no program order
+
+
+_RELATIONS = (
+    "po_rel", "acq_po", "rmb", "rmb_from", "rmb_to", "wmb", "mb", "gp", "unlock_po",
+    "lock_po", "lock_fence", "unlock_lock", "barrier",
+)  # fmt: skip
 
 
 def is_memory(act: Act) -> bool:
@@ -96,6 +104,23 @@ def order_path(path: Path) -> Ordering:
     threads: dict[int, list[Act]] = {}
     for act in path.acts:
         threads.setdefault(act.thread, []).append(act)
+    result = _in_order(path, threads)
+    if path.apart:
+        result.apart = path.apart
+        for thread, acts in threads.items():
+            for order in one_by_one(acts, path.apart):
+                _keep_common(result, _in_order(path, {**threads, thread: order}))
+    return result
+
+
+def _keep_common(result: Ordering, other: Ordering) -> None:
+    """Keep of each relation what two orders of the accesses have in common."""
+    for name in _RELATIONS:
+        kept = set(getattr(other, name))
+        setattr(result, name, [pair for pair in getattr(result, name) if pair in kept])
+
+
+def _in_order(path: Path, threads: dict[int, list[Act]]) -> Ordering:
     result = Ordering(threads)
     present = {act.id for act in path.acts}
     for acts in threads.values():

@@ -17,6 +17,7 @@ from mkold.lkmm.graph.guards import Decided
 from mkold.lkmm.graph.values import Constraint, Value, resolve
 from mkold.lkmm.known.feasible import Feasibility
 from mkold.lkmm.known.words import MayValues
+from mkold.lkmm.paths.unordered import NONE, Pair, unordered
 
 MAX_PATHS = 4096
 
@@ -47,7 +48,7 @@ class Path:
     """One way through a unit.
 
     ``constraints`` are what has to hold for it to be taken. ``acts`` are in program order
-    within each thread.
+    within each thread; ``apart`` are the pairs of them that are in no order.
     """
 
     unit: int
@@ -56,6 +57,7 @@ class Path:
     constraints: list[Constraint]
     cut: bool
     checks: list[tuple[str, Value]] = field(default_factory=list)
+    apart: frozenset[Pair] = NONE
 
 
 def unit_paths(
@@ -78,9 +80,10 @@ def unit_paths(
             for check in graph.checks
             if check.unit == unit and decided.holds(check.guard)
         ]
+        apart = unordered(present, decided)
         for addresses, extra in _addresses(present, decided, may, constraints, feasible):
             acts = _acts(present, addresses, decided)
-            paths.append(Path(unit, decided, acts, constraints + extra, cut, checks))
+            paths.append(Path(unit, decided, acts, constraints + extra, cut, checks, apart))
             if len(paths) > MAX_PATHS:
                 raise LimitError(f"more than {MAX_PATHS} paths through one thread")
     return paths

@@ -183,7 +183,7 @@ class Front(Loops):
         self._touch(node, places)
         word = self.possible.words(node.value, state.live)
         if not isinstance(node.value, int):
-            site = self.knowledge.site((self.where, node.prim, node.at, node.kind))
+            site = self.knowledge.site((self.where, node.stmt, node.kind))
             word = abstract.through(site, word)
         if isinstance(word, Partly) or word:
             self.round.store(self.thread, places, word)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mkold.base.errors import UnsupportedError
 from mkold.ir.nodes import Block, Function, Loop, Op, Stmt
 from mkold.ir.prims import PRIMS, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, WRITER
@@ -64,6 +65,9 @@ class Loops(Unroller):
         self.cuts: list[Cut] = []
         self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
         self.standing: set[int] = set()  # nodes that are looks at a lock waited for
+
+    def group(self, number: int) -> int:
+        raise UnsupportedError("this engine has an order for all accesses of an expression")
 
     # -- who goes on --------------------------------------------------------------
 

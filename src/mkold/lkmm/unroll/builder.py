@@ -56,8 +56,13 @@ class Builder:
         self.where: tuple[object, ...] = ()
         self._po: list[int] = []
         self._decided: dict[Value, list[tuple[Guard, Guard]]] = {}
+        self._groups: dict[tuple[tuple[object, ...], int], int] = {}
 
     # -- events and decisions -----------------------------------------------------
+
+    def group(self, number: int) -> int:
+        """The number of this run of the expression ``number``."""
+        return self._groups.setdefault((self.where, number), len(self._groups) + 1)
 
     def add(self, state: State, kind: str, order: str, **fields: object) -> Node:
         """A new event of the running thread under the state's guard."""

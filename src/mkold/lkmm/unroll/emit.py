@@ -8,7 +8,7 @@ from typing import TypeVar
 from mkold.ir.algebra import Algebra
 from mkold.ir.nodes import WORD_MASK, Op
 from mkold.ir.prims import Prim
-from mkold.lkmm.graph.events import Check, Node
+from mkold.lkmm.graph.events import WRITE_KINDS, Check, Node
 from mkold.lkmm.graph.guards import Guard, both, negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -23,6 +23,7 @@ from mkold.lkmm.unroll.builder import Builder
 from mkold.lkmm.unroll.state import State
 
 Arg = tuple[Value, Taint]
+_IN_EXPRESSIONS = frozenset({"R", "W", "LKR", "LKW", "LF", "RL", "RU"})
 T = TypeVar("T")
 
 
@@ -49,8 +50,12 @@ class Emitter:
 
     def event(self, kind: str, order: str, **fields: object) -> Node:
         op = self.op
+        if op.group and kind in _IN_EXPRESSIONS:
+            fields["group"] = self.builder.group(op.group)
+            if kind in WRITE_KINDS:
+                fields["args_deps"] = merge_taints(*(taint for _, taint in self.args))
         return self.builder.add(
-            self.state, kind, order, what=op.what, prim=op.prim, at=op.at, **fields
+            self.state, kind, order, what=op.what, prim=op.prim, at=op.at, stmt=id(op), **fields
         )
 
     def read(self, kind: str, order: str, index: int = 0, **fields: object) -> Node:
@@ -75,8 +80,8 @@ class Emitter:
 
     def update(self, read: Node, value: Arg, order: str, kind: str = "W") -> Node:
         """The write half of a read-modify-write."""
-        node = self.write(kind, order, value)
-        node.rmw, read.rmw = read.id, node.id
+        node = self.write(kind, order, value, rmw=read.id)
+        read.rmw = node.id
         return node
 
     def under(self, guard: Guard, taint: Taint, act: Callable[[], T]) -> T | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mkold.base.errors import LimitError
+from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.nodes import Loop
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISONS, Program
@@ -86,6 +86,7 @@ class Remembering(Unroller):
 
     def found(self, node: Node, state: State) -> Value:
         addresses = self._words(node.addr, state)
+        self._check_order(node, addresses, state)
         self.oracle.touch(self.thread, addresses, event=True)
         row = PRIMS.get(node.prim)
         if row is not None and row.holds is not None and row.lvalue:
@@ -105,10 +106,34 @@ class Remembering(Unroller):
             return next(iter(pasts))
         return last if alone else found(node.id)
 
+    def _check_order(self, node: Node, addresses: set[int], state: State) -> None:
+        """What a thread finds of its own is known only where its accesses are in order.
+
+        Raises
+        ------
+        UnsupportedError : the same expression writes the word, in no order with ``node``
+        """
+        if not node.group:
+            return
+        before = {node.rmw, *node.needs()}
+        for other in reversed(self.graph.nodes[: node.id]):
+            if other.group != node.group:
+                return
+            if other.id in before:
+                before |= other.needs()
+                continue
+            writes = node.is_write or other.is_write
+            if writes and addresses & self._words(other.addr, state):
+                raise UnsupportedError(
+                    f"{self.program.name}: an expression that writes a variable and accesses "
+                    "it otherwise, in a program with loops or calls"
+                )
+
     def stored(self, node: Node, state: State) -> None:
         addresses = self._words(node.addr, state)
+        self._check_order(node, addresses, state)
         self.oracle.touch(self.thread, addresses, event=True)
-        site = hash((self.where, node.prim, node.at, node.kind))
+        site = hash((self.where, node.stmt, node.kind))
         self.passed.add(site)
         if len(addresses) == 1:
             (address,) = addresses
