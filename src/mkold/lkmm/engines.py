@@ -26,6 +26,7 @@ DEFAULT = "masks"
 ENGINES = {
     "masks": "mkold.lkmm.masks.engine",
     "literal": "mkold.lkmm.literal.engine",
+    "sat": "mkold.lkmm.sat.engine",
 }
 
 

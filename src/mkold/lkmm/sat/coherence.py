@@ -46,8 +46,9 @@ class Coherence:
         for read in sources.reads:
             for write in self.near[read.id]:
                 self._from_read(read, write)
-        self._reads_in_order()
-        self._atomic()
+        if sources.coherent:
+            self._reads_in_order()
+            self._atomic()
 
     # -- literals -----------------------------------------------------------------
 
@@ -58,7 +59,7 @@ class Coherence:
         lit = self._before.get((a, b))
         if lit is None:
             one, two = self.sources.graph.nodes[a], self.sources.graph.nodes[b]
-            if one.thread == two.thread:
+            if one.thread == two.thread and self.sources.coherent:
                 lit = TRUE if one.po < two.po else FALSE
             else:
                 lit = self.sources.solver.new()
@@ -107,7 +108,7 @@ class Coherence:
         same = sources.same(read.id, write.id)
         if same == FALSE:
             return
-        if read.thread == write.thread:
+        if read.thread == write.thread and sources.coherent:
             fr = same if write.po > read.po else FALSE
         else:
             fr = sources.solver.new()

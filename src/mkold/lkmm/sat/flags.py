@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from mkold.ir.program import POISON
-from mkold.lkmm.graph.events import Node
+from mkold.lkmm.graph.events import Life, Node
 from mkold.lkmm.paths.question import addresses
 from mkold.lkmm.sat.depth import Depth
 from mkold.lkmm.sat.facts import INIT
@@ -70,12 +70,15 @@ class Flags:
                 found = words.both(poison, formula.x[read.id])
                 self._flag("use-before-init", words.both(found, initial))
                 self._flag("use-after-free", words.both(found, -initial))
+        there_are = formula.graph.program.words
         for node in formula.memory:
             for place, lit in formula.at[node.id].items():
                 if place == 0:
                     self._flag("null-dereference", lit)
                 elif 0 <= place - POISON < POISON_REACH:
                     self._flag("poison-address", lit)
+                elif there_are is not None and place not in there_are:
+                    self._flag("wild-access", lit)
 
     def _mixed(self, nodes: list[Node]) -> None:
         """A plain write next to a marked access of the same word, nothing between."""
@@ -155,7 +158,8 @@ class Flags:
                     self._flag("lock-final", lit)
                 for node in nodes:
                     there = formula.at[node.id].get(address)
-                    if there is not None and not _is_of_lock(node):
+                    uses = node.life is Life.NONE and not _is_of_lock(node)
+                    if there is not None and uses:
                         self._flag("mixed-lock-accesses", formula.words.both(lit, there))
 
 

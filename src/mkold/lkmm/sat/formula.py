@@ -20,8 +20,8 @@ from mkold.lkmm.sat.words import Bits
 class Formula(Sources):
     """The executions of ``made``, whole or not, each word's accesses in order."""
 
-    def __init__(self, made: Unrolled, solver: Solver) -> None:
-        super().__init__(made, solver)
+    def __init__(self, made: Unrolled, solver: Solver, *, coherent: bool = True) -> None:
+        super().__init__(made, solver, coherent=coherent)
         self.coherence = Coherence(self)
         self._final: dict[Observed, Bits] = {}
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError
-from mkold.ir.nodes import Op, Stmt
+from mkold.ir.nodes import Call, CallRcu, Loop, Op, Stmt, walk
 from mkold.ir.prims import PRIMS
-from mkold.ir.program import POISON, Program
+from mkold.ir.program import POISONS, Program
 from mkold.lkmm.graph.events import Graph, Node
 from mkold.lkmm.graph.guards import Guard, implies, negate
 from mkold.lkmm.graph.values import (
@@ -42,6 +42,7 @@ from mkold.lkmm.sat.possible import Answers, Possible, Thinker
 from mkold.lkmm.sat.solver import Solver
 from mkold.lkmm.sat.waiting import Cut, Keep, Stand
 from mkold.lkmm.unroll.state import Frame, State
+from mkold.lkmm.unroll.unroller import Unroller
 
 MANY = 64  # addresses of one access
 MOST_POISONED = 4_096
@@ -115,6 +116,11 @@ class Front(Loops):
         word = only(self.possible.words(value, state.live))
         return value if word is None else word
 
+    def is_lock(self, address: Value, state: State) -> bool:
+        """Whether the word at ``address`` is used as a lock, as far as is known."""
+        places = self._places(address, state)
+        return bool(places) and self.knowledge.locks.issuperset(places)
+
     def largest(self, value: Value, state: State) -> int:
         """The largest word that ``value`` may be."""
         if isinstance(value, int):
@@ -150,6 +156,8 @@ class Front(Loops):
         self.round.of(self.thread)[1].update(places)
         self.round.events.update(places)
         row = PRIMS.get(node.prim)
+        if row is not None and row.holds is not None and row.lvalue:
+            self.round.locks.update(places)
         quiet = row is not None and is_quiet(row)
         if not quiet and node.id not in self.standing and node.kind not in ("LKR", "LKW"):
             self.round.looked_at.update(places)
@@ -160,9 +168,6 @@ class Front(Loops):
         places = self._places(node.addr, state)
         self._touch(node, places)
         domains = self.made.domains
-        if node.must is not None:
-            domains[node.id] = abstract.constant(node.must)
-            return node.must
         if not places:  # it goes nowhere that is known: what it finds is of no account
             domains[node.id] = abstract.constant(0)
             return 0
@@ -171,6 +176,11 @@ class Front(Loops):
         word = self.possible.words(last, state.live)
         if others is not None:
             word = abstract.join(word, others)
+        if node.must is not None:
+            if not any(abstract.may_be(word, poison) for poison in POISONS):
+                domains[node.id] = abstract.constant(node.must)
+                return node.must
+            node.must = None  # what is freed or not set up is found as well
         domains[node.id] = word if isinstance(word, Partly) or word else abstract.constant(0)
         one = only(word)
         if one is not None:
@@ -204,7 +214,7 @@ class Front(Loops):
         touched.add(at)
         value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
         word = self.possible.words(value, state.live)
-        if at == 0 or abstract.may_be(word, POISON):  # to be seen, it must be an event
+        if at == 0 or any(abstract.may_be(word, p) for p in POISONS):  # to be seen
             self.round.events.add(at)
         return value, merge_taints(taint, deps)
 
@@ -254,6 +264,26 @@ def unroll(
             front.made.cuts, front.made.stands = front.cuts, front.stands
             front.made.keeps = front.keeps
             return front.made
+
+
+def unroll_plainly(program: Program, check: Callable[[], None]) -> Unrolled | None:
+    """Every event of a program without loops and calls, whatever its reads may find.
+
+    For pictures of what coherence forbids: none of that is in the domains of ``unroll``.
+    """
+    for thread in program.threads:
+        for stmt in walk(program.functions[thread.function].body):
+            if isinstance(stmt, Loop | Call | CallRcu):
+                return None
+    graph = Unroller(program, 1, check).run()
+    memory = sorted({n.addr for n in graph.nodes if isinstance(n.addr, int) and n.addr > 0})
+    accesses = [n for n in graph.nodes if n.is_read or n.is_write]
+    places = {n.id: [n.addr] if isinstance(n.addr, int) else memory for n in accesses}
+    domains = {n.id: n.must for n in accesses if n.is_read}
+    return Unrolled(graph, places, {
+        read: abstract.ANY if must is None else abstract.constant(must)
+        for read, must in domains.items()
+    })  # fmt: skip
 
 
 def new_thinker(check: Callable[[], None]) -> Thinker:

@@ -60,7 +60,8 @@ class Grace:
         self.layout = causality.layout
         self.acts = {thread: path.acts for thread, path in causality.paths.items()}
         self.sections: list[Section] = []
-        self.order: set[Pair] = set()
+        self.linked: set[Pair] = set()
+        self.order: dict[Pair, list[Pair]] = {}  # with the links that make it
         self.closed: Pair | None = None
 
     def allowed(self) -> bool:
@@ -157,38 +158,37 @@ class Grace:
     def _link(self) -> None:
         causality = self.causality
         reach = Closure("hb*pb*", causality.time)
-        path = Seq("hb*pb*-prop", causality.optional(reach), causality.optional(causality.prop))
-        self.linked: set[Pair] = set()
+        reach_, prop = causality.optional(reach), causality.optional(causality.prop)
+        self.path = Seq("hb*pb*-prop", reach_, prop)
         for i, start in enumerate(self.sections):
             for j, stop in enumerate(self.sections):
-                if self._linked(start, stop, path):
+                if self._linked(start, stop):
                     self.linked.add((i, j))
-        self.path = path
 
-    def _linked(self, start: Section, stop: Section, path: Rel) -> bool:
-        facts: tuple[Fact, ...] | set[Fact]
-        if stop.end_thread == start.thread and start.start < stop.end:
-            facts = ()
-        else:
-            ends = self._ends(start, stop, path)
+    def _linked(self, start: Section, stop: Section) -> bool:
+        facts: set[Fact] = set()
+        if not _in_order(start, stop):
+            ends = self.ends(start, stop)
             if ends is None:
                 return False
             a, b = ends
             ids = self.layout.ids
-            facts = self.causality.reasons.of((path, a, b))
+            facts |= self.causality.reasons.of((self.path, a, b))
             facts |= {Fact("happens", ids[a]), Fact("happens", ids[b])}
         here = [Fact("happens", event) for event in (start.first, stop.last) if event >= 0]
         self.rules.tell(Fact("rcu-link", start.first, stop.last), [*facts, *here])
         return True
 
-    def _ends(self, start: Section, stop: Section, path: Rel) -> Pair | None:
-        """Where a link leaves its first thread and enters its last."""
+    def ends(self, start: Section, stop: Section) -> Pair | None:
+        """Where a link leaves its first thread and enters its last; None: it need not."""
+        if _in_order(start, stop):
+            return None
         layout = self.layout
         marked = layout.marked
         firsts = layout.of(self.acts[start.thread][start.start :]) & marked
         lasts = layout.of(self.acts[stop.end_thread][: stop.end])
         for a in bits(firsts):
-            hit = path.rows[a] & lasts
+            hit = self.path.rows[a] & lasts
             if hit:
                 return a, next(bits(hit))
         return None
@@ -212,28 +212,35 @@ class Grace:
         """All of rcu-order, each by the rule that found it first."""
         todo: list[Pair] = []
 
-        def put(i: int, j: int, *facts: Fact) -> None:
+        def put(i: int, j: int, links: list[Pair], *facts: Fact) -> None:
             if (i, j) not in self.order:
-                self.order.add((i, j))
+                self.order[i, j] = links
                 self.rules.tell(self._ordered(i, j), facts)
                 todo.append((i, j))
 
         for i, section in enumerate(self.sections):
             if section.grace:
-                put(i, i, Fact("section", section.first, section.last))
+                put(i, i, [], Fact("section", section.first, section.last))
         for i, j in self.linked:
             counts = self._counts(i, j)
             if counts is not None:
-                put(i, j, *counts, self._link_fact(i, j))
+                put(i, j, [(i, j)], *counts, self._link_fact(i, j))
         while todo:
             i, j = todo.pop()
+            links = self.order[i, j]
             for a, b, facts in self._around(i, j):
-                put(a, b, self._ordered(i, j), *facts)
-            for a, b in list(self.order):
+                put(a, b, [(a, i), *links, (j, b)], self._ordered(i, j), *facts)
+            for (a, b), more in list(self.order.items()):
                 if (j, a) in self.linked:
-                    put(i, b, self._ordered(i, j), self._link_fact(j, a), self._ordered(a, b))
+                    facts = self._ordered(i, j), self._link_fact(j, a), self._ordered(a, b)
+                    put(i, b, [*links, (j, a), *more], *facts)
                 if (b, i) in self.linked:
-                    put(a, j, self._ordered(a, b), self._link_fact(b, i), self._ordered(i, j))
+                    facts = self._ordered(a, b), self._link_fact(b, i), self._ordered(i, j)
+                    put(a, j, [*more, (b, i), *links], *facts)
+
+    def chain(self, i: int, j: int) -> list[Pair]:
+        """The links that lead from one section or grace period to another."""
+        return self.order[i, j]
 
     def _around(self, i: int, j: int) -> Iterator[tuple[int, int, Facts]]:
         n = range(len(self.sections))
@@ -264,6 +271,11 @@ class Grace:
                         self._ordered(i, j), Fact("happens", layout.ids[a]),
                         Fact("happens", layout.ids[b])))  # fmt: skip
         return Base("rcu-fence", layout.n, why)
+
+
+def _in_order(start: Section, stop: Section) -> bool:
+    """Whether one begins before the other ends in one thread."""
+    return stop.end_thread == start.thread and start.start < stop.end
 
 
 def srcu_matches(causality: Causality) -> Iterator[tuple[int, int, Facts]]:

@@ -1,7 +1,8 @@
 """Threads that wait for ever: an execution that has come to rest with some of them not done.
 
 The property is that of Dartagnan and GenMC. Every thread has ended or stands: in a waiting
-round of a loop, at a lock, or in a grace period; at least one stands. Whoever stands in a loop
+round of a loop (or in several, after which it is where it was), at a lock, or in a grace
+period; at least one stands. Whoever stands in a loop
 or at a lock has looked again since all others came to rest: every read of the round finds its
 word's last write in coherence order. Writes of rounds in which threads stand put back what was
 there, so they don't count as later ones. A grace period lasts as long as a section that some
@@ -21,7 +22,7 @@ from mkold.lkmm.sat.depth import Depth
 from mkold.lkmm.sat.formula import Formula
 from mkold.lkmm.sat.modes import Modes
 from mkold.lkmm.sat.solver import FALSE, Lit
-from mkold.lkmm.sat.waiting import Stand
+from mkold.lkmm.sat.waiting import Cut, Stand
 
 
 class Hangs:
@@ -31,17 +32,33 @@ class Hangs:
         self.formula, self.modes = formula, modes
         self.lit: Lit = FALSE
         stands = [(stand, lit) for stand, lit in modes.stand_lits if lit != FALSE]
-        if not stands:
+        rings = {id(cut): self._rings(cut) for cut, _ in modes.cut_lits}
+        every = [lit for some in rings.values() for lit in some]
+        if not stands and not every:
             return
         self._resting = {n: lit for stand, lit in stands for n in stand.nodes}
         self.lit = formula.solver.new()
-        formula.add([-self.lit, *(lit for _, lit in stands)])
+        formula.add([-self.lit, *(lit for _, lit in stands), *every])
+        for cut, lit in modes.cut_lits:
+            formula.add([-self.lit, -lit, *rings[id(cut)]])
+            for (_, nodes), chosen in zip(cut.rings, rings[id(cut)], strict=True):
+                for read in nodes:
+                    self._looks_last(read, [-self.lit, -chosen])
         for stand, lit in stands:
             if stand.kind == "grace":
                 formula.add([-self.lit, -lit, self._is_held(stand)])
             else:
                 for read in stand.nodes:
                     self._looks_last(read, [-self.lit, -lit])
+
+    def _rings(self, cut: Cut) -> list[Lit]:
+        """For each way in which the loop came back to where it was: that one is meant."""
+        chosen = []
+        for guard, _ in cut.rings:
+            lit = self.formula.solver.new()
+            self.formula.add([-lit, self.formula.circuit.guard(guard)])
+            chosen.append(lit)
+        return chosen
 
     def _looks_last(self, read: int, head: list[Lit]) -> None:
         """The read, if it happens, finds the last write of its word."""

@@ -35,6 +35,8 @@ class Judge:
         self.candidate, self.rules = candidate, rules
         self.causality = Causality(fences, candidate, rules)
         self.broken: tuple[Axiom, Rel, list[int]] | None = None
+        self.grace: Grace | None = None
+        self.visible: Visible | None = None
 
     def allowed(self) -> bool:
         """Whether the model allows the execution; if not, why is told."""
@@ -49,6 +51,7 @@ class Judge:
 
     def races(self) -> tuple[list[Pair], list[tuple[Pair, set[Fact]]]]:
         """Of an allowed execution: see ``visible``."""
+        assert self.visible is not None
         return self.visible.races()
 
     def coherent(self) -> bool:
@@ -65,6 +68,16 @@ class Judge:
         po_loc = Base("po-loc", layout.n, why)
         parts = po_loc, causality.rf, causality.co, causality.fr
         return not self._cyclic(Axiom.COHERENCE, causality.union("coherence", *parts))
+
+    def torn(self) -> tuple[int, int, int] | None:
+        """A read-modify-write, and another write between its halves; see ``coherent``."""
+        causality = self.causality
+        ids = causality.layout.ids
+        for read, write in causality.rmw.pairs():
+            for between in bits(causality.fr.rows[read]):
+                if causality.co.has(between, write):
+                    return ids[read], ids[between], ids[write]
+        return None
 
     def _from_thin_air(self) -> bool:
         """Whether a word justifies itself: rf, and what a write's value is computed from."""

@@ -23,14 +23,16 @@ class Knowledge:
     """By thread, what it may store at each address, and which it touches.
 
     ``events`` are addresses touched otherwise than by a plain or ONCE access at a known
-    place; ``looked_at``: touched otherwise than by taking and leaving a lock; ``strays``: where
-    an access was found to go astray; ``sites`` numbers the places of stores.
+    place; ``looked_at``: touched otherwise than by taking and leaving a lock; ``locks``: used
+    as locks; ``strays``: where an access was found to go astray; ``sites`` numbers the places
+    of stores.
     """
 
     stores: list[Stores] = field(default_factory=list)
     touched: list[set[int]] = field(default_factory=list)
     events: set[int] = field(default_factory=set)
     looked_at: set[int] = field(default_factory=set)
+    locks: set[int] = field(default_factory=set)
     strays: set[int] = field(default_factory=set)
     sites: dict[Hashable, int] = field(default_factory=dict)
 
@@ -68,9 +70,11 @@ class Knowledge:
 
         ``idle``: for so many rounds nothing grew but words; what goes on growing is widened.
         """
-        news = not (found.events <= self.events and found.looked_at <= self.looked_at)
-        self.events |= found.events
-        self.looked_at |= found.looked_at
+        news = False
+        for known, new in ((self.events, found.events), (self.locks, found.locks),
+                           (self.looked_at, found.looked_at)):  # fmt: skip
+            news |= not new <= known
+            known |= new
         for thread in range(len(found.stores)):
             stores, touched = self.of(thread)
             news |= not found.touched[thread] <= touched

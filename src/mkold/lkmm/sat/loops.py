@@ -12,8 +12,9 @@ any execution gets there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import UnsupportedError
@@ -34,17 +35,20 @@ if TYPE_CHECKING:
     from mkold.lkmm.sat.possible import Possible
 
 FIRST_BOUND = 2  # open rounds of a loop, until it is found to need more
+MOST_RINGS = 4  # rounds that a loop without end may take to come back to where it was
 ASK_FOR_POISON = 8  # known rounds, before it is asked whether only freed memory makes them
 
 
 @dataclass(slots=True)
 class _Again:
     """Of a loop's rounds so far: ``kept``, where one that waits was kept; ``only``: the
-    next round happens only there; ``last``: it is the last."""
+    next round happens only there; ``last``: it is the last; ``starts`` of the last few."""
 
     kept: Guard = 0
     only: bool = False
     last: bool = False
+    rounds: int = 0
+    starts: deque[tuple[int, State]] = field(default_factory=lambda: deque(maxlen=MOST_RINGS))
 
 
 class Loops(Unroller):
@@ -146,18 +150,20 @@ class Loops(Unroller):
                 return
             self.block(stmt.step, state, frame)
             n_open += state.live != start.live
+            again.rounds += 1
+            again.starts.append((n_nodes, start))
             self._go_on(stmt, start, state, self.graph.nodes[n_nodes:], again)
             if state.live == 0:
                 return
             if n_open >= bound and again.kept != 0 and not again.last:
                 spare = both(state.live, again.kept)  # one round more for who kept one
                 state.live = both(state.live, negate(again.kept))
-                self._cut(state, stmt, key, turn + 1)
+                self._cut(state, stmt, key, again)
                 state.live, again.last = spare, True
             elif n_open >= bound or self._poisoned(turn, state):
-                self._cut(state, stmt, key, turn + 1, poisoned=n_open < bound)
+                self._cut(state, stmt, key, again, poisoned=n_open < bound)
                 return
-        self._cut(state, stmt, key, MAX_FORCED)
+        self._cut(state, stmt, key, again)
 
     def _go_on(
         self, stmt: Loop, start: State, state: State, nodes: list[Node], again: _Again
@@ -185,12 +191,26 @@ class Loops(Unroller):
         self.stops.append(stand.guard)
 
     def _cut(  # type: ignore[override]  # it is told more
-        self, state: State, stmt: Loop, key: object, rounds: int, *, poisoned: bool = False
+        self, state: State, stmt: Loop, key: object, again: _Again, *, poisoned: bool = False
     ) -> None:
-        cut = Cut(state.live, self.unit, self.thread, key, rounds, stmt.at, poisoned)
+        rings = tuple(self._rings(stmt, state, again))
+        cut = Cut(state.live, self.unit, self.thread, key, again.rounds, stmt.at, poisoned,
+                  rings)  # fmt: skip
         self.cuts.append(cut)
         self.stops.append(cut.guard)
         state.live = 0
+
+    def _rings(
+        self, stmt: Loop, state: State, again: _Again
+    ) -> Iterator[tuple[Guard, tuple[int, ...]]]:
+        """For each round that begins as the loop now goes on: where, and the nodes since."""
+        for n_nodes, start in again.starts:
+            nodes = self.graph.nodes[n_nodes:]
+            if not any(node.is_write for node in nodes) and state.live != 0:
+                came_back = self.decide(state, self._changed(stmt, start, state, nodes))
+                guard = both(state.live, negate(came_back))
+                if guard != 0:
+                    yield guard, tuple(n.id for n in nodes if n.thread == self.thread)
 
     def _poisoned(self, turn: int, state: State) -> bool:
         """Whether only paths that found freed memory come to yet another round."""
@@ -281,9 +301,10 @@ class Loops(Unroller):
                         must=must, what=op.what, prim=op.prim, at=op.at)  # fmt: skip
         self.standing.add(node.id)
         node.value = self.found(node, state)
-        if must is not None:
+        if node.must is not None:
             return node.id, state.live
-        taken = self.decide(state, node.value)  # a writer waits for readers too
+        held = node.value if must is None else binary("eq", node.value, must)
+        taken = self.decide(state, held)  # a writer waits for readers too
         self.graph.waits.append((both(state.live, negate(taken)), self.unit))
         return node.id, both(state.live, taken)
 

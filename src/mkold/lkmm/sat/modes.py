@@ -1,6 +1,7 @@
 """What an execution has to be, as literals that a question assumes.
 
-``whole``: every thread comes to its end. ``uncut``: none runs past a loop's bound. ``unkept``:
+``whole``: every thread comes to its end. ``uncut``: none runs past a loop's bound, but where
+freed memory alone made it go on. ``unkept``:
 no waiting round is kept; ``few``: none but what one flag needs (see ``waiting``). ``tame``: no
 access goes to a word that was not foreseen.
 """
@@ -25,9 +26,10 @@ class Modes:
         self.whole, self.uncut, self.unkept, self.few, self.tame = (new() for _ in range(5))
         for _, lit in self.stand_lits:
             formula.add([-self.whole, -lit])
-        for _, lit in self.cut_lits:
-            formula.add([-self.uncut, -lit])
-        formula.add([-self.whole, self.uncut])
+        for cut, lit in self.cut_lits:
+            formula.add([-self.whole, -lit])
+            if not cut.poisoned:
+                formula.add([-self.uncut, -lit])
         for lit in formula.wild.values():
             formula.add([-self.tame, -lit])
         self._keeps()
@@ -58,9 +60,10 @@ class Modes:
         """The thread stopped on the way."""
         lit = self._stands.get(thread)
         if lit is None:
-            lits = [lit for stop, lit in self._stops() if stop.thread == thread]
+            lits = [lit for stop, lit in self.stops() if stop.thread == thread]
             lit = self._stands[thread] = self.formula.words.any(lits)
         return lit
 
-    def _stops(self) -> list[tuple[Stand | Cut, Lit]]:
+    def stops(self) -> list[tuple[Stand | Cut, Lit]]:
+        """Where threads may stop."""
         return [*self.stand_lits, *self.cut_lits]

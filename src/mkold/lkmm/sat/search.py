@@ -27,10 +27,12 @@ class Allowed:
 class Search:
     """The executions of ``made``, one at a time; what was learnt stays for every question."""
 
-    def __init__(self, made: Unrolled, check: Callable[[], None]) -> None:
+    def __init__(
+        self, made: Unrolled, check: Callable[[], None], *, coherent: bool = True
+    ) -> None:
         self.made, self.check = made, check
         self.solver = Solver(check)
-        self.formula = Formula(made, self.solver)
+        self.formula = Formula(made, self.solver, coherent=coherent)
         self.modes = Modes(self.formula)
         self.layout = Layout(made.graph)
         self.fences = Fences(self.layout)
@@ -55,9 +57,7 @@ class Search:
     def judge(self, model: Model) -> Judge:
         """The judge of one execution."""
         self.n_judged += 1
-        stands = frozenset(
-            stand.thread for stand, lit in self.modes.stand_lits if model.holds(lit)
-        )
+        stands = frozenset(stop.thread for stop, lit in self.modes.stops() if model.holds(lit))
         return Judge(self.fences, self.formula.candidate(model, stands), self.rules)
 
     def query(self, lits: Iterable[Lit]) -> Lit:

@@ -23,11 +23,12 @@ class Sources:
 
     ``x[n]``: node n happens. ``at[n]``: for each word, node n happens there. ``wild[n]``: it
     goes to none of its places. ``source[r][w]``: read r finds write w (``INIT``: the initial
-    word).
+    word). ``coherent``: with what coherence and atomicity ask, but for a picture of it.
     """
 
-    def __init__(self, made: Unrolled, solver: Solver) -> None:
+    def __init__(self, made: Unrolled, solver: Solver, *, coherent: bool = True) -> None:
         self.made, self.graph, self.solver = made, made.graph, solver
+        self.coherent = coherent
         self.words = Words(solver)
         self._reads: dict[int, Bits] = {}
         self.circuit = Circuit(self.words, self.graph.decisions, self._read)
@@ -41,7 +42,7 @@ class Sources:
         self.at: dict[int, dict[Place, Lit]] = {}
         self.wild: dict[int, Lit] = {}
         for node in self.memory:
-            self._place(node, made.places.get(node.id, []))
+            self._place(node, self._foreseen(node))
         self._place_srcu()
         self._same: dict[tuple[int, int], Lit] = {}
         self.source: dict[int, dict[int, Lit]] = {}
@@ -65,6 +66,13 @@ class Sources:
         return bits
 
     # -- places -------------------------------------------------------------------
+
+    def _foreseen(self, node: Node) -> list[Place]:
+        """Where the node may go; what hands over a callback has a word of its own."""
+        places = self.made.places.get(node.id)
+        if places is None:
+            return [node.addr] if isinstance(node.addr, int) else []
+        return places
 
     def _place(self, node: Node, places: list[Place]) -> None:
         x, all_of = self.x[node.id], self.words.both
@@ -123,7 +131,8 @@ class Sources:
         self.source[read.id] = found
 
     def _may_find(self, read: Node, write: Node, bits: Bits) -> bool:
-        if write.id == read.rmw or (write.thread == read.thread and write.po > read.po):
+        later = write.thread == read.thread and write.po > read.po
+        if write.id == read.rmw or (later and self.coherent):
             return False
         if not self.at[read.id].keys() & self.at[write.id].keys():
             return False

@@ -74,6 +74,8 @@ class Cut:
     """Under ``guard`` the loop at ``at`` would go on after ``rounds`` rounds, its bound.
 
     ``key`` is the loop in its call. ``poisoned``: only paths that found freed memory get here.
+    ``rings``: where the last rounds, whose nodes they are, came back to where they began and
+    wrote nothing. If no other thread writes to what they read, they go on so for ever.
     """
 
     guard: Guard
@@ -83,3 +85,4 @@ class Cut:
     rounds: int
     at: Pos | None = None
     poisoned: bool = False
+    rings: tuple[tuple[Guard, tuple[int, ...]], ...] = ()

@@ -1,0 +1,164 @@
+"""The engine ``sat``: a solver chooses executions, the model's axioms are learnt.
+
+First the program is unrolled, as far as needed: as long as some execution gets past a loop's
+bound, that bound is raised, up to what is asked for; where none does, nothing was assumed.
+Where an access may go to a word that was not foreseen, that word is one of memory from then
+on. Then come the questions: the condition, final states, flags, hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from mkold.ir.program import TRUE, Formula, Program
+from mkold.lkmm.ask import Ask
+from mkold.lkmm.sat.front import new_thinker, unroll, unroll_plainly
+from mkold.lkmm.sat.knowledge import Knowledge
+from mkold.lkmm.sat.loops import FIRST_BOUND
+from mkold.lkmm.sat.picture import draw_allowed, draw_forbidden
+from mkold.lkmm.sat.questions import MOST_STRAYS, Questions
+from mkold.lkmm.sat.search import Allowed, Search
+from mkold.lkmm.sat.solver import Lit
+from mkold.lkmm.sat.waiting import Cut
+from mkold.lkmm.tally import Tally
+from mkold.lkmm.verdict import FAULTS, Execution, Verdict
+
+Check = Callable[[], None]
+
+
+def decide(program: Program, ask: Ask, check: Check) -> Verdict:
+    """Decide by search: see ``engines.Engine``."""
+    questions, cuts = prepare(program, ask.max_unroll, check)
+    answers = _Answers(questions, Tally(program, ask))
+    answers.tally.bounded = bool(cuts)
+    answers.run()
+    return answers.tally.verdict()
+
+
+def prepare(program: Program, max_unroll: int, check: Check) -> tuple[Questions, list[Cut]]:
+    """A formula of all executions, and the loops whose bound some execution still hits."""
+    knowledge, thinker = Knowledge(), new_thinker(check)
+    bounds: dict[object, int] = {}
+    while True:
+        made = unroll(program, bounds, check, knowledge, thinker)
+        search = Search(made, check)
+        questions = Questions(program, search)
+        if len(knowledge.strays) < MOST_STRAYS:
+            strays = questions.strays() - knowledge.strays
+            if strays:
+                knowledge.strays |= strays
+                search.solver.close()
+                continue
+        cuts = questions.cuts()
+        more = {cut.key: _raised(bounds.get(cut.key, FIRST_BOUND), max_unroll) for cut in cuts}
+        if not any(bound > bounds.get(key, FIRST_BOUND) for key, bound in more.items()):
+            return questions, cuts
+        bounds |= more
+        search.solver.close()
+
+
+def _raised(bound: int, most: int) -> int:
+    """The next bound to try: one more, or a half more of what is many."""
+    return max(bound, min(most, bound + max(1, bound // 2)))
+
+
+class _Answers:
+    """Puts the questions that ``tally.ask`` asks for, and keeps what is found."""
+
+    def __init__(self, questions: Questions, tally: Tally) -> None:
+        self.questions, self.tally = questions, tally
+        self.search = questions.search
+        self.program = tally.program
+        for place in self.program.observed:
+            questions.formula.observe(place)
+
+    def run(self) -> None:
+        ask = self.tally.ask
+        condition = self.program.condition
+        wanted = self.questions.satisfies(TRUE if condition is None else condition.formula)
+        forall = condition is not None and condition.quantifier == "forall"
+        self._condition(wanted, both=ask.states or forall)
+        if ask.states:
+            self._states()
+            self._hang()
+            self._flags()
+        elif self._may_fault():
+            self._flags()
+        if ask.witness and not self.tally.yes:
+            self.tally.forbidden = self._forbidden()
+        self.tally.n_candidates = self.search.n_judged
+
+    def _condition(self, wanted: Lit, *, both: bool) -> None:
+        tally, ended = self.tally, self.questions.ended
+        good = self.search.allowed(*ended, wanted)
+        if good is not None:
+            tally.yes = True
+            if tally.ask.witness:
+                tally.witness = self._draw(good)
+        if both or good is None:
+            tally.no = self.search.allowed(*ended, -wanted) is not None
+
+    def _states(self) -> None:
+        for state, _ in self.questions.states():
+            self.tally.states.add([state])
+
+    def _hang(self) -> None:
+        found = self.questions.hang()
+        if found is not None:
+            self.tally.raise_flag("hang", partial(self._draw, found))
+
+    def _flags(self) -> None:
+        """Of whole executions; and where some are not, of those that stop on the way."""
+        tally = self.tally
+        ways = [False]
+        if "hang" in tally.flags or tally.bounded or self.questions.may_end_early():
+            ways.append(True)
+        for stopped in ways:
+            for flag, found, race in self.questions.flags(stopped=stopped):
+                if flag not in tally.flags:
+                    tally.raise_flag(flag, partial(self._draw, found, race))
+
+    def _may_fault(self) -> bool:
+        """Whether a flag may be raised that leaves every other answer without a meaning."""
+        return not FAULTS.isdisjoint(self.questions.possible_flags())
+
+    def _draw(self, found: Allowed, race: tuple[int, int] | None = None) -> Execution:
+        final = self.questions.state_of(found.model)
+        return draw_allowed(self.questions.formula, found.model, found.judge, final, race)
+
+    def _forbidden(self) -> Execution | None:
+        """An execution that satisfies the condition but not the model."""
+        condition, search = self.program.condition, self.search
+        if condition is None:
+            return None
+        plain = unroll_plainly(self.program, search.check)
+        for made, coherent in ((search.made, True), (search.made, False), (plain, False)):
+            if made is not None:
+                fresh = Search(made, search.check, coherent=coherent)
+                drawn = _first_forbidden(Questions(self.program, fresh), condition.formula)
+                fresh.solver.close()
+                if drawn is not None:
+                    return drawn
+        return None
+
+
+def _first_forbidden(questions: Questions, formula: Formula) -> Execution | None:
+    """The first execution that satisfies ``formula`` but breaks an axiom."""
+    search = questions.search
+    asked = (*questions.ended, questions.satisfies(formula))
+    for place in questions.program.observed:
+        questions.formula.observe(place)
+    while True:
+        model = search.solver.solve(asked)
+        if model is None:
+            return None
+        judge = search.judge(model)
+        stands = search.formula.coherent or (judge.coherent() and judge.torn() is None)
+        if stands and judge.allowed():
+            return None
+        final = questions.state_of(model)
+        drawn = draw_forbidden(questions.formula, model, judge, final)
+        if drawn is not None:
+            return drawn
+        search.teacher.teach()
