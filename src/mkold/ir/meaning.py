@@ -27,6 +27,7 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS
+from mkold.ir.program import Program
 
 
 def meaning(stmt: Stmt) -> Body | None:
@@ -66,3 +67,9 @@ def _choice(stmt: CallPtr) -> Body:
         call = Call(member.name, stmt.dsts, stmt.args, stmt.at)
         body = (If(Binary("eq", stmt.target, member), (call,), body, stmt.at),)
     return body
+
+
+def expanded(program: Program) -> Program:
+    """``program`` with its functions expanded; itself if there is nothing to expand."""
+    functions = expand(program.functions)
+    return program if functions is program.functions else replace(program, functions=functions)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from mkold.ir.meaning import expanded
 from mkold.ir.program import TRUE, Formula, Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.sat.front import new_thinker, unroll, unroll_plainly
@@ -29,6 +30,7 @@ Check = Callable[[], None]
 
 def decide(program: Program, ask: Ask, check: Check) -> Verdict:
     """Decide by search: see ``engines.Engine``."""
+    program = expanded(program)
     questions, cuts = prepare(program, ask.max_unroll, check)
     answers = _Answers(questions, Tally(program, ask))
     answers.tally.bounded = bool(cuts)

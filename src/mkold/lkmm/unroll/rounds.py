@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from mkold.ir.meaning import expand
+from mkold.ir.meaning import expanded
 from mkold.ir.nodes import Call, CallRcu, Function, Loop, walk
 from mkold.ir.program import Program
 from mkold.lkmm.graph.events import Graph
@@ -26,9 +25,7 @@ def unroll(
     LimitError : the graph grows too large
     UnsupportedError : a build parameter was left without a value
     """
-    functions = expand(program.functions)
-    if functions is not program.functions:
-        program = replace(program, functions=functions)
+    program = expanded(program)
     calls_or_loops = (
         isinstance(stmt, Loop | Call | CallRcu)
         for function in _entries(program)
