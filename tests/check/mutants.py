@@ -82,8 +82,8 @@ NO_READ_SECTION = (
     *(Drop(f"{WALKER}:rcu_read_unlock[{i}]") for i in range(4)),
 )
 NO_SRCU = (
-    Drop("mmu_notifier_test_clear_young:srcu_read_lock"),
-    Drop("mmu_notifier_test_clear_young:srcu_read_unlock"),
+    Drop("mn_hlist_walk:srcu_read_lock"),
+    Drop("mn_hlist_walk:srcu_read_unlock"),
 )
 NO_MMU_LOCK = (Skip("kvm_mmu_lock"), Skip("kvm_mmu_unlock"))
 UPDATE = "kvmppc_radix_update_pte:atomic_fetch_andnot_relaxed"
