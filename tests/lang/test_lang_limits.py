@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from mkold.base.errors import InputError, SourceError
-from mkold.ir.interpret import Interpreter
+from mkold.check import Case, Claim, Scenario
+from mkold.check.decide import decide_claim
+from mkold.ir.boot import BOOT_WORDS
+from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.module import collect
 from mkold.ir.nodes import If, Unary, parts, walk
 from mkold.ir.verify import verify
 from mkold.lang import compile_text
+from mkold.native import Memory, build
 
-HEAD = "from mkold.lang import *\nfrom mkold.lang import READ_ONCE, WRITE_ONCE\n"
+HEAD = "from mkold.lang import *\nfrom mkold.lang import BUG_ON, READ_ONCE, WRITE_ONCE\n"
 
 
 def run(text: str, *args: int) -> int:
@@ -54,11 +58,11 @@ def test_a_function_of_thousands_of_lines():
     )
 
 
-def test_an_elif_chain_of_thousands():
-    arms = "\n".join(f"    elif n == {i}:\n        x = {i} + 7" for i in range(1, 2000))
+def test_an_elif_chain_of_a_thousand():
+    arms = "\n".join(f"    elif n == {i}:\n        x = {i} + 7" for i in range(1, 1000))
     text = f"@kernel\ndef f(n: u64) -> u64:\n    x = 0\n    if n == 0:\n        x = 1\n{arms}\n"
     text += "    else:\n        x = 5\n    return x\n"
-    assert [run(text, n) for n in (0, 1, 1999, 2000)] == [1, 8, 2006, 5]
+    assert [run(text, n) for n in (0, 1, 999, 1000)] == [1, 8, 1006, 5]
 
 
 def test_a_short_chain_stays_nested():
@@ -86,12 +90,33 @@ def test_what_is_not_that_deep_is_read():
     assert run("@kernel\ndef f(n: u64) -> u64:\n    return " + "-" * 60 + "n\n", 5) == 5
 
 
-def test_thousands_of_functions_that_call_each_other():
-    text = "@kernel\ndef f0(n: u64) -> u64:\n    return n\n"
-    for i in range(1, 1200):
+def chain(n: int):
+    text = "@kernel\ndef f0(n: u64) -> u64:\n    BUG_ON(n == 0)\n    return n\n"
+    for i in range(1, n):
         text += f"@kernel\ndef f{i}(n: u64) -> u64:\n    return f{i - 1}(n) + 1\n"
-    module = collect([compile_text(HEAD + text)["f1199"]])
+    return compile_text(HEAD + text)[f"f{n - 1}"]
+
+
+def test_more_than_a_thousand_calls_deep():
+    last = chain(1200)
+    module = collect([last])
     assert len(module.functions) == 1200
+    verify(module.functions)
+    assert build([last]).call("f1199", Memory(BOOT_WORDS), 0, 1) == 1200
+    with pytest.raises(InterpretError, match="too deep"):
+        Interpreter(module.functions, {}).call("f1199", 1)
+
+
+def test_a_call_that_deep_in_a_scenario():
+    last = chain(1200)
+    (case,) = decide_claim(claim(lambda m: m.thread("t", (last, 1)))).cases
+    assert case.status in ("holds", "undecided")
+    with pytest.raises(InputError, match="f1199 stops: calls too deep"):
+        decide_claim(claim(lambda m: m.call(last, 1)))
+
+
+def claim(setup) -> Claim:
+    return Claim("deep", "-", "-", (Case("-", Scenario("deep", setup)),))
 
 
 def test_mutual_recursion_is_refused_where_it_stands():

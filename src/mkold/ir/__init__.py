@@ -16,6 +16,7 @@ Programs
 
 Looking at it and changing it
     ``flow``        locals surely assigned, ends that are reached
+    ``callgraph``   who calls whom, however deep
     ``verify``      the form's rules; run after every pass
     ``text``        prints it
     ``edit``        rewriting bodies, binding build parameters, folding

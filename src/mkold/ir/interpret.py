@@ -126,7 +126,7 @@ class Interpreter:
 
         Raises
         ------
-        InterpretError : BUG_ON, a lock that can't be taken, or too many steps
+        InterpretError : BUG_ON, a lock that can't be taken, too many steps or calls
         """
         function = self.functions[name]
         env = dict(zip(function.params, (a & WORD_MASK for a in args), strict=True))
@@ -134,6 +134,8 @@ class Interpreter:
             self._block(function.body, env)
         except _Return as result:
             return result.values
+        except RecursionError:
+            raise InterpretError("calls too deep for this interpreter", function.at) from None
         return ()
 
     def _block(self, body: tuple[Stmt, ...], env: dict[str, int]) -> None:

@@ -21,23 +21,21 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import InputError
+from mkold.ir.callgraph import circle
 from mkold.ir.definition import Definition, word_of
 from mkold.ir.edit import map_expressions, map_statements, rename_calls
 from mkold.ir.layout import Layout
 from mkold.ir.nodes import (
     CallPtr,
-    CallRcu,
     Expr,
     Function,
     FunctionWord,
     Stmt,
-    callees,
     map_parts,
-    walk,
 )
 
 
@@ -296,26 +294,6 @@ def _layouts(sources: Iterable[Definition]) -> dict[str, Layout]:
 
 def _check_no_recursion(functions: Mapping[str, Function]) -> None:
     """A front end sees a function that calls itself; a circle through a hook shows here."""
-    done: set[str] = set()
-    for root in functions:
-        path: dict[str, Iterator[str]] = {root: _called(functions[root])}
-        while path:
-            name, callees = next(reversed(path.items()))
-            callee = next(callees, None)
-            if callee is None:
-                done.add(name)
-                del path[name]
-            elif callee in path:
-                circle = [*path][[*path].index(callee) :]
-                raise InputError(f"recursion: {' calls '.join([*circle, callee])}")
-            elif callee not in done:
-                path[callee] = _called(functions[callee])
-
-
-def _called(function: Function) -> Iterator[str]:
-    return (
-        callee
-        for stmt in walk(function.body)
-        if not isinstance(stmt, CallRcu)  # it runs later, in a process of its own
-        for callee in callees(stmt)
-    )
+    ring = circle(functions)
+    if ring:
+        raise InputError(f"recursion: {' calls '.join(ring)}")

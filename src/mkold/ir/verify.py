@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mkold.ir import access
+from mkold.ir.callgraph import circle
 from mkold.ir.edit import all_parts
 from mkold.ir.flow import expressions, falls_through, target, unassigned
 from mkold.ir.nodes import (
@@ -34,7 +35,6 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
-    callees,
     walk,
 )
 from mkold.ir.prims import PRIMS
@@ -162,19 +162,8 @@ def _verify_step(step: tuple[Stmt, ...], function: Function) -> None:
 
 
 def _verify_no_recursion(functions: Mapping[str, Function]) -> None:
-    done: set[str] = set()
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        _require(name not in path, functions[name], "recursion")
-        if name in done:
-            return
-        for stmt in walk(functions[name].body):
-            for callee in () if isinstance(stmt, CallRcu) else callees(stmt):
-                visit(callee, (*path, name))
-        done.add(name)
-
-    for name in functions:
-        visit(name, ())
+    for name in circle(functions)[:1]:
+        _require(False, functions[name], "recursion")
 
 
 def _verify_words(functions: Mapping[str, Function]) -> None:

@@ -90,7 +90,8 @@ def resolve_text(annotation: Any, scope: Mapping[str, Any], what: str) -> Type:
     try:
         return from_object(annotation, scope)
     except AnnotationError as error:
-        raise InputError(f"{what}: {error.reason}; {error.hint or _HINT}") from None
+        hint = f"; {error.hint}" if error.hint else ""
+        raise InputError(f"{what}: {error.reason}{hint}") from None
 
 
 def from_object(value: Any, scope: Mapping[str, Any]) -> Type:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mkold.ir.callgraph import called
 from mkold.ir.flow import target
 from mkold.ir.meaning import expand
 from mkold.ir.nodes import (
@@ -74,16 +75,16 @@ def _fallible(functions: Mapping[str, Function], *, checked: bool) -> set[str]:
         for stmt in walk(function.body):
             if isinstance(stmt, Op) and accesses.can_fail(PRIMS[stmt.prim], checked=checked):
                 found.add(name)
-    while True:
-        more = {
-            name
-            for name, function in functions.items()
-            for stmt in walk(function.body)
-            if isinstance(stmt, Call) and stmt.function in found and name not in found
-        }
-        if not more:
-            return found
-        found |= more
+    callers: dict[str, list[str]] = {}
+    for name, function in functions.items():
+        for callee in called(function):
+            callers.setdefault(callee, []).append(name)
+    waiting = [*found]
+    while waiting:
+        more = [name for name in callers.get(waiting.pop(), ()) if name not in found]
+        found.update(more)
+        waiting += more
+    return found
 
 
 def _entry(function: Function, fallible: bool) -> str:
