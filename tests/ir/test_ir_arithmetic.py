@@ -1,7 +1,7 @@
 """Each operator gives one word: evaluated, folded, as machine code, in the model."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkold.ir.boot import BOOT_WORDS
@@ -54,6 +54,7 @@ def memory() -> Memory:
 
 
 @pytest.mark.parametrize("op", OPERATORS)
+@settings(deadline=None)  # the first brings the engine in
 @given(words, words)
 def test_every_reading_gives_the_same_word(
     image: Image, memory: Memory, op: str, a: int, b: int
