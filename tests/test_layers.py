@@ -56,12 +56,6 @@ KERNEL_FILES = {"check/torture/code", "run/clock", "run/guest", "run/kswapd"}
 LATE = {"ir/prims/implementations": {"sync"}}
 MAX_FILE, MAX_FUNCTION = 350, 50
 
-# What does not keep the rules yet. These lists only get shorter.
-ARROWS_YET: set[str] = set()
-CIRCLES_YET: set[str] = set()
-FOLDERS_YET: set[str] = set()
-LARGE_YET: set[str] = set()
-
 
 # -- what imports what ----------------------------------------------------------------------
 
@@ -123,13 +117,6 @@ def offence(file: str, name: list[str]) -> str:
     return ""
 
 
-def not_yet(file: str, name: list[str]) -> bool:
-    return any(
-        re.match(rf"{start}\b", file) and re.match(rf"{end}\b", target(name))
-        for start, end in (arrow.split(" -> ") for arrow in ARROWS_YET)
-    )
-
-
 @pytest.mark.parametrize("here", MAY_IMPORT)
 def test_imports_go_one_way(here: str) -> None:
     found = [
@@ -137,7 +124,7 @@ def test_imports_go_one_way(here: str) -> None:
         for file in FILES
         if room(file) == here
         for line, name in names(file)
-        if (reason := offence(file, name)) and not not_yet(file, name)
+        if (reason := offence(file, name))
     ]
     assert not found, "\n".join(found)
 
@@ -223,13 +210,11 @@ def reached(arrows: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def test_no_circle_of_files() -> None:
-    found = [ring for ring in circles(imported()) if not ring & CIRCLES_YET]
-    assert not found
+    assert not circles(imported())
 
 
 def test_no_circle_of_folders() -> None:
-    found = [ring for ring in circles(by_folder(imported())) if not ring & FOLDERS_YET]
-    assert not found
+    assert not circles(by_folder(imported()))
 
 
 def test_no_circle_of_rooms() -> None:
@@ -252,7 +237,7 @@ def n_lines(function: ast.FunctionDef) -> int:
     return (function.end_lineno or 0) - function.lineno + 1 - skipped
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file not in LARGE_YET])
+@pytest.mark.parametrize("file", FILES)
 def test_size(file: str) -> None:
     assert len((PACKAGE / f"{file}.py").read_text().splitlines()) <= MAX_FILE
     functions = [node for node in ast.walk(tree(file)) if isinstance(node, ast.FunctionDef)]
@@ -262,7 +247,6 @@ def test_size(file: str) -> None:
 # -- tests ------------------------------------------------------------------------------------
 
 TESTS = Path(__file__).parent
-IMPORTS_TESTS_YET = {"kvm/test_kvm_variants"}
 
 
 def test_tests_mirror_rooms() -> None:
@@ -273,8 +257,6 @@ def test_tests_mirror_rooms() -> None:
         folder, _, name = inside.rpartition("/")
         if folder and not name.startswith(f"test_{folder.split('/')[0]}_"):
             found.append(f"{inside} is not named after its room")
-        if inside not in IMPORTS_TESTS_YET and re.search(
-            r"^(from|import) test_", path.read_text(), re.M
-        ):
+        if re.search(r"^(from|import) test_", path.read_text(), re.M):
             found.append(f"{inside} imports a test")
     assert not found

@@ -13,11 +13,8 @@ import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+from kvm_aging import clears_what_was_asked, reports_what_was_touched
 from kvm_machine import LEVEL_PAGES, C, Functions, Leaf, Machine, R, Tree, W, built, filled
-from test_kvm_aging import (
-    clears_what_was_asked,
-    reports_what_was_touched,
-)
 
 from mkold.ir.edit import map_statements
 from mkold.ir.nodes import Binary, Call, Const, Stmt
@@ -26,6 +23,8 @@ from mkold.ir.variant import Drop, Force, Swap
 from mkold.kvm.powerpc.radix.age import AS_POSTED
 from mkold.kvm.types import KVM_PFN_ERR
 from mkold.native import Image
+
+pytestmark = pytest.mark.quality
 
 TRIES = settings(max_examples=300, deadline=None, database=None, derandomize=True)
 # Young leaves close together, so that what hides behind another one is met often.
