@@ -11,6 +11,7 @@ from mkold.ir.definition import Definition
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import Layout
 from mkold.ir.nodes import (
+    POISON_INUSE,
     Binary,
     Const,
     Expr,
@@ -24,7 +25,7 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.prims import PRIMS, VAL, Gives, Prim, Shape, Takes, find
-from mkold.ir.program import Mem, Program, Reg, Thread
+from mkold.ir.program import POISON, Mem, Program, Reg, Thread
 from mkold.ir.variant import Split, apply
 from mkold.ir.verify import verify_function
 from mkold.lkmm import Status, decide
@@ -130,6 +131,8 @@ class Outcome:
 def _outcome(use: Use, results: Iterable[int], words: Iterable[int], flag: str = "") -> Outcome:
     """Of a clock only that it is there; of a struct of the primitive's own, nothing."""
     is_clock = use.row.shape is Shape.CYCLES
+    if use.row.shape is Shape.POISON:  # one and the same natively
+        words = (POISON if word == POISON_INUSE else word for word in words)
     on_words = Takes.PLACE in use.row.takes
     return Outcome(flag, () if is_clock else tuple(results), tuple(words) if on_words else ())
 

@@ -162,3 +162,8 @@ class Drawn:
         for read, source in self.source.items():
             if self.found(read) == word:
                 yield source == INIT, source != INIT
+
+    def overwriting(self, write: int, source: int) -> bool:
+        order = self.orders[self.acts[write].address]
+        at = order.index(write)
+        return source == (order[at - 1] if at else INIT)

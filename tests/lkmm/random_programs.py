@@ -19,6 +19,11 @@ FENCES = [
     "smp_mb()", "smp_rmb()", "smp_wmb()", "synchronize_rcu()", "smp_mb__after_atomic()",
     "smp_mb__before_atomic()", "barrier()",
 ]  # fmt: skip
+FREES = [
+    "poison(x, 1)", "poison(y, 1)", "unpoison(x, 1)", "unpoison(y, 1)", "WRITE_ONCE(x, 1)",
+    "store(y, 1)", "r1 = READ_ONCE(x)", "WRITE_ONCE(y, x)", "r2 = READ_ONCE(y)", "smp_mb()",
+    "r1 = READ_ONCE(r2)", "WRITE_ONCE(r2, 1)", "poison(r2, 1)", "r2 = xchg_relaxed(x, y)",
+]  # fmt: skip
 STRONGER = ["smp_mb()", "smp_rmb()", "smp_wmb()"]
 SECTIONS = [
     ("rcu_read_lock()", "rcu_read_unlock()"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from idioms import ROWS
 from random_programs import (
     FENCES,
+    FREES,
     MARKED,
     OBSERVED,
     PLAIN,
@@ -19,10 +20,10 @@ from random_programs import (
     random_program,
     threads,
 )
-from small import program
+from small import VARIABLES, program
 
 from mkold.ir.nodes import Op, Stmt
-from mkold.ir.program import Program, Reg
+from mkold.ir.program import Extent, Program, Reg
 from mkold.lkmm import decide
 from mkold.lkmm.known.words import MayValues
 from mkold.lkmm.literal.engine import MOST
@@ -58,6 +59,18 @@ TOO_LARGE = {"readers do not exclude readers", "a release is handed on by increm
 @given(threads())
 def test_same_states_and_flags(bodies: list[list[str]]) -> None:
     assume(_agree(random_program(bodies), 1_000))
+
+
+frees = st.lists(st.lists(st.sampled_from(FREES), min_size=1, max_size=3),
+                 min_size=1, max_size=2)  # fmt: skip
+
+
+@common
+@given(frees)
+def test_same_of_frees_and_pointers(bodies: list[list[str]]) -> None:
+    made = random_program([*bodies, ["barrier()"]])
+    objects = (Extent(VARIABLES["x"], 1, "x", 2), Extent(VARIABLES["y"], 1, "y", 2))
+    assume(_agree(replace(made, objects=objects), 1_000))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])

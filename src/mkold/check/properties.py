@@ -5,10 +5,15 @@ from __future__ import annotations
 PROPERTIES = {
     "data-race": "Two threads touch the same word, one of them with a plain access that "
     "writes or is raced by a write, and nothing orders the two.",
-    "use-after-free": "A thread reads memory that another thread has freed.",
+    "use-after-free": "A thread reads memory, or uses a lock, that has been freed.",
+    "write-after-free": "A thread writes to memory that has been freed.",
+    "double-free": "Memory is freed that has been freed already.",
+    "invalid-free": "A thread frees what is no object, or not from an object's start.",
     "use-before-init": "A thread reads memory that nobody has initialised yet.",
     "poison-address": "A thread follows a pointer that it read from freed memory.",
     "null-dereference": "A thread follows a pointer that is NULL.",
+    "out-of-bounds": "A thread accesses a word beside an object.",
+    "wild-address": "A thread follows a word that is the address of no memory.",
     "bad-call": "A thread calls through a pointer that points to no function.",
     "wild-access": "A thread accesses memory outside every object.",
     "division-by-zero": "A thread divides by zero.",

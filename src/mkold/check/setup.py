@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkold.base.errors import Pos
 from mkold.check import door
 from mkold.check.blame import here
 from mkold.check.end import End
 from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.ir.boot import LINE_WORDS
 from mkold.ir.definition import Definition, word_of
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.layout import LaidOut
 from mkold.ir.module import collect
-from mkold.ir.program import POISON, Extent
+from mkold.ir.nodes import POISON_INUSE
+from mkold.ir.program import Extent
 
 # The setup's own objects lie above the boot area and apart from each other.
 HEAP_START = 0x10000
@@ -91,6 +93,7 @@ class Setup:
         layout = door.struct(struct)
         door.text("an object's name", name)
         address = self.words(layout.n_words * door.word("count", count, 1, MAX_WORDS))
+        self._objects[-1] = replace(self._objects[-1], unit=layout.n_words, name=name)
         if name:
             for path, offset in layout.words(NAMED_ELEMENTS):
                 self.names[f"{name}.{path}"] = address + offset
@@ -100,19 +103,20 @@ class Setup:
         """``n`` words holding ``value``; returns the address of the first."""
         n = door.word("the number of words", n)
         value, align = door.word("value", value), door.word("align", align, 1, MAX_WORDS)
-        if self._next + n + align > HEAP_START + MAX_WORDS:
+        if self._next + n + max(align, LINE_WORDS) > HEAP_START + MAX_WORDS:
             raise door.wrong(f"{n} words more are too many: a scenario has at most {MAX_WORDS}")
-        self._next += -self._next % align
+        # On a line of its own, so that low bits of its address are free for marks.
+        self._next += -self._next % (align if align > 1 else LINE_WORDS)
         address, self._next = self._next, self._next + n + OBJECT_GAP
         self.memory.update(dict.fromkeys(range(address, address + n), value))
-        self._objects.append(Extent(address, n, name if isinstance(name, str) else ""))
+        self._objects.append(Extent(address, n, name))
         if door.text("a name", name):
             self.names[name] = address
         return address
 
     def raw(self, n: int, *, align: int = 1) -> int:
-        """``n`` words never initialised: they hold POISON."""
-        return self.words(n, value=POISON, align=align)
+        """``n`` words that were given out and never written: they hold POISON_INUSE."""
+        return self.words(n, value=POISON_INUSE, align=align)
 
     def call(self, function: Definition, *args: int, cpu: int = 0) -> int:
         """Run kernel Python now, alone; returns its first result (0 if it has none)."""
@@ -130,8 +134,11 @@ class Setup:
         return results[0] if results else 0
 
     def objects(self) -> tuple[Extent, ...]:
-        """All the memory there is, in order."""
-        return tuple(sorted(self._objects, key=lambda extent: extent.start))
+        """All the memory there is, in order: objects, and words that were written alone."""
+        found = sorted(self._objects, key=lambda extent: extent.start)
+        inside = {a for extent in found for a in range(extent.start, extent.end)}
+        alone = [Extent(a, 1) for a in self.memory if a not in inside]
+        return tuple(sorted((*found, *alone), key=lambda extent: extent.start))
 
     def peek(self, address: int) -> int:
         """A word of memory as it is now."""

@@ -45,7 +45,6 @@ from mkold.ir.nodes import (
 )
 from mkold.ir.prims import PRIMS, Prim, Shape
 from mkold.ir.prims.locks import LOCKED, UNLOCKED
-from mkold.ir.program import POISON
 
 
 class InterpretError(MkoldError):
@@ -202,7 +201,8 @@ class Interpreter:
             case Shape.RMW:
                 return self._update(row, op, args)
             case Shape.POISON:
-                self.memory.update((args[0] + i, POISON) for i in range(args[1]))
+                assert row.operand is not None
+                self.memory.update(dict.fromkeys(range(args[0], sum(args)), row.operand))
             case Shape.LOAD_ANY:
                 words = (self._get(args[0] + i) for i in range(args[1]))
                 return (functools.reduce(operator.or_, words, 0) & args[2],)

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mkold.ir.nodes import Function
+from mkold.ir.nodes import POISON_FREE, POISON_INUSE, Function
 
-# What a freed word holds, and one that was given out and nobody has written yet
-# (include/linux/poison.h: POISON_FREE, POISON_INUSE).
-POISON = 0x6B6B6B6B6B6B6B6B
-POISON_INUSE = 0x5A5A5A5A5A5A5A5A
+POISON = POISON_FREE
 POISONS = frozenset({POISON, POISON_INUSE})
 
 # In a final state: a value out of thin air, justified by nothing but itself. No word is it.
@@ -101,11 +98,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """``n_words`` words from ``start`` on that belong together, such as an object."""
+    """``n_words`` words from ``start`` on; ``unit``: words of each object in it (1: what
+    they are used for is not known)."""
 
     start: int
     n_words: int
     name: str = ""
+    unit: int = 1
 
     @property
     def end(self) -> int:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 
 from mkold.ir import boot
-from mkold.ir.program import POISON
+from mkold.ir.program import POISON, POISONS
 from mkold.lkmm.verdict import LOCK_KINDS, Event
 
 _NEAR = 64  # words behind a name that still go by it
@@ -60,8 +60,8 @@ class Naming:
         """What a word holds: an address's name, POISON, or a signed number."""
         if value is None:
             return "?"
-        if value == POISON:
-            return "POISON"
+        if value in POISONS:
+            return "POISON" if value == POISON else "POISON_INUSE"
         signed = value - (1 << 64) if value >> 63 else value
         short = str(signed) if abs(signed) < _DECIMAL_BELOW else hex(value)
         return self.exact(value) or short

@@ -29,6 +29,11 @@ OWN_FLAGS = frozenset(
         "wild-access",
         "deadlock",
         "sleep-in-atomic",
+        "write-after-free",
+        "double-free",
+        "invalid-free",
+        "out-of-bounds",
+        "wild-address",
     }
 )
 

@@ -34,6 +34,7 @@ from mkold.lang import (
     spin_unlock,
     spinlock_t,
     u64,
+    unpoison,
 )
 from mkold.sync.rcu import NR_CPUS
 
@@ -186,14 +187,14 @@ def alloc_page() -> u64:
     zone = this_zone()
     cpu = smp_processor_id()
     pfn = pcp_take(zone, cpu)
-    if pfn != 0:
-        return pfn
     for i in range(NR_CPUS):
+        if pfn != 0:
+            break
         if READ_ONCE(pcp_of(i).count) != 0:
             pfn = pcp_take(zone, i)
-            if pfn != 0:
-                return pfn
-    return 0
+    if pfn != 0:
+        unpoison(cast(Ptr[u64], pfn << PAGE_SHIFT).value, 1 << PAGE_SHIFT)
+    return pfn
 
 
 @kernel

@@ -32,6 +32,7 @@ from mkold.lang import (
     spin_unlock,
     spinlock_t,
     u64,
+    unpoison,
 )
 from mkold.mm.page_alloc import memblock_alloc
 
@@ -128,7 +129,10 @@ def kmem_cache_alloc(cache: Ptr[KmemCache]) -> u64:
         if magazine.n == 0:
             return 0
     WRITE_ONCE(magazine.n, magazine.n - 1)
-    return magazine.rounds[magazine.n]
+    object = magazine.rounds[magazine.n]
+    if cache.flags & SLAB_TYPESAFE_BY_RCU == 0:
+        unpoison(cast(Ptr[u64], object).value, cache.n_words)
+    return object
 
 
 @kernel

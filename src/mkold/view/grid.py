@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mkold.base.errors import Pos
-from mkold.ir.program import POISON, Program
+from mkold.ir.program import POISONS, Program
 from mkold.litmus.names import Names
 from mkold.lkmm.naming import Naming, label, letter
 from mkold.lkmm.verdict import INIT_THREAD, Cycle, Edge, Event, Execution, Verdict
@@ -125,7 +125,7 @@ def _mark(event: Event, execution: Execution) -> str:
         return "race"
     if event.thread == INIT_THREAD:
         return "init"
-    if event.value == POISON:
+    if event.value in POISONS and event.prim != "unpoison":
         return "freed" if event.kind == "W" else "poison"
     return ""
 

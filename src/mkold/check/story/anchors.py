@@ -1,8 +1,9 @@
 """What carries a broken property.
 
-The two racing events; the read of POISON and the write that it reads from; the last write
-of each word that a bad final state is about. A final state puts every thread in question:
-up to its last write, or to its end if the state is about its results.
+The two racing events; the read of POISON and the write that it reads from; a free and what
+is written over it; the last write of each word that a bad final state is about. A final
+state puts every thread in question: up to its last write, or to its end if the state is about
+its results.
 
 Known limits: which reads gave a result is not known, so every order that its thread took
 part in is kept.
@@ -14,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mkold.check.decide import About
-from mkold.ir.program import POISON
+from mkold.ir.program import POISON, POISONS
 from mkold.lkmm.verdict import INIT_THREAD, LOCK_KINDS, Event, Execution
 
+READS = frozenset({"R", "LKR", "RU"})
 WRITES = frozenset({"W", "LKW", "UL"})
 
 
@@ -45,10 +47,14 @@ def anchors(execution: Execution, flag: str = "", about: About | None = None) ->
         return Anchors(writes, tuple(sorted(about.threads)), everything)
     if execution.race is not None:
         return Anchors(execution.race)
+    if flag in ("write-after-free", "double-free"):
+        return Anchors(_over_a_free(execution))
     bad = _first_poison(execution, initial=flag == "use-before-init")
     if bad is not None:
         source = written_by(execution, bad)
         return Anchors((bad,) if source is None else (source, bad))
+    if flag == "use-after-free":  # by the release of a lock
+        return Anchors(_over_a_free(execution))
     locks = tuple(_shared_locks(execution)) if flag == "deadlock" else ()
     return Anchors(locks, () if locks else everything)
 
@@ -62,10 +68,21 @@ def _last(execution: Execution, event: Event) -> bool:
 
 def _first_poison(execution: Execution, *, initial: bool) -> int | None:
     """The first read of POISON: of what was freed, or of what was never initialised."""
-    found = [e for e in execution.events if e.kind == "R" and e.value == POISON]
+    found = [e for e in execution.events if e.kind in READS and e.value in POISONS]
     found.sort(key=lambda event: (event.po, event.thread))
     fitting = [e.id for e in found if (written_by(execution, e.id) is None) == initial]
     return next(iter([*fitting, *(event.id for event in found)]), None)
+
+
+def _over_a_free(execution: Execution) -> tuple[int, ...]:
+    """A write right after a free, and the free; the write alone if it was free before."""
+    events = execution.events
+    for edge in execution.edges:
+        free, write = events[edge.source], events[edge.target]
+        if edge.relation == "co" and free.value == POISON and write.prim != "unpoison":
+            initial = free.thread == INIT_THREAD
+            return (write.id,) if initial else (free.id, write.id)
+    return ()
 
 
 def written_by(execution: Execution, read: int) -> int | None:

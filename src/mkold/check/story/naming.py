@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from mkold.base.errors import Pos
-from mkold.ir.program import POISON
+from mkold.ir.program import POISONS
 from mkold.lkmm.naming import Naming
 from mkold.lkmm.verdict import Event
 
@@ -21,13 +21,15 @@ class Wording(Naming):
         self._hex = {
             event.address
             for event in events
-            if event.value is not None and _DECIMAL_BELOW <= event.value != POISON
+            if event.value is not None
+            and event.value >= _DECIMAL_BELOW
+            and event.value not in POISONS
         }
 
     def value(self, event: Event) -> str:
         """What an event reads or writes: POISON, the address of something, or a number."""
         word = event.value
-        if word is None or word == POISON:
+        if word is None or word in POISONS:
             return self.word(word)
         if self.exact(word):
             return f"&{self._object(word)}"

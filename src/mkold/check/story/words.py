@@ -13,7 +13,7 @@ from itertools import groupby, zip_longest
 from mkold.check.story.cut import orders
 from mkold.check.story.naming import Wording, at
 from mkold.check.story.steps import COM
-from mkold.ir.program import POISON
+from mkold.ir.program import POISON, POISONS
 from mkold.lkmm.naming import letter
 from mkold.lkmm.verdict import Edge, Event, Execution
 
@@ -104,7 +104,7 @@ class Teller:
                 return "releases", f"{place} {where}"
             case "LF", _:
                 return "finds", f"{place} taken {where}"
-            case "R", _ if event.value == POISON:
+            case "R", _ if event.value in POISONS:
                 state = "which is freed" if self._freed(event) else "which nobody initialised"
                 return "reads", f"{place}, {state} {where}"
             case "R", _:
@@ -116,6 +116,8 @@ class Teller:
 
     def _freed(self, read: Event) -> bool:
         """By another thread, as an edge says, or by its own before."""
+        if read.value != POISON:
+            return False
         return any(
             e.relation == "rf" and e.target == read.id for e in self.execution.edges
         ) or any(
@@ -128,7 +130,7 @@ class Teller:
         """One edge: who did what before or after whom."""
         source, target = self.events[edge.source], self.events[edge.target]
         other = " ".join(self._deed(target))
-        if edge.relation == "rf" and target.kind == "R" and target.value != POISON:
+        if edge.relation == "rf" and target.kind == "R" and target.value not in POISONS:
             return f"{self._thread(target)} {other}, which {self._thread(source)} writes " + (
                 self._where(source)
             )

@@ -61,6 +61,8 @@ from mkold.ir.nodes.statements import (
 from mkold.ir.nodes.words import (
     BINARY,
     NARROW,
+    POISON_FREE,
+    POISON_INUSE,
     UNARY,
     WORD_BITS,
     WORD_MASK,
@@ -71,6 +73,8 @@ from mkold.ir.nodes.words import (
 __all__ = [
     "BINARY",
     "NARROW",
+    "POISON_FREE",
+    "POISON_INUSE",
     "UNARY",
     "WORD_BITS",
     "WORD_MASK",

@@ -7,6 +7,11 @@ from collections.abc import Callable
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
 
+# What a freed word holds, and one that was given out and nobody has written yet
+# (include/linux/poison.h).
+POISON_FREE = 0x6B6B6B6B6B6B6B6B
+POISON_INUSE = 0x5A5A5A5A5A5A5A5A
+
 # Narrow words live in the front ends, as 64-bit words: "u8" keeps the low 8 bits, "s8" keeps
 # them and repeats their sign. Each by its width and whether it is signed.
 NARROW = {"u8": (8, False), "u16": (16, False), "u32": (32, False),

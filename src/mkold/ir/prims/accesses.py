@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mkold.ir.nodes import POISON_FREE, POISON_INUSE
 from mkold.ir.prims.row import Gives, Order, Prim, Shape, Takes
 
 _DEF = "tools/memory-model/linux-kernel.def"
@@ -33,7 +34,9 @@ ROWS = [
          takes=(Takes.PLACE, Takes.COUNT, Takes.MASK), gives=(Gives.WORD,),
          source="mkold's own: n READ_ONCE at once, for vector loads; their OR"),
     Prim(name="poison", shape=Shape.POISON, takes=(Takes.PLACE, Takes.COUNT),
-         source="include/linux/poison.h"),
+         operand=POISON_FREE, source="include/linux/poison.h"),
+    Prim(name="unpoison", shape=Shape.POISON, takes=(Takes.PLACE, Takes.COUNT),
+         operand=POISON_INUSE, source="include/linux/poison.h"),
     _load("atomic_read", Order.ONCE, "p", "atomic"),
     _load("atomic_read_acquire", Order.ACQUIRE, "p", "atomic"),
     _store("atomic_set", Order.ONCE, "pv", "atomic"),

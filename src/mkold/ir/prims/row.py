@@ -13,7 +13,7 @@ the row's order)::
     RMW          R[read] rmw W[write]. One that may fail to store orders nothing then: its
                  tags count only where the write happens
     LOAD_ANY     n R[once] of consecutive words, in no order among themselves
-    POISON       plain W of POISON to each of n words
+    POISON       plain W of the row's poison to each of n words; natively both are one
     FENCE        F[op]
     LOCK         LKR rmw LKW (acquire); UNLOCK UL (release); TRYLOCK LKR, LKW or LF
     IS_LOCKED    RL or RU

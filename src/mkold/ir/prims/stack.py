@@ -38,7 +38,7 @@ def _alloc(op: Op) -> tuple[Stmt, ...]:
         Op("BUG_ON", (), (Binary("ult", Const(STACK_WORDS - 1), end),), "stack", op.at),
         Op("store", (), (line, end), "stack", op.at),
         Assign(frame, Binary("add", Binary("add", line, used), Const(1)), op.at),
-        Op("poison", (), (Local(frame), n), "stack", op.at),
+        Op("unpoison", (), (Local(frame), n), "stack", op.at),
     )
 
 

@@ -28,6 +28,7 @@ from mkold.lkmm.graph.events import Decision
 from mkold.lkmm.graph.guards import Guard, cases, contradicts
 from mkold.lkmm.graph.values import Value, binary, fold
 from mkold.lkmm.known.chooser import MAX_DOMAIN, Chooser
+from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.known.past import NOTHING, Past, Pasts, Site, smallest, through, together
 from mkold.lkmm.known.search import TooLongError
 from mkold.lkmm.known.words import EachByItself
@@ -98,6 +99,7 @@ class Oracle:
     def __init__(self, knowledge: Knowledge, program: Program) -> None:
         self.knowledge = knowledge
         self.shared = knowledge.shared(program)
+        self.objects = Objects(program)
         self.domains: dict[int, tuple[int, ...]] = {}
         self.pasts: dict[int, Words] = {}
         self.decisions: list[Decision] = []

@@ -139,6 +139,11 @@ class Execution:
             if self.values[read] == word:
                 yield source < 0, source >= 0
 
+    def overwriting(self, write: int, source: int) -> bool:
+        chain = self.chains[self.acts[write].address]
+        before = chain[chain.index(write) - 1]
+        return before == source if source != INIT else before < 0
+
     # -- to be shown --------------------------------------------------------------
 
     def found(self, made: Literal) -> Found:

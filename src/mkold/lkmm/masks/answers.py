@@ -94,6 +94,15 @@ class Allowed:
                 initial = self.candidates.rf.get(read, {}).get(INIT, 0)
                 yield mask & initial, mask & ~initial
 
+    def overwriting(self, write: int, source: int) -> int:
+        co = self.candidates.co
+        right = self.rows if source == INIT else self.rows & co.get(source, {}).get(write, 0)
+        for between, later in co.items():
+            if between != source and write in later:
+                before = self.rows if source == INIT else co.get(source, {}).get(between, 0)
+                right &= ~(before & later[write])
+        return right
+
 
 def word_at(words: Mapping[int, int], bit: int) -> int:
     """The word in the candidate ``bit``."""

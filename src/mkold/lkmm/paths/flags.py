@@ -8,6 +8,8 @@ one at a time: an engine says what it holds them in (``Executions``).
   address made from poison, or where the program has no word;
 * ``use-before-init``, ``use-after-free``: a read finds poison, which was there from the
   beginning or was put there;
+* ``write-after-free``, ``double-free``, ``invalid-free``, ``out-of-bounds``,
+  ``wild-address``: see ``safety``;
 * ``deadlock``: the threads may wait for one another in a ring (see ``waiting``).
 """
 
@@ -16,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from mkold.ir.nodes import POISON_INUSE
 from mkold.ir.program import POISON, Program
 from mkold.lkmm.graph.values import Constraint
+from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.paths.paths import Path
+from mkold.lkmm.paths.safety import astray, overwriting
 from mkold.lkmm.paths.waiting import ring
 from mkold.lkmm.verdict import FAULTS
-
-POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
 
 S = TypeVar("S", covariant=True)
 
@@ -40,6 +43,9 @@ class Executions(Protocol[S]):
         """For each read that may find ``word``: where that was the initial word, and where
         it was stored."""
 
+    def overwriting(self, write: int, source: int) -> S:
+        """Those in which ``write`` comes right after ``source`` in coherence."""
+
 
 def own_flags(
     program: Program, paths: Sequence[Path], executions: Executions[S], known: Collection[str]
@@ -51,11 +57,16 @@ def own_flags(
     for path in paths:
         for flag, cond in path.checks:
             yield flag, executions.where(Constraint(cond, None))
-        for flag in _bad_addresses(path, program.words):
+        for flag in _bad_addresses(program, path):
             yield flag, executions.every()
+    for wrong in overwriting(program, paths):
+        yield wrong.flag, executions.overwriting(wrong.write, wrong.source)
     for initial, stored in executions.finding(POISON):
         yield "use-before-init", initial
         yield "use-after-free", stored
+    for initial, stored in executions.finding(POISON_INUSE):
+        yield "use-before-init", initial
+        yield "use-before-init", stored
     if "deadlock" not in known and ring(paths):
         yield "deadlock", executions.every()
 
@@ -63,16 +74,19 @@ def own_flags(
 def may_fault(program: Program, path: Path) -> bool:
     """Whether an execution that takes ``path`` may have no meaning (``verdict.FAULTS``)."""
     checks = (flag for flag, _ in path.checks)
-    return any(flag in FAULTS for flag in (*checks, *_bad_addresses(path, program.words)))
+    return any(flag in FAULTS for flag in (*checks, *_bad_addresses(program, path)))
 
 
-def _bad_addresses(path: Path, words: frozenset[int] | None) -> Iterator[str]:
-    """Flags of accesses where no access may go; ``words``: where one may."""
+def _bad_addresses(program: Program, path: Path) -> Iterator[str]:
+    """Flags of accesses where no access may go."""
+    if program.objects is not None:
+        yield from astray(program, path)
+        return
+    objects = Objects(program)
     for act in path.acts:
         if act.is_read or act.is_write:
-            if act.address == 0:
-                yield "null-dereference"
-            elif 0 <= act.address - POISON < POISON_REACH:
-                yield "poison-address"
-            elif words is not None and act.address not in words:
+            flag = objects.stray(act.address)
+            if flag:
+                yield flag
+            elif program.words is not None and act.address not in program.words:
                 yield "wild-access"

@@ -6,19 +6,21 @@ cookies do are in ``races`` and ``cookies``: these are orders and matches that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from mkold.ir.nodes import POISON_INUSE
 from mkold.ir.program import POISON
 from mkold.lkmm.graph.events import Life, Node
+from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.paths.question import addresses
+from mkold.lkmm.paths.safety import over_a_free, stray_of
 from mkold.lkmm.sat.depth import Depth
 from mkold.lkmm.sat.facts import INIT
 from mkold.lkmm.sat.formula import Formula
 from mkold.lkmm.sat.solver import FALSE, TRUE, Lit
 from mkold.lkmm.verdict import LOCK_KINDS
 
-POISON_REACH = 1 << 16  # words behind POISON that count as an address made from it
 BARRIERS = frozenset(
     {
         "barrier", "rmb", "wmb", "mb", "sync-rcu", "sync-srcu", "before-atomic",
@@ -36,6 +38,8 @@ class Flags:
         self._found: dict[str, list[Lit]] = {}
         self._checks()
         self._memory()
+        self._strays()
+        self._over_frees()
         for nodes in self._threads():
             self._mixed(nodes)
             self._sections(nodes)
@@ -70,15 +74,60 @@ class Flags:
                 found = words.both(poison, formula.x[read.id])
                 self._flag("use-before-init", words.both(found, initial))
                 self._flag("use-after-free", words.both(found, -initial))
-        there_are = formula.graph.program.words
-        for node in formula.memory:
-            for place, lit in formula.at[node.id].items():
-                if place == 0:
-                    self._flag("null-dereference", lit)
-                elif 0 <= place - POISON < POISON_REACH:
-                    self._flag("poison-address", lit)
-                elif there_are is not None and place not in there_are:
-                    self._flag("wild-access", lit)
+            unset = words.is_word(formula.circuit.value(read.value), POISON_INUSE)
+            self._flag("use-before-init", words.both(unset, formula.x[read.id]))
+
+    def _strays(self) -> None:
+        """Accesses where there is no memory; of a thread the first, if memory is known."""
+        formula, program = self.formula, self.formula.graph.program
+        objects, there_are = Objects(program), program.words
+        for nodes in self._threads():
+            before: list[Lit] = []
+            freed: dict[int, list[Lit]] = {}  # where objects that the thread freed start
+            for node in nodes:
+                here: list[Lit] = []
+                for place, lit in formula.at.get(node.id, {}).items():
+                    first = lit if program.objects is None else self._none(lit, before)
+                    flag = stray_of(objects, place, node.life)
+                    if flag:
+                        self._flag(flag, first)
+                        here.append(lit)
+                    elif there_are is not None and place not in there_are:
+                        self._flag("wild-access", lit)
+                    elif (
+                        node.life is Life.FREED and (start := objects.start(place)) is not None
+                    ):
+                        if place == start:
+                            freed.setdefault(start, []).append(lit)
+                        else:
+                            middle = self._none(first, freed.get(start, ()))
+                            self._flag("invalid-free", middle)
+                before += here
+
+    def _none(self, lit: Lit, others: Sequence[Lit]) -> Lit:
+        """``lit`` and none of ``others``."""
+        return self.formula.words.all([lit, *(-other for other in others)])
+
+    def _over_frees(self) -> None:
+        """Writes right after a free in coherence (see ``paths.safety``)."""
+        formula, coherence = self.formula, self.formula.coherence
+        poisoned = [a for a, word in formula.graph.program.init.items() if word == POISON]
+        for write in formula.writes:
+            flag, near = over_a_free(write), coherence.near[write.id]
+            if not flag:
+                continue
+            for free in near:
+                if free.life is Life.FREED:
+                    between = [
+                        formula.words.both(coherence.co(free.id, other.id),
+                                           coherence.co(other.id, write.id))
+                        for other in near if other is not free
+                    ]  # fmt: skip
+                    self._flag(flag, self._none(coherence.co(free.id, write.id), between))
+            for place in poisoned if flag == "double-free" else ():
+                lit = formula.at[write.id].get(place, FALSE)
+                earlier = [coherence.co(other.id, write.id) for other in near]
+                self._flag(flag, self._none(lit, earlier))
 
     def _mixed(self, nodes: list[Node]) -> None:
         """A plain write next to a marked access of the same word, nothing between."""

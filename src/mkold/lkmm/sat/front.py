@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from mkold.base.errors import LimitError
 from mkold.ir.nodes import Call, CallRcu, Loop, Op, Stmt, walk
 from mkold.ir.prims import PRIMS
-from mkold.ir.program import POISONS, Program
-from mkold.lkmm.graph.events import Graph, Node
+from mkold.ir.program import POISON, POISONS, Program
+from mkold.lkmm.graph.events import Graph, Life, Node
 from mkold.lkmm.graph.guards import Guard, implies, negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -34,6 +34,7 @@ from mkold.lkmm.graph.values import (
     merge_taints,
     select,
 )
+from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.sat import abstract
 from mkold.lkmm.sat.abstract import Abstract, Partly, only
 from mkold.lkmm.sat.knowledge import Knowledge
@@ -85,6 +86,7 @@ class Front(Loops):
         self.graph.decisions = possible.decisions
         self.made = Unrolled(self.graph, domains=possible.domains)
         self.shared = knowledge.shared(program)
+        self.objects = Objects(program)
         self.memory = knowledge.words(program) | knowledge.strays
         self.round = Knowledge(sites=knowledge.sites)
 
@@ -120,6 +122,21 @@ class Front(Loops):
         """Whether the word at ``address`` is used as a lock, as far as is known."""
         places = self._places(address, state)
         return bool(places) and self.knowledge.locks.issuperset(places)
+
+    def is_watched(self, address: Value, life: Life, state: State) -> bool:
+        """Whether a write there must be an event, so that what is wrong with it is seen."""
+        if not isinstance(address, int) or life is Life.GIVEN:
+            return False
+        stored = state.mem.get(address)
+        watched = stored is not None and abstract.may_be(
+            self.possible.words(stored[0], state.live), POISON
+        )
+        if life is Life.FREED:
+            watched |= self.objects.start(address) is not None
+        if watched:
+            self.round.of(self.thread)[1].add(address)
+            self.round.events.add(address)
+        return watched
 
     def largest(self, value: Value, state: State) -> int:
         """The largest word that ``value`` may be."""
@@ -208,7 +225,7 @@ class Front(Loops):
     ) -> tuple[Value, Taint] | None:
         """What a word that only this thread touches holds; None: make it an event."""
         at, taint = address
-        if not isinstance(at, int) or at in self.shared:
+        if not isinstance(at, int) or at in self.shared or self.objects.stray(at):
             return None
         touched = self.round.of(self.thread)[1]
         touched.add(at)
@@ -223,7 +240,7 @@ class Front(Loops):
     ) -> bool:
         """Keep a store to a word that only this thread touches; False: make it an event."""
         at, taint = address
-        if not isinstance(at, int) or at in self.shared:
+        if not isinstance(at, int) or at in self.shared or self.objects.stray(at):
             return False
         self.round.of(self.thread)[1].add(at)
         if at == 0:

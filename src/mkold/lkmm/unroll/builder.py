@@ -21,7 +21,7 @@ from mkold.ir.nodes import (
     Unary,
 )
 from mkold.ir.program import Program
-from mkold.lkmm.graph.events import Decision, Graph, Node
+from mkold.lkmm.graph.events import Decision, Graph, Life, Node
 from mkold.lkmm.graph.guards import Guard, implies, negate, taken
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -131,6 +131,10 @@ class Builder:
 
     def is_lock(self, address: Value, state: State) -> bool:
         """Whether the word at ``address`` is used as a lock, as far as is known."""
+        return False
+
+    def is_watched(self, address: Value, life: Life, state: State) -> bool:
+        """Whether a write there must be an event, so that what is wrong with it is seen."""
         return False
 
     def largest(self, value: Value, state: State) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from mkold.base.errors import LimitError, UnsupportedError
 from mkold.ir.nodes import Loop
 from mkold.ir.prims import PRIMS
-from mkold.ir.program import POISONS, Program
-from mkold.lkmm.graph.events import Node
+from mkold.ir.program import POISON, POISONS, Program
+from mkold.lkmm.graph.events import Life, Node
 from mkold.lkmm.graph.guards import Guard, both
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -80,6 +80,17 @@ class Remembering(Unroller):
     def is_lock(self, address: Value, state: State) -> bool:
         return self._words(address, state) <= self.oracle.knowledge.locks
 
+    def is_watched(self, address: Value, life: Life, state: State) -> bool:
+        if not isinstance(address, int) or life is Life.GIVEN:
+            return False
+        stored = state.mem.get(address)
+        watched = stored is not None and POISON in self._words(stored[0], state)
+        if life is Life.FREED:
+            watched |= self.oracle.objects.start(address) is not None
+        if watched:
+            self.oracle.touch(self.thread, [address], event=True)
+        return watched
+
     def largest(self, value: Value, state: State) -> int:
         words = self.oracle.words(value, state.live)
         return small(max(words) if words else None)
@@ -149,7 +160,7 @@ class Remembering(Unroller):
         self, address: tuple[Value, Taint], state: State
     ) -> tuple[Value, Taint] | None:
         at, taint = address
-        if not isinstance(at, int) or at in self.oracle.shared:
+        if not isinstance(at, int) or self._is_event(at):
             return None
         self.oracle.touch(self.thread, [at], event=False)
         value, deps = state.mem.get(at, (self.initial(at), NO_TAINT))
@@ -161,12 +172,16 @@ class Remembering(Unroller):
         self, address: tuple[Value, Taint], value: tuple[Value, Taint], state: State
     ) -> bool:
         at, taint = address
-        if not isinstance(at, int) or at in self.oracle.shared:
+        if not isinstance(at, int) or self._is_event(at):
             return False
         self.oracle.touch(self.thread, [at], event=False)
         self.oracle.store(self.thread, [at], self._derived(value[0], state))
         state.mem[at] = value[0], merge_taints(taint, value[1])
         return True
+
+    def _is_event(self, address: int) -> bool:
+        """Whether an access there is an event: others touch it, or it goes astray."""
+        return address in self.oracle.shared or bool(self.oracle.objects.stray(address))
 
     def _derived(self, value: Value, state: State, site: Site | None = None) -> Words:
         words = self.oracle.derive(value, state.live, site)

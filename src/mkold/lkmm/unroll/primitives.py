@@ -65,6 +65,14 @@ def _private(emit: Emitter) -> Arg | None:
     return emit.builder.load_private(emit.address(), emit.state)
 
 
+def _kept(emit: Emitter, value: Arg, life: Life, index: int = 0) -> bool:
+    """Keep a store like a local's; False: it must be an event."""
+    address = emit.address(index)
+    if emit.builder.is_watched(address[0], life, emit.state):
+        return False
+    return emit.builder.store_private(address, value, emit.state)
+
+
 def _load(emit: Emitter) -> list[Arg]:
     word = _private(emit)
     if word is None:
@@ -76,11 +84,7 @@ def _store(emit: Emitter) -> list[Arg]:
     row, value = emit.row, access.stored(ARGS, emit.row, emit.op, emit.args)
     if emit.op.shift is not None:
         _store_part(emit, value)
-    elif (
-        row.order not in _LIKE_LOCALS
-        or row.after
-        or not emit.builder.store_private(emit.address(), value, emit.state)
-    ):
+    elif row.order not in _LIKE_LOCALS or row.after or not _kept(emit, value, Life.NONE):
         emit.write("W", row.order.write, value, life=_life(emit, value))
     if row.after:
         emit.event("F", row.after)
@@ -120,17 +124,19 @@ def _load_any(emit: Emitter) -> list[Arg]:
 
 def _poison(emit: Emitter) -> list[Arg]:
     n, taint = emit.args[1]
+    assert emit.row.operand is not None
+    value = emit.row.operand, NO_TAINT
+    freed = emit.row.operand == POISON
+    life = Life.FREED if freed else Life.GIVEN
     for index in range(emit.builder.largest(n, emit.state)):
         more = emit.builder.decide(emit.state, binary("ult", index, n))
 
         def fill(index: int = index) -> None:
-            value = POISON, NO_TAINT
-            if emit.builder.store_private(emit.address(index), value, emit.state):
-                return
-            # No compiler moves the free of a lock, as it may move a plain store.
-            is_lock = emit.builder.is_lock(emit.address(index)[0], emit.state)
-            order = (Order.ONCE if is_lock else Order.PLAIN).write
-            emit.write("W", order, value, index, life=Life.FREED)
+            if not _kept(emit, value, life, index):
+                # No compiler moves the free of a lock, as it may move a plain store.
+                is_lock = freed and emit.builder.is_lock(emit.address(index)[0], emit.state)
+                order = (Order.ONCE if is_lock else Order.PLAIN).write
+                emit.write("W", order, value, index, life=life)
 
         emit.under(more, taint, fill)
     return []
