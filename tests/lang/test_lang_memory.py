@@ -16,6 +16,7 @@ from mkold.check.decide import decide_claim
 from mkold.ir.boot import BOOT_WORDS, STACKS
 from mkold.ir.interpret import Interpreter, InterpretError
 from mkold.ir.module import collect
+from mkold.ir.nodes import POISON_FREE, POISON_INUSE
 from mkold.ir.program import POISON
 from mkold.ir.verify import verify
 from mkold.lang import compile_text
@@ -183,12 +184,13 @@ def unset(vm: Ptr[Vm]) -> u64:
 
 
 @pytest.mark.parametrize(
-    ("name", "flag"), [("f", "use-after-free"), ("unset", "use-before-init")]
+    ("name", "poison", "flag"),
+    [("f", POISON_FREE, "use-after-free"), ("unset", POISON_INUSE, "use-before-init")],
 )
-def test_a_local_is_not_there_before_and_after(name, flag):
+def test_a_local_is_not_there_before_and_after(name, poison, flag):
     made = module_of(DANGLING)
     functions = collect([made[name]]).functions
-    assert Interpreter(functions, {}).call(name, AT) == (POISON,)
+    assert Interpreter(functions, {}).call(name, AT) == (poison,)
     with pytest.raises(KernelBugError, match="poison read"):
         build([made[name]], checked=True).call(name, Memory(BOOT_WORDS + 512), 0, AT)
     assert broken(lambda m: m.thread("t", (made[name], 5))) & {"use-after-free", flag}
@@ -240,7 +242,8 @@ def completer(vm: Ptr[Vm]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "found"), [("waiter", set()), ("hurried", {"use-after-free", "bug-on"})]
+    ("first", "found"),
+    [("waiter", set()), ("hurried", {"use-after-free", "write-after-free", "bug-on"})],
 )
 def test_a_local_that_another_thread_completes(first, found):
     made = module_of(WAITING)

@@ -186,3 +186,51 @@ def test_the_model_computes_the_same(op, x, y, a, b):
     right = C("u64", b).to(y)
     expected = {(c_operate(op, C("u64", left).to(x), right).word,) for left in (0, a)}
     assert set(verdict.states) == expected
+
+
+# Larger expressions.
+
+
+def two(op: str, x: tuple, y: tuple) -> tuple:
+    return f"({x[0]} {op} {y[0]})", lambda env: c_operate(op, x[1](env), y[1](env))
+
+
+def cast(type_: str, x: tuple) -> tuple:
+    return f"cast({type_}, {x[0]})", lambda env: x[1](env).to(type_)
+
+
+def choose(cond: tuple, x: tuple, y: tuple) -> tuple:
+    def value(env: dict[str, C]) -> C:
+        one, other = usual(x[1](env), y[1](env))
+        return one if cond[1](env).number else other
+
+    return f"({x[0]} if {cond[0]} else {y[0]})", value
+
+
+def trees(depth: int) -> st.SearchStrategy:
+    """Text of an expression over ``a b c``, and what C makes of it; constants only beside
+    something else."""
+    leaf = st.sampled_from("abc").map(lambda name: (name, lambda env: env[name]))
+    if not depth:
+        return leaf
+    inner = trees(depth - 1)
+    constant = st.integers(1, 300).map(lambda n: (str(n), lambda env: C("int", n)))
+    operators = st.sampled_from([*OPERATORS, "==", "!="])
+    return st.one_of(
+        leaf,
+        st.builds(two, operators, inner, inner),
+        st.builds(two, operators, inner, constant),
+        st.builds(cast, names, inner),
+        st.builds(choose, inner, inner, inner),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(trees(3), st.tuples(names, names, names), st.tuples(raw, raw, raw))
+def test_larger_expressions(tree, types, numbers):
+    text, value = tree
+    typed = ", ".join(f"{name}: {type_}" for name, type_ in zip("abc", types, strict=True))
+    source = f"@kernel\ndef f({typed}) -> u64:\n    return cast(u64, {text})\n"
+    module = collect([compile_text("from mkold.lang import *\n" + source)["f"]])
+    env = {n: C("u64", x).to(t) for n, t, x in zip("abc", types, numbers, strict=True)}
+    assert Interpreter(module.functions, {}).call("f", *numbers) == (value(env).word,)
