@@ -36,7 +36,10 @@ class Hangs:
         every = [lit for some in rings.values() for lit in some]
         if not stands and not every:
             return
-        self._resting = {n: lit for stand, lit in stands for n in stand.nodes}
+        self._resting: dict[int, list[Lit]] = {}
+        for stand, lit in stands:
+            for node in stand.nodes:
+                self._resting.setdefault(node, []).append(lit)
         self.lit = formula.solver.new()
         formula.add([-self.lit, *(lit for _, lit in stands), *every])
         for cut, lit in modes.cut_lits:
@@ -49,7 +52,7 @@ class Hangs:
                 formula.add([-self.lit, -lit, self._is_held(stand)])
             else:
                 for read in stand.nodes:
-                    self._looks_last(read, [-self.lit, -lit])
+                    self._looks_last(read, [-self.lit, -lit], at_lock=stand.kind == "lock")
 
     def _rings(self, cut: Cut) -> list[Lit]:
         """For each way in which the loop came back to where it was: that one is meant."""
@@ -60,15 +63,20 @@ class Hangs:
             chosen.append(lit)
         return chosen
 
-    def _looks_last(self, read: int, head: list[Lit]) -> None:
-        """The read, if it happens, finds the last write of its word."""
+    def _looks_last(self, read: int, head: list[Lit], *, at_lock: bool = False) -> None:
+        """The read, if it happens, finds the last write of its word.
+
+        ``at_lock``: a lock that is taken and left in a round is free in the end, so who waits
+        for it does not wait for ever.
+        """
         formula = self.formula
         if read not in formula.source:
             return
         for write in formula.coherence.near[read]:
             fr = formula.coherence.fr(read, write.id)
             if fr != FALSE:
-                formula.add([*head, -fr, self._resting.get(write.id, FALSE)])
+                resting = [] if at_lock else self._resting.get(write.id, [])
+                formula.add([*head, -fr, *resting])
 
     # -- grace periods ------------------------------------------------------------
 
