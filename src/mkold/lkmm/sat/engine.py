@@ -16,7 +16,7 @@ from mkold.ir.program import TRUE, Formula, Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.sat.front import new_thinker, unroll, unroll_plainly
 from mkold.lkmm.sat.knowledge import Knowledge
-from mkold.lkmm.sat.loops import FIRST_BOUND
+from mkold.lkmm.sat.loops import FIRST_BOUND, Key
 from mkold.lkmm.sat.picture import draw_allowed, draw_forbidden
 from mkold.lkmm.sat.questions import MOST_STRAYS, Questions
 from mkold.lkmm.sat.search import Allowed, Search
@@ -41,7 +41,7 @@ def decide(program: Program, ask: Ask, check: Check) -> Verdict:
 def prepare(program: Program, max_unroll: int, check: Check) -> tuple[Questions, list[Cut]]:
     """A formula of all executions, and the loops whose bound some execution still hits."""
     knowledge, thinker = Knowledge(), new_thinker(check)
-    bounds: dict[object, int] = {}
+    bounds: dict[Key, int] = {}
     while True:
         made = unroll(program, bounds, check, knowledge, thinker)
         search = Search(made, check)
@@ -53,16 +53,27 @@ def prepare(program: Program, max_unroll: int, check: Check) -> tuple[Questions,
                 search.solver.close()
                 continue
         cuts = questions.cuts()
-        more = {cut.key: _raised(bounds.get(cut.key, FIRST_BOUND), max_unroll) for cut in cuts}
-        if not any(bound > bounds.get(key, FIRST_BOUND) for key, bound in more.items()):
+        if not _raise(bounds, cuts, program, max_unroll):
             return questions, cuts
-        bounds |= more
         search.solver.close()
 
 
-def _raised(bound: int, most: int) -> int:
-    """The next bound to try: one more, or a half more of what is many."""
-    return max(bound, min(most, bound + max(1, bound // 2)))
+def _raise(bounds: dict[Key, int], cuts: list[Cut], program: Program, most: int) -> bool:
+    """Raise the bounds of loops that were cut, in all threads alike; whether any was.
+
+    The next bound to try is one more, or a half more of what is many.
+    """
+    raised = False
+    for unit, *rest in (cut.key for cut in cuts):
+        assert isinstance(unit, int)
+        for other, thread in enumerate(program.threads):
+            if thread.function == program.threads[unit].function:
+                bound = bounds.get((other, *rest), FIRST_BOUND)
+                more = min(most, bound + max(1, bound // 2))
+                if more > bound:
+                    bounds[other, *rest] = more
+                    raised = True
+    return raised
 
 
 class _Answers:

@@ -38,7 +38,7 @@ from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.sat import abstract
 from mkold.lkmm.sat.abstract import Abstract, Partly, only
 from mkold.lkmm.sat.knowledge import Knowledge
-from mkold.lkmm.sat.loops import Loops, is_quiet
+from mkold.lkmm.sat.loops import Key, Loops, is_quiet
 from mkold.lkmm.sat.possible import Answers, Possible, Thinker
 from mkold.lkmm.sat.solver import Solver
 from mkold.lkmm.sat.waiting import Cut, Keep, Stand
@@ -76,7 +76,7 @@ class Front(Loops):
     def __init__(
         self,
         program: Program,
-        bounds: Mapping[object, int],
+        bounds: Mapping[Key, int],
         check: Callable[[], None],
         knowledge: Knowledge,
         possible: Possible,
@@ -252,7 +252,7 @@ class Front(Loops):
 
 def unroll(
     program: Program,
-    bounds: Mapping[object, int],
+    bounds: Mapping[Key, int],
     check: Callable[[], None],
     knowledge: Knowledge,
     thinker: Thinker,

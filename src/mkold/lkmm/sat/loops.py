@@ -4,10 +4,10 @@ After each round the loop goes on where something has changed, and waits where n
 which of the two it is may depend on what was found (a compare-and-swap that carries the word
 it saw into its next round). See ``waiting`` for what becomes of the rounds that wait.
 
-A loop whose number of rounds is known runs to its end. Of one where each round leaves open
-whether there is another, only so many rounds are unrolled as ``bounds`` says, by the loop
-and the calls that lead to it; paths that want more are cut, and the caller asks whether
-any execution gets there.
+A loop whose number of rounds is known runs to its end, also if it may be left before. Of
+one where each round leaves open whether there is another, only so many rounds are unrolled as
+``bounds`` says, by the loop and the calls that lead to it; paths that want more are cut, and
+the caller asks whether any execution gets there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import UnsupportedError
-from mkold.ir.nodes import Block, Function, Loop, Op, Stmt
+from mkold.ir.flow import falls_through
+from mkold.ir.nodes import Block, Function, If, Loop, Op, Stmt, locals_of
 from mkold.ir.prims import PRIMS, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, WRITER
 from mkold.ir.program import POISON, Program
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from mkold.lkmm.sat.knowledge import Knowledge
     from mkold.lkmm.sat.possible import Possible
 
+Key = tuple[object, ...]  # a loop in its call: where it is, whatever the turn
 FIRST_BOUND = 2  # open rounds of a loop, until it is found to need more
+COUNTED = 256  # open rounds of a loop that counts, and would end by itself
 MOST_RINGS = 4  # rounds that a loop without end may take to come back to where it was
 ASK_FOR_POISON = 8  # known rounds, before it is asked whether only freed memory makes them
 
@@ -42,12 +45,14 @@ ASK_FOR_POISON = 8  # known rounds, before it is asked whether only freed memory
 @dataclass(slots=True)
 class _Again:
     """Of a loop's rounds so far: ``kept``, where one that waits was kept; ``only``: the
-    next round happens only there; ``last``: it is the last; ``starts`` of the last few."""
+    next round happens only there; ``last``: it is the last; ``counted``: so many had a known
+    end that was not yet reached; ``starts`` of the last few."""
 
     kept: Guard = 0
     only: bool = False
     last: bool = False
     rounds: int = 0
+    counted: int = 0
     starts: deque[tuple[int, State]] = field(default_factory=lambda: deque(maxlen=MOST_RINGS))
 
 
@@ -59,7 +64,7 @@ class Loops(Unroller):
     shared: set[int]
 
     def __init__(
-        self, program: Program, bounds: Mapping[object, int], check: Callable[[], None]
+        self, program: Program, bounds: Mapping[Key, int], check: Callable[[], None]
     ) -> None:
         super().__init__(program, 0, check)
         self.bounds = bounds
@@ -68,6 +73,7 @@ class Loops(Unroller):
         self.keeps: list[Keep] = []
         self.cuts: list[Cut] = []
         self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
+        self._inside: list[tuple[Loop, _Again]] = []  # the loops that are under way
         self.standing: set[int] = set()  # nodes that are looks at a lock waited for
 
     def group(self, number: int) -> int:
@@ -112,6 +118,22 @@ class Loops(Unroller):
             self._narrow(state, live, n_stops)
             state.ctrl = before
 
+    def statement(self, stmt: Stmt, state: State, frame: Frame) -> None:
+        if isinstance(stmt, If) and self._inside:
+            loop, again = self._inside[-1]
+            if again.counted <= again.rounds and self._is_count(stmt, loop, state):
+                again.counted = again.rounds + 1
+        super().statement(stmt, state, frame)
+
+    def _is_count(self, stmt: If, loop: Loop, state: State) -> bool:
+        """Whether it is known not to leave yet, by a local that the rounds hand on."""
+        if self.carried.of(loop).isdisjoint(locals_of(stmt.cond)):
+            return False
+        known = self.expr(stmt.cond, state)[0]
+        if not isinstance(known, int):
+            return False
+        return not falls_through(stmt.orelse if known else stmt.then)
+
     def _one_side(
         self, body: tuple[Stmt, ...], taint: Taint, state: State, frame: Frame
     ) -> None:
@@ -136,12 +158,22 @@ class Loops(Unroller):
             state.ctrl = ctrl
 
     def _rounds(self, stmt: Loop, state: State, frame: Frame, scope: Scope) -> None:
-        key = (*self.where, id(stmt.body))
-        bound = self.bounds.get(key, FIRST_BOUND)
-        n_open = 0  # rounds after which it is open whether there is another
+        place = *self.where, id(stmt.body)
+        key = tuple(part for part in place if not (isinstance(part, int) and part < 0))
         again = _Again()
+        self._inside.append((stmt, again))
+        try:
+            self._each_round(stmt, state, frame, scope, key, again)
+        finally:
+            self._inside.pop()
+
+    def _each_round(
+        self, stmt: Loop, state: State, frame: Frame, scope: Scope, key: Key, again: _Again
+    ) -> None:
+        outer, bound = self.where, self.bounds.get(key, FIRST_BOUND)
+        n_open = 0  # rounds after which it is open whether there is another
         for turn in range(MAX_FORCED):
-            self.where = (*key, turn)
+            self.where = (*outer, id(stmt.body), -1 - turn)  # negative: it is a turn
             start, n_nodes = state.under(1, state.ctrl), len(self.graph.nodes)
             self.block(stmt.body, state, frame)
             self.join(state, scope.continues)
@@ -155,6 +187,8 @@ class Loops(Unroller):
             self._go_on(stmt, start, state, self.graph.nodes[n_nodes:], again)
             if state.live == 0:
                 return
+            if again.counted == again.rounds and n_open < COUNTED:
+                continue
             if n_open >= bound and again.kept != 0 and not again.last:
                 spare = both(state.live, again.kept)  # one round more for who kept one
                 state.live = both(state.live, negate(again.kept))
@@ -191,7 +225,7 @@ class Loops(Unroller):
         self.stops.append(stand.guard)
 
     def _cut(  # type: ignore[override]  # it is told more
-        self, state: State, stmt: Loop, key: object, again: _Again, *, poisoned: bool = False
+        self, state: State, stmt: Loop, key: Key, again: _Again, *, poisoned: bool = False
     ) -> None:
         rings = tuple(self._rings(stmt, state, again))
         cut = Cut(state.live, self.unit, self.thread, key, again.rounds, stmt.at, poisoned,

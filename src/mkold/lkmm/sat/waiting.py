@@ -81,7 +81,7 @@ class Cut:
     guard: Guard
     unit: int
     thread: int
-    key: object
+    key: tuple[object, ...]
     rounds: int
     at: Pos | None = None
     poisoned: bool = False
