@@ -83,8 +83,7 @@ class _Answers:
         self.questions, self.tally = questions, tally
         self.search = questions.search
         self.program = tally.program
-        for place in self.program.observed:
-            questions.formula.observe(place)
+        questions.watch()
 
     def run(self) -> None:
         ask = self.tally.ask
@@ -113,8 +112,7 @@ class _Answers:
             tally.no = self.search.allowed(*ended, -wanted) is not None
 
     def _states(self) -> None:
-        for state, _ in self.questions.states():
-            self.tally.states.add([state])
+        self.tally.states.add(self.questions.states())
 
     def _hang(self) -> None:
         found = self.questions.hang()
@@ -160,8 +158,7 @@ def _first_forbidden(questions: Questions, formula: Formula) -> Execution | None
     """The first execution that satisfies ``formula`` but breaks an axiom."""
     search = questions.search
     asked = (*questions.ended, questions.satisfies(formula))
-    for place in questions.program.observed:
-        questions.formula.observe(place)
+    questions.watch()
     while True:
         model = search.solver.solve(asked)
         if model is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mkold.ir.program import And, Compare, Formula, Not, Observed, Or, Program
+from mkold.lkmm.sat.breaking import Breaking
 from mkold.lkmm.sat.cookies import Cookies
 from mkold.lkmm.sat.flags import Flags
 from mkold.lkmm.sat.hangs import Hangs
@@ -28,6 +29,8 @@ class Questions:
         self.formula, self.modes = search.formula, search.modes
         modes = self.modes
         self.ended = (modes.whole, modes.unkept, modes.tame)
+        self.breaking = Breaking(self.formula)
+        self.sorted = self.breaking.sorted
         self._lits: dict[str, Lit] | None = None
         self._races: Races | None = None
         if program.filter is not None:
@@ -49,7 +52,7 @@ class Questions:
             first.append(mine)
         query = self.search.query(first)
         while len(found) < MOST_STRAYS:
-            allowed = self.search.allowed(query, self.modes.unkept)
+            allowed = self.search.allowed(query, self.modes.unkept, self.sorted)
             if allowed is None:
                 break
             for (node, _), mine in zip(wild, first, strict=True):
@@ -71,32 +74,51 @@ class Questions:
         if not lits:
             return []
         query = self.search.query(lit for _, lit in lits)
-        allowed = self.search.allowed(query, self.modes.unkept, self.modes.tame)
+        asked = query, self.modes.unkept, self.modes.tame, self.sorted
+        allowed = self.search.allowed(*asked)
         if allowed is None:
             return []
         return [cut for cut, lit in lits if allowed.model.holds(lit)]
 
     # -- final states -------------------------------------------------------------
 
-    def states(self) -> Iterator[tuple[State, Allowed]]:
-        """Every final state, each with an execution that ends so."""
-        formula = self.formula
-        places = [formula.observe(place) for place in self.program.observed]
-        query = formula.solver.new()
+    def states(self) -> Iterator[State]:
+        """Every final state; of those that differ in which thread is which, one is searched."""
+        observed = self.program.observed
+        self.watch()
+        query, breaks = self.formula.solver.new(), self.breaking.renames(observed)
+        seen: set[State] = set()
         while True:
-            allowed = self.search.allowed(*self.ended, query)
+            order = self.sorted if breaks else TRUE
+            allowed = self.search.allowed(*self.ended, query, order)
             if allowed is None:
                 break
-            state = tuple(allowed.model.word(bits) for bits in places)
-            yield state, allowed
-            differs = [
+            state = self.state_of(allowed.model)
+            try:
+                alike = self.breaking.alike(state, observed) if breaks else [state]
+            except KeyError:  # from here on each is searched
+                alike, breaks = [state], False
+            for one in alike:
+                if one not in seen:
+                    seen.add(one)
+                    self._not_again(query, one)
+                    yield one
+        self.formula.solver.add([-query])
+
+    def _not_again(self, query: Lit, state: State) -> None:
+        self.formula.add([
+            -query,
+            *(
                 -bit if word >> i & 1 else bit
-                for word, bits in zip(state, places, strict=True)
-                for i, bit in enumerate(bits)
-                if abs(bit) != TRUE
-            ]
-            formula.solver.add([-query, *differs])
-        formula.solver.add([-query])
+                for word, place in zip(state, self.program.observed, strict=True)
+                for i, bit in enumerate(self.formula.observe(place))
+            ),
+        ])  # fmt: skip
+
+    def watch(self) -> None:
+        """Have what is observed in every model from now on."""
+        for place in self.program.observed:
+            self.formula.observe(place)
 
     def state_of(self, model: Model) -> State:
         """What is observed at the end of an execution whose places were asked for before."""
@@ -130,7 +152,7 @@ class Questions:
         """
         modes = self.modes
         mode = modes.uncut if stopped else modes.whole
-        assumed = mode, modes.few, modes.tame
+        assumed = mode, modes.few, modes.tame, self.sorted
         for name, lit in self._flags():
             if lit != FALSE and not (stopped and name in OF_ENDS):
                 allowed = self.search.allowed(*assumed, lit)
@@ -167,4 +189,4 @@ class Questions:
         if hangs.lit == FALSE:
             return None
         modes = self.modes
-        return self.search.allowed(hangs.lit, modes.unkept, modes.tame)
+        return self.search.allowed(hangs.lit, modes.unkept, modes.tame, self.sorted)
