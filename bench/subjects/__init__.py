@@ -1,0 +1,1 @@
+"""Programs of growing size, as kernel Python: what engines are measured on."""
