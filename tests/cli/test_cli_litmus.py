@@ -55,7 +55,7 @@ def test_no_execution_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "States 0\nNo\n" in out
     assert "Observation lock-leak Never 0 0" in out
-    assert "Note deadlock" in out
+    assert "Note hang" in out
     assert "Flag" not in out
 
 

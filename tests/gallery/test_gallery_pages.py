@@ -14,8 +14,6 @@ from mkold.view.html import first_svg
 
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 NAMES = sorted(path.stem for path in GALLERY.glob("*.py"))
-# Nothing can be drawn of these before there is a property that they break.
-NOT_DRAWN = {"set_current_state", "wake_q", "waitqueue_active"}
 
 each = pytest.mark.parametrize("name", NAMES)
 
@@ -56,17 +54,7 @@ def test_nothing_else_lies_there() -> None:
     assert set(kinds) - {"__pycache__"} == {*NAMES, "README"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=pytest.mark.xfail(reason="waiting for ever is no property yet")
-        )
-        if name in NOT_DRAWN
-        else name
-        for name in NAMES
-    ],
-)
+@each
 def test_the_picture_is_of_the_file_as_it_is(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:

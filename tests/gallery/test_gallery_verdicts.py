@@ -1,7 +1,6 @@
 """Every file of the gallery against what is wanted of it.
 
-``expected.csv`` has a row for each case: it holds, or it is refuted by the property named. A
-row that can't be right yet says why (``not yet``), and fails once it is.
+``expected.csv`` has a row for each case: it holds, or it is refuted by the property named.
 """
 
 from __future__ import annotations
@@ -37,9 +36,6 @@ def _params() -> list[object]:
         pytest.param(
             row,
             id=f"{row['file']}, {row['claim']}, {row['case']}: {row['wanted']}",
-            marks=[pytest.mark.xfail(strict=True, reason=row["not yet"])]
-            if row["not yet"]
-            else [],
         )
         for row in ROWS
     ]

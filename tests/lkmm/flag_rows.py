@@ -60,11 +60,11 @@ ROWS = [
     ("BUG_ON fires", ("WRITE_ONCE(x, 1)", "r1 = READ_ONCE(x); BUG_ON(r1)"), {"bug-on"}),
     ("BUG_ON does not", ("WRITE_ONCE(x, 1)", "r1 = READ_ONCE(y); BUG_ON(r1)"), set()),
     ("WARN_ON_ONCE fires", ("r1 = READ_ONCE(x); r2 = WARN_ON_ONCE(r1 == 0)",), {"warn-on"}),
-    ("lock taken twice", ("spin_lock(l); spin_lock(l)",), {"deadlock"}),
-    ("lock never released", ("spin_lock(l)", "spin_lock(l)"), {"deadlock"}),
+    ("lock taken twice", ("spin_lock(l); spin_lock(l)",), {"hang"}),
+    ("lock never released", ("spin_lock(l)", "spin_lock(l)"), {"hang"}),
     ("locks in two orders",
      ("spin_lock(l); spin_lock(m); spin_unlock(m); spin_unlock(l)",
-      "spin_lock(m); spin_lock(l); spin_unlock(l); spin_unlock(m)"), {"deadlock"}),
+      "spin_lock(m); spin_lock(l); spin_unlock(l); spin_unlock(m)"), {"hang"}),
     ("locks in two orders under a third",
      ("spin_lock(n); spin_lock(l); spin_lock(m); spin_unlock(m); spin_unlock(l);"
       "spin_unlock(n)",
@@ -74,5 +74,5 @@ ROWS = [
      ("spin_lock(l); spin_lock(m); spin_unlock(m); spin_unlock(l)",
       "spin_lock(l); spin_lock(m); spin_unlock(l); spin_unlock(m)"), set()),
     ("grace period waits for its own reader",
-     ("rcu_read_lock(); synchronize_rcu(); rcu_read_unlock()",), {"deadlock"}),
+     ("rcu_read_lock(); synchronize_rcu(); rcu_read_unlock()",), {"hang"}),
 ]  # fmt: skip

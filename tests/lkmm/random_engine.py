@@ -57,7 +57,7 @@ def look_at(drawn: Drawn, tally: Tally) -> None:
 
 def own_of(program: Program, drawn: Drawn) -> set[str]:
     """mkold's own flags of one execution."""
-    return {flag for flag, here in own_flags(program, drawn.paths, drawn, ()) if here}
+    return {flag for flag, here in own_flags(program, drawn.paths, drawn) if here}
 
 
 class Drawn:

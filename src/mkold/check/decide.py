@@ -157,6 +157,8 @@ def _status(verdict: Verdict, broken: bool, unroll: int) -> tuple[str, str]:
         return "counterexample", ""
     if verdict.status is Status.TIMEOUT:
         return "undecided", "time or memory ran out"
+    if verdict.assumed:
+        return "undecided", f"nothing found, assuming that {'; '.join(verdict.assumed)}"
     if verdict.status is Status.BOUNDED:
         return "undecided", f"a loop ran past its bound of {unroll}"
     return "holds", ""

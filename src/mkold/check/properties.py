@@ -19,7 +19,6 @@ PROPERTIES = {
     "division-by-zero": "A thread divides by zero.",
     "bug-on": "A BUG_ON fires.",
     "warn-on": "A WARN_ON fires.",
-    "deadlock": "The threads can get stuck for ever.",
     "hang": "A thread waits for ever for what no thread will do any more.",
     "sleep-in-atomic": "A thread may sleep (it awaits a grace period, say) while it holds a "
     "spinlock or a reader-writer lock, in an RCU read section, or in an RCU callback.",

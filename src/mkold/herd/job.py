@@ -130,6 +130,7 @@ def _decide(program: Program, options: Options) -> Verdict:
         timeout_s=options.timeout_s,
         engine=options.engine,
         witness=options.witness,
+        hangs=False,
     )
 
 

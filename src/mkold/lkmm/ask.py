@@ -20,6 +20,8 @@ class Ask:
     flags : keep flags; they cost nothing beyond ``states``
     witness : keep an execution that satisfies the formula, or one that the model forbids
         together with its cycle, and one execution for each flag
+    hangs : look at threads that wait, for what goes wrong meanwhile and for ever. An engine
+        that can't says that it assumed it (``Verdict.assumed``)
     timeout_s : processor time after which the verdict is ``Status.TIMEOUT``
     max_unroll : rounds of a loop; where more could matter the verdict is
         ``Status.BOUNDED``
@@ -28,5 +30,6 @@ class Ask:
     states: bool = True
     flags: bool = True
     witness: bool = False
+    hangs: bool = True
     timeout_s: float | None = None
     max_unroll: int = DEFAULT_UNROLL

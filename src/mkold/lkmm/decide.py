@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mkold.ir.program import Program
 from mkold.lkmm.ask import DEFAULT_UNROLL, Ask
-from mkold.lkmm.engines import DEFAULT, named
+from mkold.lkmm.engines import named, suited
 from mkold.lkmm.verdict import FAULTS, Status, Verdict
 
 
@@ -19,6 +19,7 @@ def decide(
     timeout_s: float | None = None,
     max_unroll: int = DEFAULT_UNROLL,
     witness: bool = False,
+    hangs: bool = True,
     engine: str | None = None,
 ) -> Verdict:
     """Decide ``program`` under the Linux-kernel memory model.
@@ -26,8 +27,8 @@ def decide(
     Parameters
     ----------
     program : what runs concurrently, on which memory, and the question
-    states, flags, timeout_s, max_unroll, witness : see ``Ask``
-    engine : the name of the one to decide, see ``engines``; None: ``masks``
+    states, flags, timeout_s, max_unroll, witness, hangs : see ``Ask``
+    engine : the name of the one to decide, see ``engines``; None: the one that suits
 
     Returns
     -------
@@ -70,8 +71,9 @@ def decide(
         assert verdict.observation is Observation.SOMETIMES
         assert (1, 0) in verdict.states
     """
-    decides = named(engine or DEFAULT)
-    ask = Ask(states, flags, witness, timeout_s, max_unroll)
+    ask = Ask(states, flags, witness, hangs, timeout_s, max_unroll)
+    name = engine or suited(program, ask)
+    decides = named(name)
     began = time.process_time()
 
     def check() -> None:
@@ -85,6 +87,6 @@ def decide(
     return replace(
         verdict,
         flags=tuple(f for f in verdict.flags if (states and flags) or f in FAULTS),
-        engine=engine or DEFAULT,
+        engine=name,
         cpu_s=time.process_time() - began,
     )

@@ -1,8 +1,9 @@
 """The engines, by name: what decides a program.
 
 An engine is a module with a function ``decide`` as ``Engine`` says, and a line here. It is
-imported when it is asked for. Around it, ``lkmm.decide`` keeps the time and puts its name
-and the time on the verdict. What engines share, and is not any engine's own:
+imported when it is asked for; where none is named, ``suited`` chooses. Around it,
+``lkmm.decide`` keeps the time and puts its name and the time on the verdict. What engines
+share, and is not any engine's own:
 
 * from a program to its events, and to what reads may find (``unroll``, ``known``);
 * each thread's paths, and which can go together (``paths``);
@@ -21,13 +22,14 @@ from mkold.base.errors import UsageError
 from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.verdict import Verdict
+from mkold.lkmm.waits import loops, may_wait, n_operations, unordered
 
-DEFAULT = "masks"
 ENGINES = {
     "masks": "mkold.lkmm.masks.engine",
     "literal": "mkold.lkmm.literal.engine",
     "sat": "mkold.lkmm.sat.engine",
 }
+SMALL = 100  # operations: of more, there may be too many executions to list
 
 
 class Engine(Protocol):
@@ -44,6 +46,15 @@ class Engine(Protocol):
     """
 
     def __call__(self, program: Program, ask: Ask, check: Callable[[], None]) -> Verdict: ...
+
+
+def suited(program: Program, ask: Ask) -> str:
+    """The engine for ``program``: ``masks`` for what is small and does not wait."""
+    if unordered(program):  # which sat has not
+        return "masks"
+    if loops(program) or n_operations(program) > SMALL:
+        return "sat"
+    return "sat" if ask.hangs and may_wait(program) else "masks"
 
 
 def named(name: str) -> Engine:

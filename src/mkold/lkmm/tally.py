@@ -8,6 +8,9 @@ from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.states import StateSet
 from mkold.lkmm.verdict import Execution, Observation, Status, Verdict
+from mkold.lkmm.waits import may_wait
+
+WAITING = "who waits gets what it waits for, and sees nothing on the way"
 
 
 class Tally:
@@ -16,10 +19,12 @@ class Tally:
     ``yes`` and ``no``: some allowed execution satisfies the formula, and some does not.
     ``bounded``: executions that stay longer in a loop were left out. ``n_candidates``:
     executions looked at, in whatever way the engine counts them.
+    ``sees_waiting``: executions in which a thread waits, once more or for ever, are among
+    them.
     """
 
-    def __init__(self, program: Program, ask: Ask) -> None:
-        self.program, self.ask = program, ask
+    def __init__(self, program: Program, ask: Ask, *, sees_waiting: bool = False) -> None:
+        self.program, self.ask, self.sees_waiting = program, ask, sees_waiting
         self.states = StateSet()
         self.flags: set[str] = set()
         self.yes = self.no = self.bounded = False
@@ -44,6 +49,10 @@ class Tally:
         condition = self.program.condition
         return condition is not None and condition.quantifier == "forall"
 
+    @property
+    def _leaves_out_waiting(self) -> bool:
+        return self.ask.hangs and not self.sees_waiting and may_wait(self.program)
+
     def _observation(self) -> Observation:
         if not self.yes:
             return Observation.NEVER
@@ -54,7 +63,7 @@ class Tally:
         """The verdict, its name and time still to be filled in."""
         program, ended = self.program, self.yes or self.no
         if self.ask.states and not ended and not self.bounded and program.filter is None:
-            self.flags.add("deadlock")  # no execution comes to its end
+            self.flags.add("hang")  # no execution comes to its end
         observation = holds = None
         if program.condition is not None:
             observation = self._observation()
@@ -69,6 +78,7 @@ class Tally:
             self.states.listed() if self.ask.states else (),
             tuple(sorted(self.flags)),
             n_candidates=self.n_candidates,
+            assumed=(WAITING,) if self._leaves_out_waiting else (),
             witness=self.witness,
             forbidden=None if self.witness else self.forbidden,
             flagged=self.flagged,

@@ -27,7 +27,7 @@ OWN_FLAGS = frozenset(
         "poison-address",
         "null-dereference",
         "wild-access",
-        "deadlock",
+        "hang",
         "sleep-in-atomic",
         "write-after-free",
         "double-free",
@@ -160,6 +160,7 @@ class Verdict:
     cpu_s : processor time spent
     n_candidates : executions looked at, in whatever way the engine counts them
     engine : which one decided, see ``engines``
+    assumed : what was taken to be so without proof, a sentence each
     witness : an allowed execution that satisfies the formula, if asked for and there is one
     forbidden : if no allowed execution satisfies it: one that the model forbids, with its
         cycle
@@ -175,6 +176,7 @@ class Verdict:
     cpu_s: float = 0.0
     n_candidates: int = 0
     engine: str = ""
+    assumed: tuple[str, ...] = ()
     witness: Execution | None = None
     forbidden: Execution | None = None
     flagged: dict[str, Execution] = field(default_factory=dict)

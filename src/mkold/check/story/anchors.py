@@ -55,7 +55,7 @@ def anchors(execution: Execution, flag: str = "", about: About | None = None) ->
         return Anchors((bad,) if source is None else (source, bad))
     if flag == "use-after-free":  # by the release of a lock
         return Anchors(_over_a_free(execution))
-    locks = tuple(_shared_locks(execution)) if flag == "deadlock" else ()
+    locks = tuple(_shared_locks(execution)) if flag == "hang" else ()
     return Anchors(locks, () if locks else everything)
 
 

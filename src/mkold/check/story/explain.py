@@ -19,7 +19,7 @@ from mkold.check.story.words import Teller
 from mkold.lkmm.naming import letter
 from mkold.lkmm.verdict import Execution
 
-_RING = "This run comes to its end; in another each thread waits for what the next one holds."
+_REST = "Here it ends: whoever is not done waits for ever."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,6 @@ def explain(breach: Breach) -> Story | None:
     order = thread_by_thread(short) if ring else in_time(short)
     teller = Teller(short, order, bad, Wording(breach.program.symbols, short.events))
     words = [*(teller.untimed(ring) if ring else teller.timed())]
-    if breach.property == "deadlock":
-        words.append(_RING)
+    if breach.property == "hang":
+        words.append(_REST)
     return Story(short, order, not ring, bad, teller.wording, tuple(words))

@@ -88,7 +88,7 @@ def torture(case: Case, *, rounds: int, timeout_s: float) -> TortureResult:
     if verdict.status is not lkmm.Status.OK:
         return _result(case, 0, 0, 0, note="  left out: the model did not decide it")
     seen = run_natively(case, built, rounds)
-    may_stop = bool({"bug-on", "deadlock"} & set(verdict.flags))
+    may_stop = bool({"bug-on", "hang"} & set(verdict.flags))
     return compare(case, seen, set(verdict.states), rounds, may_stop=may_stop)
 
 
@@ -100,7 +100,7 @@ def compare(
     *,
     may_stop: bool = False,
 ) -> TortureResult:
-    """What of ``seen`` the model does not allow; ``may_stop``: it allows BUG_ON or deadlock."""
+    """What of ``seen`` the model does not allow; ``may_stop``: it allows BUG_ON or hang."""
     bad = seen.states - allowed
     note = "  stopped: BUG_ON or stuck" if seen.stopped else ""
     if seen.stopped and not may_stop:

@@ -84,9 +84,7 @@ def _flags(execution: Execution, made: Literal, tally: Tally) -> None:
     asked = frozenset(addresses(tally.program))
     raised = set(model_flags(made, execution.values, asked))
     raised |= {
-        flag
-        for flag, here in own_flags(tally.program, execution.paths, execution, tally.flags)
-        if here
+        flag for flag, here in own_flags(tally.program, execution.paths, execution) if here
     }
     for flag in sorted(raised):
         race = min(made.races) if flag == "data-race" else None

@@ -181,7 +181,7 @@ class Enumerator:
             add_states(tally.states, columns, rows, answers.candidates.n)
         if rows and (tally.ask.states or not self._suspects.isdisjoint(answers.paths)):
             allowed = Allowed(answers.candidates, rows)
-            own = own_flags(self.graph.program, answers.paths, allowed, tally.flags)
+            own = own_flags(self.graph.program, answers.paths, allowed)
             for flag, mask in (*judged.flags.items(), *own):
                 here = mask & rows
                 if here:

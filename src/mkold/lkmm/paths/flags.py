@@ -9,13 +9,12 @@ one at a time: an engine says what it holds them in (``Executions``).
 * ``use-before-init``, ``use-after-free``: a read finds poison, which was there from the
   beginning or was put there;
 * ``write-after-free``, ``double-free``, ``invalid-free``, ``out-of-bounds``,
-  ``wild-address``: see ``safety``;
-* ``deadlock``: the threads may wait for one another in a ring (see ``waiting``).
+  ``wild-address``: see ``safety``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from mkold.ir.nodes import POISON_INUSE
@@ -24,7 +23,6 @@ from mkold.lkmm.graph.values import Constraint
 from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.paths.paths import Path
 from mkold.lkmm.paths.safety import astray, overwriting
-from mkold.lkmm.paths.waiting import ring
 from mkold.lkmm.verdict import FAULTS
 
 S = TypeVar("S", covariant=True)
@@ -48,12 +46,9 @@ class Executions(Protocol[S]):
 
 
 def own_flags(
-    program: Program, paths: Sequence[Path], executions: Executions[S], known: Collection[str]
+    program: Program, paths: Sequence[Path], executions: Executions[S]
 ) -> Iterator[tuple[str, S]]:
-    """Flags, each with the executions that raise it; one may come more than once.
-
-    Of the flags in ``known`` no further execution is needed.
-    """
+    """Flags, each with the executions that raise it; one may come more than once."""
     for path in paths:
         for flag, cond in path.checks:
             yield flag, executions.where(Constraint(cond, None))
@@ -67,8 +62,6 @@ def own_flags(
     for initial, stored in executions.finding(POISON_INUSE):
         yield "use-before-init", initial
         yield "use-before-init", stored
-    if "deadlock" not in known and ring(paths):
-        yield "deadlock", executions.every()
 
 
 def may_fault(program: Program, path: Path) -> bool:

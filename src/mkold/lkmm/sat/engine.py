@@ -32,7 +32,7 @@ def decide(program: Program, ask: Ask, check: Check) -> Verdict:
     """Decide by search: see ``engines.Engine``."""
     program = expanded(program)
     questions, cuts = prepare(program, ask.max_unroll, check)
-    answers = _Answers(questions, Tally(program, ask))
+    answers = _Answers(questions, Tally(program, ask, sees_waiting=True))
     answers.tally.bounded = bool(cuts)
     answers.run()
     return answers.tally.verdict()

@@ -168,6 +168,9 @@ class Front(Loops):
             if state.live == 0:
                 return
         super().statement(stmt, state, frame)
+        if isinstance(stmt, Op) and PRIMS[stmt.prim].awaits == "srcu" and state.live != 0:
+            waited_for = self._places(self.graph.nodes[-1].addr, state)
+            self.round.events.update(waited_for)
 
     def _touch(self, node: Node, places: list[int]) -> None:
         self.round.of(self.thread)[1].update(places)
