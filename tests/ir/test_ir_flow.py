@@ -2,7 +2,7 @@
 
 import pytest
 
-from mkold.ir.flow import falls_through, stale_when_left, taken_over, unassigned
+from mkold.ir.flow import falls_through, is_endless, stale_when_left, taken_over, unassigned
 from mkold.ir.nodes import (
     Assign,
     Binary,
@@ -114,6 +114,14 @@ def test_what_leaves_a_loop_may_be_of_an_earlier_round() -> None:
     far = If(N, (Break(label="b"),))
     assert stale_when_left(Loop((far, SET, BREAK_IF)), names) == {"x", "n"}
     assert stale_when_left(Loop((If(N, (Return(),)), SET)), names) == frozenset()
+
+
+def test_what_nothing_leads_out_of() -> None:
+    assert is_endless(Loop((SET,)))
+    assert is_endless(Loop((If(N, (Continue(),)), Loop((BREAK_IF,)), SET)))
+    assert not is_endless(Loop((BREAK_IF, SET)))
+    assert not is_endless(Loop((If(N, (Return(),)), SET)))
+    assert not is_endless(Loop((If(N, (Break(label="b"),)), SET)))
 
 
 @pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)

@@ -33,6 +33,7 @@ from mkold.ir.nodes import (
     Return,
     Stmt,
     locals_of,
+    walk,
 )
 from mkold.ir.prims import PRIMS, VAL, Takes
 
@@ -100,9 +101,9 @@ def target(scopes: Sequence[_Scope], label: str) -> _Scope | None:
 
 def unassigned(function: Function) -> tuple[str, Pos | None] | None:
     """The first local that a path reads before it is assigned, and where; else ``None``."""
-    walk = _Walk()
-    walk.block(function.body, frozenset(function.params))
-    return walk.missing[0] if walk.missing else None
+    found = _Walk()
+    found.block(function.body, frozenset(function.params))
+    return found.missing[0] if found.missing else None
 
 
 def falls_through(body: tuple[Stmt, ...]) -> bool:
@@ -110,18 +111,25 @@ def falls_through(body: tuple[Stmt, ...]) -> bool:
     return _Walk().block(body, frozenset()) is not None
 
 
+def is_endless(loop: Loop) -> bool:
+    """Whether nothing leads out of ``loop``."""
+    found = _Walk()
+    left = found.statement(loop, frozenset()) is not None or bool(found.left)
+    return not left and not any(isinstance(stmt, Return) for stmt in walk(loop.body))
+
+
 def taken_over(loop: Loop) -> _Names:
     """Locals that a round of ``loop`` may read before it assigns them."""
-    walk = _Walk()
-    walk.statement(loop, frozenset())
-    return frozenset(name for name, _ in walk.missing)
+    found = _Walk()
+    found.statement(loop, frozenset())
+    return frozenset(name for name, _ in found.missing)
 
 
 def stale_when_left(loop: Loop, names: _Names) -> _Names:
     """Those of ``names`` that may leave ``loop`` with what an earlier round gave them."""
-    walk = _Walk()
-    end = walk.statement(loop, frozenset())
-    known = _meet([end, *walk.left])
+    found = _Walk()
+    end = found.statement(loop, frozenset())
+    known = _meet([end, *found.left])
     return frozenset() if known is None else names - known
 
 

@@ -14,6 +14,7 @@ from small import program
 
 from mkold.ir.program import Program
 from mkold.lkmm import decide
+from mkold.lkmm.ask import Ask
 from mkold.lkmm.sat import breaking, engine
 from mkold.lkmm.sat.questions import Questions
 
@@ -44,7 +45,7 @@ def favour(word: Ptr[u64], mine: u64) -> None:
 
 
 def asked(made: Program) -> Questions:
-    questions, _ = engine.prepare(made, 8, lambda: None)
+    questions, _ = engine.prepare(made, Ask(max_unroll=8), lambda: None)
     return questions
 
 

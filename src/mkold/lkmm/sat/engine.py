@@ -31,14 +31,14 @@ Check = Callable[[], None]
 def decide(program: Program, ask: Ask, check: Check) -> Verdict:
     """Decide by search: see ``engines.Engine``."""
     program = expanded(program)
-    questions, cuts = prepare(program, ask.max_unroll, check)
+    questions, cuts = prepare(program, ask, check)
     answers = _Answers(questions, Tally(program, ask, sees_waiting=True))
     answers.tally.bounded = bool(cuts)
     answers.run()
     return answers.tally.verdict()
 
 
-def prepare(program: Program, max_unroll: int, check: Check) -> tuple[Questions, list[Cut]]:
+def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[Cut]]:
     """A formula of all executions, and the loops whose bound some execution still hits."""
     knowledge, thinker = Knowledge(), new_thinker(check)
     bounds: dict[Key, int] = {}
@@ -52,8 +52,8 @@ def prepare(program: Program, max_unroll: int, check: Check) -> tuple[Questions,
                 knowledge.strays |= strays
                 search.solver.close()
                 continue
-        cuts = questions.cuts()
-        if not _raise(bounds, cuts, program, max_unroll):
+        cuts = questions.cuts(endless=ask.hangs)
+        if not _raise(bounds, cuts, program, ask.max_unroll):
             return questions, cuts
         search.solver.close()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import UnsupportedError
-from mkold.ir.flow import falls_through
+from mkold.ir.flow import falls_through, is_endless
 from mkold.ir.nodes import Block, Function, If, Loop, Op, Stmt, locals_of
 from mkold.ir.prims import PRIMS, Prim, Shape, When
 from mkold.ir.prims.locks import LOCKED, WRITER
@@ -181,7 +181,7 @@ class Loops(Unroller):
             if state.live == 0:
                 return
             self.block(stmt.step, state, frame)
-            n_open += state.live != start.live
+            n_open += state.live != start.live or is_endless(stmt)
             again.rounds += 1
             again.starts.append((n_nodes, start))
             self._go_on(stmt, start, state, self.graph.nodes[n_nodes:], again)
@@ -229,7 +229,7 @@ class Loops(Unroller):
     ) -> None:
         rings = tuple(self._rings(stmt, state, again))
         cut = Cut(state.live, self.unit, self.thread, key, again.rounds, stmt.at, poisoned,
-                  rings)  # fmt: skip
+                  rings, is_endless(stmt))  # fmt: skip
         self.cuts.append(cut)
         self.stops.append(cut.guard)
         state.live = 0

@@ -67,10 +67,14 @@ class Questions:
         one, two = self.formula.graph.nodes[node], self.formula.graph.nodes[other]
         return one.thread == two.thread and one.po < two.po
 
-    def cuts(self) -> list[Cut]:
-        """Loops that want more rounds than were unrolled, in one execution."""
+    def cuts(self, *, endless: bool = True) -> list[Cut]:
+        """Loops that want more rounds than were unrolled, in one execution.
+
+        ``endless``: also those that nothing leads out of, which no final state has behind it.
+        """
         lits = [(cut, lit) for cut, lit in self.modes.cut_lits
-                if lit != FALSE and not cut.poisoned]  # fmt: skip
+                if lit != FALSE and not cut.poisoned
+                and (endless or not cut.endless)]  # fmt: skip
         if not lits:
             return []
         query = self.search.query(lit for _, lit in lits)

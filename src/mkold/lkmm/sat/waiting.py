@@ -76,6 +76,7 @@ class Cut:
     ``key`` is the loop in its call. ``poisoned``: only paths that found freed memory get here.
     ``rings``: where the last rounds, whose nodes they are, came back to where they began and
     wrote nothing. If no other thread writes to what they read, they go on so for ever.
+    ``endless``: the loop is never left.
     """
 
     guard: Guard
@@ -86,3 +87,4 @@ class Cut:
     at: Pos | None = None
     poisoned: bool = False
     rings: tuple[tuple[Guard, tuple[int, ...]], ...] = ()
+    endless: bool = False
