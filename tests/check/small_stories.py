@@ -9,7 +9,8 @@ import pytest
 
 from mkold.check import load
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import Breach, decide_case
+from mkold.check.decide import decide_case
+from mkold.check.result import Breach
 from mkold.check.story.explain import Story, explain
 from mkold.lkmm.verdict import Event
 

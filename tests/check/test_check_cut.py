@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from small_stories import an_event, breaches, each_shown, story
 
-from mkold.check.decide import About
+from mkold.check.result import About
 from mkold.check.story.anchors import Anchors, anchors
 from mkold.check.story.cut import cut, kept, orders
 from mkold.check.story.steps import COM, rings

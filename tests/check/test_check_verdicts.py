@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mkold.check import Claim, load
-from mkold.check.decide import ClaimResult, decide_claim
+from mkold.check.decide import decide_claim
+from mkold.check.result import ClaimResult
 
 # What breaks in each case; an empty text: the case holds.
 BROKEN = {

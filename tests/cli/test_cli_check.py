@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mkold.base.errors import Exit, LimitError, UnsupportedError
-from mkold.check import decide
+from mkold.check import decide, many
+from mkold.check.result import ClaimResult
 from mkold.cli import check
 from mkold.cli.main import main
 
@@ -75,6 +78,60 @@ def test_text_and_exit_code(mine: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "1 claims: 1 refuted" in out
 
 
+def test_what_a_verdict_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", EXAMPLE, "config-torn", "--engine", "sat"]) == Exit.HOLDS
+    assert "=> holds  (engine sat; no loops; no bound was hit)" in capsys.readouterr().out
+    assert main(["check", EXAMPLE, "config-torn", "--engine", "sat", "--json"]) == Exit.HOLDS
+    case = json.loads(capsys.readouterr().out)["claims"][0]["cases"][0]
+    assert (case["engine"], case["loops"], case["bound"]) == ("sat", False, None)
+
+
+def test_one_case_that_fails_does_not_end_the_run(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = 'claim("bad", Case("c", Scenario("b", lambda m: m.peek())))'
+    mine.write_text(HEAD + SEEN + ONE.replace("[claim", f"[{bad}, claim"))
+    assert main(["check", str(mine), "--json"]) == Exit.BAD_INPUT
+    out, err = capsys.readouterr()
+    bad_claim, good = json.loads(out)["claims"]
+    assert (bad_claim["verdict"], good["verdict"]) == ("undecided", "refuted")
+    assert bad_claim["cases"][0]["status"] == "error"
+    assert err.count("mine.py:22") == 1
+
+
+def test_an_internal_error_in_a_worker(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **named: object) -> object:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(decide.lkmm, "decide", broken)
+    monkeypatch.delenv("MKOLD_DEBUG", raising=False)
+    assert main(["check", str(mine)]) == Exit.INTERNAL
+    out, err = capsys.readouterr()
+    assert "ERR as it is" in out
+    assert "internal error: AssertionError: a bug" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("MKOLD_DEBUG", "1")
+    assert main(["check", str(mine)]) == Exit.INTERNAL
+    assert "in broken" in capsys.readouterr().err
+
+
+def test_what_was_decided_before_ctrl_c_is_written(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = many.decide_claims
+
+    def stops(*args: Any) -> Iterator[ClaimResult]:
+        yield next(real(*args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(many, "decide_claims", stops)
+    file = tmp_path / "x.json"
+    assert main(["check", str(mine), EXAMPLE, "-o", str(file)]) == Exit.INTERRUPTED
+    assert [c["name"] for c in json.loads(file.read_text())["claims"]] == ["one"]
+
+
 def test_claims_that_hold_exit_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", EXAMPLE, "config-freed", "config-torn"]) == Exit.HOLDS
     assert "2 claims: 2 holds" in capsys.readouterr().out
@@ -92,7 +149,7 @@ def test_json(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_decides_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "decide_claim", lambda *args, **named: pytest.fail("decided"))
+    monkeypatch.setattr(many, "decide_claims", lambda *args: pytest.fail("decided"))
     assert main(["check", EXAMPLE, "--list"]) == Exit.HOLDS
     assert "config-plain-publish" in capsys.readouterr().out
     assert main(["check", "--list", "--json"]) == Exit.HOLDS
@@ -119,8 +176,9 @@ def test_a_case_that_cant_be_decided_is_undecided(
     assert "1 holds, 1 undecided" in out
 
 
-def test_default_timeout_is_the_library_s() -> None:
+def test_defaults_are_the_library_s() -> None:
     assert check.TIMEOUT_S == decide.DEFAULT_TIMEOUT_S
+    assert check.BOUND == decide.DEFAULT_UNROLL
 
 
 def test_help_imports_no_engine() -> None:
@@ -187,7 +245,7 @@ def test_a_taken_file_is_refused_before_the_work(
     file = tmp_path / "x.html"
     file.write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(decide, "decide_claim", lambda *args, **named: pytest.fail("worked"))
+        patch.setattr(many, "decide_claims", lambda *args: pytest.fail("worked"))
         assert main(["check", EXAMPLE, "-o", str(file)]) == Exit.BAD_INPUT
     assert "--force" in capsys.readouterr().err
     assert file.read_text() == "mine"

@@ -13,7 +13,8 @@ import pytest
 
 from mkold.check import load
 from mkold.check.claim import Case
-from mkold.check.decide import CaseResult, decide_case
+from mkold.check.decide import decide_case
+from mkold.check.result import CaseResult
 
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 with (Path(__file__).parent / "expected.csv").open(newline="") as file:

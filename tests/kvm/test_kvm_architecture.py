@@ -10,7 +10,8 @@ from flat_arch.machine import machine as flat
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.check import Case, End, Scenario, Setup, Split
-from mkold.check.decide import CaseResult, decide_case
+from mkold.check.decide import decide_case
+from mkold.check.result import CaseResult
 from mkold.cli.main import main
 from mkold.ir.boot import MEMBLOCK
 from mkold.ir.module import collect

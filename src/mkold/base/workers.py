@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-CHUNK = 8
+CHUNK = 8  # short jobs are given out so many at a time
 WALL_FACTOR = 6
+HARD_FACTOR, HARD_EXTRA_S = 1.5, 3.0
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _FORK = multiprocessing.get_context("fork")
@@ -42,6 +43,11 @@ class Died:
     cause: str
 
 
+def hard_limit(timeout_s: float) -> float:
+    """When to kill a job that was to end by itself within ``timeout_s``."""
+    return timeout_s * HARD_FACTOR + HARD_EXTRA_S
+
+
 def each(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -49,6 +55,7 @@ def each(
     jobs: int,
     hard_s: float,
     memory_bytes: int | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[tuple[int, Result | Died]]:
     """Apply ``function`` to every item; yield the index and result of each when it is done.
 
@@ -58,6 +65,7 @@ def each(
     jobs : worker processes
     hard_s : seconds of processor time after which a job is killed, rounded up
     memory_bytes : address space of a worker, ``None`` for no limit
+    chunk : at most so many jobs are given to a worker at a time
     """
     todo = deque(range(len(items)))
     workers: list[_Worker] = []
@@ -67,7 +75,7 @@ def each(
                 workers.append(_start(function, items, hard_s, memory_bytes, workers))
             for worker in workers:
                 if not worker.given and todo:
-                    worker.give(todo, jobs)
+                    worker.give(todo, jobs, chunk)
             yield from _collect(workers, todo, WALL_FACTOR * hard_s)
     finally:
         for worker in workers:
@@ -81,8 +89,8 @@ class _Worker:
     given: deque[int] = field(default_factory=deque)
     since: float = 0.0
 
-    def give(self, todo: deque[int], jobs: int) -> None:
-        size = max(1, min(CHUNK, len(todo) // (2 * jobs)))
+    def give(self, todo: deque[int], jobs: int, chunk: int) -> None:
+        size = max(1, min(chunk, len(todo) // (2 * jobs)))
         self.given.extend(todo.popleft() for _ in range(size))
         self.since = time.monotonic()
         with contextlib.suppress(OSError):  # a dead worker is found when it is waited for

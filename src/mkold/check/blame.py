@@ -75,7 +75,7 @@ def users_code(what: str = "", at: Pos | None = None) -> Iterator[None]:
     said = f"{what}: " if what else ""
     try:
         yield
-    except (SourceError, LimitError):
+    except (SourceError, LimitError, MemoryError):
         raise
     except SyntaxError as error:
         raise _syntax(error) from error

@@ -12,85 +12,27 @@ counterexample, the case is ``undecided``, never ``holds``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from pathlib import PurePath
 
 from mkold import lkmm
-from mkold.base.errors import LimitError, UnsupportedError
+from mkold.base.errors import LimitError, Pos, UnsupportedError
 from mkold.check import door
 from mkold.check.blame import users_code
 from mkold.check.claim import Case, Claim
 from mkold.check.end import End
 from mkold.check.program import Built, build_case
 from mkold.check.properties import PROPERTIES, WARNINGS
+from mkold.check.result import About, Breach, CaseResult, ClaimResult, Grounds, undecided
 from mkold.check.setup import Never
+from mkold.ir.nodes import Loop, walk
 from mkold.ir.program import And, Compare, Condition, Formula, Program
 from mkold.lkmm import Execution, Status, Verdict
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_UNROLL = 4
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a test of a final state looked at: addresses of words, results of threads."""
-
-    words: frozenset[int]
-    threads: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A broken property and an execution that shows it (if one could be shown).
-
-    ``about`` is what the test of a bad final state looked at; None for a property of the
-    execution itself.
-    """
-
-    property: str
-    sentence: str
-    state: tuple[int, ...]
-    execution: Execution | None
-    program: Program
-    about: About | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CaseResult:
-    """``status`` is ``holds``, ``counterexample`` or ``undecided``; ``reason`` says why
-    undecided. ``n_states`` final states were seen."""
-
-    label: str
-    decides: bool
-    status: str
-    breaches: tuple[Breach, ...]
-    reason: str
-    n_states: int
-    n_threads: int
-    cpu_s: float
-
-    @property
-    def broken(self) -> tuple[str, ...]:
-        """Names of the broken properties."""
-        return tuple(breach.property for breach in self.breaches)
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimResult:
-    """``verdict`` is ``holds``, ``refuted`` or ``undecided``."""
-
-    claim: Claim
-    cases: tuple[CaseResult, ...]
-
-    @property
-    def verdict(self) -> str:
-        """By the claim's deciding cases alone."""
-        wanted = "holds" if self.claim.asks == "always" else "counterexample"
-        statuses = {case.status for case in self.cases if case.decides}
-        if statuses == {wanted}:
-            return "holds"
-        return "undecided" if statuses <= {wanted, "undecided"} else "refuted"
 
 
 def decide_claim(
@@ -117,51 +59,90 @@ def decide_case(
     ------
     InputError : the scenario can't be built, or an edit finds no place
     """
-    built = build_case(case)
+    began = time.process_time()
+
+    def decides(program: Program, **asked: bool) -> Verdict:
+        left = timeout_s - (time.process_time() - began)
+        return lkmm.decide(
+            program, timeout_s=max(left, 0.0), max_unroll=unroll, engine=engine, **asked
+        )
+
+    n_threads = 0
     try:
-        decides = partial(lkmm.decide, timeout_s=timeout_s, max_unroll=unroll, engine=engine)
-        return _decided(case, built, decides, unroll=unroll, show=show)
+        built = build_case(case)
+        n_threads = len(built.program.threads)
+        result = _decided(case, built, decides, show=show, timeout_s=timeout_s, unroll=unroll)
     except (LimitError, UnsupportedError) as error:
-        reason = " ".join(str(error).split())
+        result = undecided(case, " ".join(str(error).split()))
     except RecursionError:
-        reason = "the program is nested too deep"
+        result = undecided(case, "the program is nested too deep")
     except MemoryError:
-        reason = "memory ran out"
-    n_threads = len(built.program.threads)
-    return CaseResult(case.label, case.decides, "undecided", (), reason, 0, n_threads, 0.0)
+        result = undecided(case, "memory ran out")
+    return replace(result, n_threads=n_threads, cpu_s=time.process_time() - began)
 
 
 def _decided(
-    case: Case, built: Built, decides: Callable[..., Verdict], *, unroll: int, show: bool
-) -> CaseResult:
+    case: Case, built: Built, decides: Callable[..., Verdict], *, show: bool,
+    timeout_s: float, unroll: int,
+) -> CaseResult:  # fmt: skip
     verdict = decides(built.program, witness=show)
     breaches = [
         *_flagged(case, built, verdict),
         *_final(case, built, verdict, decides if show else None),
     ]
-    status, reason = _status(verdict, bool(breaches), unroll)
-    return CaseResult(
-        label=case.label,
-        decides=case.decides,
-        status=status,
-        breaches=tuple(breaches),
-        reason=reason,
+    result = CaseResult(
+        case.label,
+        case.decides,
+        "counterexample" if breaches else "holds",
+        tuple(breaches),
         n_states=len(verdict.states),
-        n_threads=len(built.program.threads),
-        cpu_s=verdict.cpu_s,
+        grounds=_grounds(built.program, verdict, unroll),
+    )
+    if breaches:
+        return result
+    if verdict.status is Status.TIMEOUT:
+        return undecided(case, f"no answer within {timeout_s:g} s")
+    if verdict.assumed:
+        reason = f"nothing found, assuming that {'; '.join(verdict.assumed)}"
+        return replace(result, status="undecided", reason=reason)
+    if verdict.status is Status.BOUNDED:
+        reason = bound_words(built.program, verdict, unroll)
+        return replace(result, status="undecided", reason=reason)
+    return result
+
+
+def _grounds(program: Program, verdict: Verdict, unroll: int) -> Grounds:
+    cut = verdict.status is Status.BOUNDED
+    return Grounds(verdict.engine, bool(loops(program)), unroll if cut else 0, verdict.assumed)
+
+
+def loops(program: Program) -> dict[Pos | None, str]:
+    """The place of each loop of a program, and the function that it is in."""
+    return {
+        stmt.at: name
+        for name, function in program.functions.items()
+        for stmt in walk(function.body)
+        if isinstance(stmt, Loop)
+    }
+
+
+def bound_words(program: Program, verdict: Verdict, unroll: int) -> str:
+    """Which loops were left off at their bound, and what is known up to there."""
+    where = loops(program)
+    named = sorted(
+        f"the loop of {where.get(cut.at, '?')}, {short(cut.at)}" for cut in verdict.cuts
+    )
+    rounds = max((cut.rounds for cut in verdict.cuts), default=unroll)
+    what = " and ".join(named) or "a loop"
+    return (
+        f"no counterexample in up to {rounds} rounds of {what}; more rounds are possible "
+        f"(--bound {2 * unroll} looks further)"
     )
 
 
-def _status(verdict: Verdict, broken: bool, unroll: int) -> tuple[str, str]:
-    if broken:
-        return "counterexample", ""
-    if verdict.status is Status.TIMEOUT:
-        return "undecided", "time or memory ran out"
-    if verdict.assumed:
-        return "undecided", f"nothing found, assuming that {'; '.join(verdict.assumed)}"
-    if verdict.status is Status.BOUNDED:
-        return "undecided", f"a loop ran past its bound of {unroll}"
-    return "holds", ""
+def short(pos: Pos | None) -> str:
+    """File and line."""
+    return f"{PurePath(pos.file).name}:{pos.line}" if pos else "?"
 
 
 def _wanted(case: Case, name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from mkold.base.errors import InputError
 from mkold.check import load
 from mkold.check.claim import Claim
-from mkold.check.decide import ClaimResult, decide_claim
+from mkold.check.result import ClaimResult
 
 SCHEMA = "mkold.replay/1"
 
@@ -47,10 +47,8 @@ def _file(files: Mapping[str, Path], claim: Claim) -> str:
     return str(files[claim.name].resolve()) if claim.name in files else ""
 
 
-def replay(path: Path, *, timeout_s: float, engine: str | None = None) -> Iterator[ClaimResult]:
-    """Decide the breaches of a replay file again, case by case.
-
-    A case is ``refuted`` if any of its breaches is found again.
+def asked(path: Path) -> Iterator[Claim]:
+    """What a replay file asks: a claim for each case, refuted if any of its breaches is there.
 
     Raises
     ------
@@ -66,10 +64,8 @@ def replay(path: Path, *, timeout_s: float, engine: str | None = None) -> Iterat
         case = next((case for case in claim.cases if case.label == label), None)
         if case is None:
             raise InputError(f"{path}: claim {name} has no case {label!r} any more")
-        asked = replace(case, only=frozenset(properties), decides=True)
-        yield decide_claim(
-            replace(claim, cases=(asked,), asks="always"), timeout_s=timeout_s, engine=engine
-        )
+        again = replace(case, only=frozenset(properties), decides=True)
+        yield replace(claim, cases=(again,), asks="always")
 
 
 def _read(path: Path) -> dict[tuple[str, str, str], list[str]]:
@@ -85,12 +81,12 @@ def _read(path: Path) -> dict[tuple[str, str, str], list[str]]:
     breaches = body.get("findings")
     if not isinstance(breaches, list) or not breaches:
         raise InputError(f"{path} holds no counterexample")
-    asked: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str], list[str]] = {}
     for breach in breaches:
         claim, case, broken = _fields(path, breach)
         file = str(breach.get("file", ""))
-        asked.setdefault((file, claim, case), []).append(broken)
-    return asked
+        found.setdefault((file, claim, case), []).append(broken)
+    return found
 
 
 def _fields(path: Path, breach: Any) -> tuple[str, str, str]:

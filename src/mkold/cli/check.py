@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,18 @@ from mkold.cli.options import (
     StatusLine,
     add_engine,
     add_force,
+    add_work,
     check_engine,
     check_output,
     deliver,
-    positive_float,
     positive_int,
 )
 
 if TYPE_CHECKING:  # the engine is imported when a claim is decided, not for --help
     from mkold.check.claim import Claim
-    from mkold.check.decide import ClaimResult
+    from mkold.check.result import ClaimResult
 
-TIMEOUT_S = 60.0
+TIMEOUT_S, BOUND = 60.0, 4
 _DRAWN = (".html", ".svg")
 _REPLAY = ".replay.json"
 
@@ -46,8 +47,12 @@ examples:
   mkold check 1 -o bad.replay.json the counterexamples, to be looked for again:
   mkold check --replay bad.replay.json
 
+A case that fails, or runs out of time or memory, says so on its line, and the rest go on.
+
 exit codes: 0 every claim holds (or nothing of a replay is found again), 1 some claim is
-refuted, 3 bad input, 4 some claim is undecided and none refuted."""
+refuted, 3 bad input, in whatever case, 4 some claim is undecided and none refuted,
+70 internal error, in whatever case, 130 interrupted (what was decided by then is written).
+MKOLD_DEBUG=1 shows the traceback of an internal error."""
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -66,15 +71,17 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--diff", action="store_true", help="show each case's changes as a diff"
     )
-    parser.add_argument(
-        "--timeout",
-        type=positive_float,
-        default=TIMEOUT_S,
-        metavar="S",
-        help="seconds for one case (default %(default)s)",
+    work = parser.add_argument_group("work")
+    add_work(work, one="case", timeout_s=TIMEOUT_S)
+    add_engine(work)
+    work.add_argument(
+        "--bound",
+        type=positive_int,
+        default=BOUND,
+        metavar="N",
+        help="rounds of a loop that has no end of its own (default %(default)s)",
     )
-    add_engine(parser)
-    parser.add_argument(
+    work.add_argument(
         "--rounds",
         type=positive_int,
         default=20_000,
@@ -170,37 +177,46 @@ def _claims(words: list[str], arch: str | None) -> tuple[list[Claim], dict[str, 
 
 
 def _decide(args: argparse.Namespace, claims: list[Claim], files: dict[str, Path]) -> int:
-    from mkold.check.decide import decide_claim
+    from mkold.check.many import Limits, decide_claims
 
-    def each() -> Iterator[ClaimResult]:
-        status = StatusLine()
-        for n, claim in enumerate(claims, 1):
-            status.show(f"{n}/{len(claims)} {claim.name}")
-            result = decide_claim(claim, timeout_s=args.timeout, engine=args.engine)
-            status.clear()
-            yield result
-
-    return _deliver(args, each(), files)
+    drawn = args.output is not None and args.output.name.endswith(".html")
+    limits = Limits(
+        args.jobs, args.timeout, args.memory_limit, args.bound, args.engine,
+        changes=args.diff or drawn,
+    )  # fmt: skip
+    status = StatusLine()
+    return _deliver(args, decide_claims(claims, limits, status.show), files, status)
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from mkold.check.replay import replay
+    from mkold.check.replay import asked
 
     args.explain = args.diff = True
-    return _deliver(args, replay(args.replay, timeout_s=args.timeout, engine=args.engine), {})
+    return _decide(args, list(asked(args.replay)), {})
 
 
 def _deliver(
-    args: argparse.Namespace, found: Iterable[ClaimResult], files: dict[str, Path]
+    args: argparse.Namespace,
+    found: Iterable[ClaimResult],
+    files: dict[str, Path],
+    status: StatusLine,
 ) -> int:
     """Results as they come, or all in one file in the form that its ending asks for."""
     from mkold.view import claims as view
 
-    results = []
-    for result in found:
-        results.append(result)
-        if not args.json and not args.output:
-            print(view.claim_text(result, explain=args.explain, diff=args.diff), flush=True)
+    results: list[ClaimResult] = []
+    interrupted = False
+    told: set[str] = set()
+    try:
+        for result in found:
+            status.clear()
+            results.append(result)
+            _say_faults(result, told)
+            if not args.json and not args.output:
+                print(view.claim_text(result, explain=args.explain, diff=args.diff), flush=True)
+    except KeyboardInterrupt:  # what was decided by then is written
+        interrupted = True
+    status.clear()
     if args.output:
         print(view.summary_text(results), file=sys.stderr)
         _write(args, results, files)
@@ -208,7 +224,26 @@ def _deliver(
         deliver(args, view.results_json(results), "")
     else:
         print(view.summary_text(results))
+    return Exit.INTERRUPTED if interrupted else _exit_code(results)
+
+
+def _say_faults(result: ClaimResult, told: set[str]) -> None:
+    """Each error once, whole, on standard error."""
+    for case in result.cases:
+        if case.fault is not None and case.fault.text not in told:
+            told.add(case.fault.text)
+            print(f"mkold: {case.fault.text}", file=sys.stderr)
+            if case.fault.traceback and os.environ.get("MKOLD_DEBUG"):
+                sys.stderr.write(case.fault.traceback)
+
+
+def _exit_code(results: list[ClaimResult]) -> Exit:
+    faults = [case.fault for result in results for case in result.cases if case.fault]
     verdicts = {result.verdict for result in results}
+    if any(fault.traceback for fault in faults):
+        return Exit.INTERNAL
+    if faults:
+        return Exit.BAD_INPUT
     if "refuted" in verdicts:
         return Exit.COUNTEREXAMPLE
     return Exit.UNDECIDED if "undecided" in verdicts else Exit.HOLDS

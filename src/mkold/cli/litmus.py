@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite, write_file
-from mkold.base.workers import Died, each
+from mkold.base.workers import Died, each, hard_limit
 from mkold.cli.options import (
     StatusLine,
     add_engine,
     add_output_options,
+    add_work,
     check_engine,
-    positive_float,
-    positive_int,
 )
 from mkold.herd import SCHEMA
 
@@ -49,8 +48,6 @@ exit codes: 0 every test was decided, whatever the verdict; 3 some file is no li
 or needs what mkold does not model; 4 some test ran out of time or memory; 130 interrupted
 (what was decided by then is written)."""
 
-_HARD_FACTOR, _HARD_EXTRA_S = 1.5, 3.0
-
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -61,18 +58,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "--verdict-only", action="store_true",
         help="stop at the first witness: no states, no flags; Always may read Sometimes",
     )  # fmt: skip
-    work.add_argument(
-        "--jobs", type=positive_int, default=os.cpu_count() or 1, metavar="N",
-        help="processes (default: one per CPU, here %(default)s)",
-    )  # fmt: skip
-    work.add_argument(
-        "--timeout", type=positive_float, default=60.0, metavar="S",
-        help="processor seconds for one test (default %(default)s)",
-    )  # fmt: skip
-    work.add_argument(
-        "--memory-limit", type=_size, default=4 << 30, metavar="BYTES",
-        help="memory for one process, as 800M or 4G (default 4G)",
-    )  # fmt: skip
+    add_work(work, one="test", timeout_s=60.0)
     add_engine(work)
     explain = parser.add_argument_group("pictures")
     explain.add_argument(
@@ -84,12 +70,6 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "--dot", type=Path, metavar="FILE", help="write it for Graphviz (one test only)"
     )
     add_output_options(parser, json_schema=f"{SCHEMA}, one object a line")
-
-
-def _size(text: str) -> int:
-    """A number of bytes; K, M and G count in 1024."""
-    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
-    return int(positive_float(text[:-1] if scale > 1 else text) * scale)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -157,7 +137,7 @@ def _outcomes(
     from mkold.herd.job import decide_file
 
     decide = partial(decide_file, options=options)
-    hard_s = options.timeout_s * _HARD_FACTOR + _HARD_EXTRA_S
+    hard_s = hard_limit(options.timeout_s)
     done = each(decide, paths, jobs=args.jobs, hard_s=hard_s, memory_bytes=args.memory_limit)
     for index, result in done:
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +28,24 @@ def add_output_options(parser: argparse.ArgumentParser, *, json_schema: str) -> 
         "-o", "--output", type=Path, metavar="FILE", help="write to FILE, not standard output"
     )
     add_force(group)
+
+
+def add_work(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, one: str, timeout_s: float
+) -> None:
+    """Add ``--jobs``, ``--timeout`` and ``--memory-limit``; ``one`` is what a job decides."""
+    parser.add_argument(
+        "--jobs", type=positive_int, default=os.cpu_count() or 1, metavar="N",
+        help="processes (default: one per CPU, here %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=positive_float, default=timeout_s, metavar="S",
+        help=f"processor seconds for one {one} (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory-limit", type=size, default=4 << 30, metavar="BYTES",
+        help="memory for one process, as 800M or 4G (default 4G)",
+    )  # fmt: skip
 
 
 def add_engine(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -128,6 +147,12 @@ def count(text: str) -> int:
     """An option's value: a whole number from 1 on, with k, M or G for thousands."""
     scale = {"k": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
     return positive_int(text[:-1] if scale > 1 else text) * scale
+
+
+def size(text: str) -> int:
+    """An option's value: a number of bytes; K, M and G count in 1024."""
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    return int(positive_float(text[:-1] if scale > 1 else text) * scale)
 
 
 def positive_float(text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.states import StateSet
-from mkold.lkmm.verdict import Execution, Observation, Status, Verdict
+from mkold.lkmm.verdict import CutLoop, Execution, Observation, Status, Verdict
 from mkold.lkmm.waits import may_wait
 
 WAITING = "who waits gets what it waits for, and sees nothing on the way"
@@ -17,8 +17,9 @@ class Tally:
     """Kept by an engine while it works; ``verdict`` is what it hands back.
 
     ``yes`` and ``no``: some allowed execution satisfies the formula, and some does not.
-    ``bounded``: executions that stay longer in a loop were left out. ``n_candidates``:
-    executions looked at, in whatever way the engine counts them.
+    ``bounded``: executions that stay longer in a loop were left out, in one of ``cuts`` if
+    the engine knows. ``n_candidates``: executions looked at, in whatever way the engine
+    counts them.
     ``sees_waiting``: executions in which a thread waits, once more or for ever, are among
     them.
     """
@@ -28,6 +29,7 @@ class Tally:
         self.states = StateSet()
         self.flags: set[str] = set()
         self.yes = self.no = self.bounded = False
+        self.cuts: tuple[CutLoop, ...] = ()
         self.n_candidates = 0
         self.witness: Execution | None = None
         self.forbidden: Execution | None = None
@@ -82,4 +84,5 @@ class Tally:
             witness=self.witness,
             forbidden=None if self.witness else self.forbidden,
             flagged=self.flagged,
+            cuts=self.cuts,
         )

@@ -144,6 +144,14 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class CutLoop:
+    """The loop at ``at`` in the source, which was left off after ``rounds`` rounds."""
+
+    at: Pos | None
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What ``decide`` found.
 
@@ -165,6 +173,7 @@ class Verdict:
     forbidden : if no allowed execution satisfies it: one that the model forbids, with its
         cycle
     flagged : for each flag an execution that shows it, if witnesses were asked for
+    cuts : where ``BOUNDED``: the loops, if the engine says which
     """
 
     name: str
@@ -180,3 +189,4 @@ class Verdict:
     witness: Execution | None = None
     forbidden: Execution | None = None
     flagged: dict[str, Execution] = field(default_factory=dict)
+    cuts: tuple[CutLoop, ...] = ()

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from mkold.check.claim import Case, Claim
-from mkold.check.decide import Breach, CaseResult, ClaimResult
+from mkold.check.claim import Claim
+from mkold.check.result import Breach, CaseResult, ClaimResult
 
 if TYPE_CHECKING:
     from mkold.check.story.explain import Story
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH = 96
 SCHEMA = "mkold.check/1"
-_MARK = {"holds": "ok ", "counterexample": "BAD", "undecided": " ? "}
+_MARK = {"holds": "ok ", "counterexample": "BAD", "undecided": " ? ", "error": "ERR"}
 
 
 def list_text(claims: Iterable[Claim]) -> str:
@@ -43,14 +43,29 @@ def list_json(claims: Iterable[Claim]) -> dict[str, Any]:
 def claim_text(result: ClaimResult, *, explain: bool = False, diff: bool = False) -> str:
     """A claim's verdict, case by case."""
     lines = [_head(result.claim)]
-    for case, found in zip(result.claim.cases, result.cases, strict=True):
+    for found in result.cases:
         lines.append(_case_line(result.claim, found))
         if diff:
-            lines += _indented(_diff(case))
+            lines += _indented(found.changes or "(the source as it ships)")
         if explain and found.breaches:
             lines += _indented(breaches_text(found.breaches))
-    lines.append(f"   => {result.verdict}\n")
+    lines.append(f"   => {result.verdict}{_rests(result)}\n")
     return "\n".join(lines)
+
+
+def _rests(result: ClaimResult) -> str:
+    """What the deciding cases' verdicts rest on, if no counterexample shows them."""
+    grounds = [case.grounds for case in result.cases if case.decides and case.status == "holds"]
+    if not grounds:
+        return ""
+    engines = sorted({one.engine for one in grounds})
+    said = [
+        f"engine {' and '.join(engines)}",
+        "every loop is finite or waits" if any(one.loops for one in grounds) else "no loops",
+        "no bound was hit",
+        *sorted({text for one in grounds for text in one.assumed}),
+    ]
+    return f"  ({'; '.join(said)})"
 
 
 def _head(claim: Claim) -> str:
@@ -63,7 +78,7 @@ def _case_line(claim: Claim, found: CaseResult) -> str:
     status = found.status
     mark = _MARK[status]
     if claim.asks == "possible":
-        mark = {"counterexample": "yes", "holds": "no ", "undecided": " ? "}[status]
+        mark = {"counterexample": "yes", "holds": "no "}.get(status, mark)
     what = ", ".join(found.broken) or found.reason or ("no state" if mark == "no " else "holds")
     beside = "" if found.decides else "  (for contrast)"
     return f"  {mark} {found.label:<52} {what}{beside}  [{found.cpu_s:.2f} s]"
@@ -97,12 +112,6 @@ def _story_lines(story: Story | None) -> list[str]:
         textwrap.fill(f"- {text}", WIDTH - 6, subsequent_indent="  ") for text in story.words
     ]
     return [*said, "", draw_text(picture_of(story, words=False)), ""]
-
-
-def _diff(case: Case) -> str:
-    from mkold.check.program import source_diff
-
-    return source_diff(case.scenario, case.edits) or "(the source as it ships)"
 
 
 def _indented(text: str) -> list[str]:
@@ -149,6 +158,10 @@ def _result_json(result: ClaimResult) -> dict[str, Any]:
             "states": case.n_states,
             "threads": case.n_threads,
             "cpu_s": round(case.cpu_s, 4),
+            "engine": case.grounds.engine,
+            "loops": case.grounds.loops,
+            "bound": case.grounds.bound or None,
+            "assumed": list(case.grounds.assumed),
         }
         for case in result.cases
     ]

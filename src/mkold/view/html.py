@@ -11,8 +11,7 @@ from html import escape
 
 from mkold.base.errors import InputError
 from mkold.check.claim import Case
-from mkold.check.decide import CaseResult, ClaimResult
-from mkold.check.program import source_diff
+from mkold.check.result import CaseResult, ClaimResult
 from mkold.check.story.explain import race_words, stories
 from mkold.view.story import picture_of
 from mkold.view.svg import draw_svg
@@ -41,7 +40,7 @@ box-sizing:border-box}
 .add{color:var(--ok)}.cut{color:var(--bad)}
 """
 # What the statuses mean for a claim that something can happen.
-_POSSIBLE = {"counterexample": "happens", "holds": "never", "undecided": "undecided"}
+_POSSIBLE = {"counterexample": "happens", "holds": "never"}
 
 
 def counterexamples_html(results: Sequence[ClaimResult]) -> str:
@@ -97,7 +96,7 @@ def _claim(result: ClaimResult) -> Iterator[str]:
     for case, found in zip(claim.cases, result.cases, strict=True):
         status = found.status
         if claim.asks == "possible":
-            status = _POSSIBLE[status]
+            status = _POSSIBLE.get(status, status)
         yield from _case(case, found, status)
     yield "</section>"
 
@@ -108,8 +107,8 @@ def _case(case: Case, found: CaseResult, status: str) -> Iterator[str]:
     yield f"<h3>{escape(case.label)}{beside}: <b>{status}</b></h3>"
     if found.reason:
         yield f"<p>{escape(found.reason)}</p>"
-    if case.edits:
-        yield from _diff(source_diff(case.scenario, case.edits))
+    if found.changes:
+        yield from _diff(found.changes)
     told = stories(found.breaches)
     for breach, story, same in told:
         yield f"<p><b>{escape(breach.property)}</b>: {escape(breach.sentence)}"

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import Pos
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import DEFAULT_UNROLL, CaseResult, decide_case
+from mkold.check.decide import DEFAULT_UNROLL, decide_case
 from mkold.check.needed.weaker import Weaker, weaker_forms
 from mkold.check.program import build_case
+from mkold.check.result import CaseResult
 from mkold.ir.nodes import Function
 from mkold.ir.variant import Drop, Set, Site, Split, Swap, sites
 from mkold.lkmm.unroll import unroll

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mkold.check.decide import About
+from mkold.check.result import About
 from mkold.ir.program import POISON, POISONS
 from mkold.lkmm.verdict import INIT_THREAD, LOCK_KINDS, Event, Execution
 

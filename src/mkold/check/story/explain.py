@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mkold.check.decide import Breach
+from mkold.check.result import Breach
 from mkold.check.story.anchors import anchors
 from mkold.check.story.cut import cut, kept
 from mkold.check.story.naming import Wording

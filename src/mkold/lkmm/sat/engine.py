@@ -23,7 +23,7 @@ from mkold.lkmm.sat.search import Allowed, Search
 from mkold.lkmm.sat.solver import Lit
 from mkold.lkmm.sat.waiting import Cut
 from mkold.lkmm.tally import Tally
-from mkold.lkmm.verdict import FAULTS, Execution, Verdict
+from mkold.lkmm.verdict import FAULTS, CutLoop, Execution, Verdict
 
 Check = Callable[[], None]
 
@@ -34,6 +34,7 @@ def decide(program: Program, ask: Ask, check: Check) -> Verdict:
     questions, cuts = prepare(program, ask, check)
     answers = _Answers(questions, Tally(program, ask, sees_waiting=True))
     answers.tally.bounded = bool(cuts)
+    answers.tally.cuts = tuple({CutLoop(cut.at, cut.rounds): None for cut in cuts})
     answers.run()
     return answers.tally.verdict()
 

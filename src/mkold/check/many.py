@@ -1,0 +1,92 @@
+"""Many claims: their cases are decided side by side, each in a worker process.
+
+One case that fails, crashes, or runs out of time or memory is a result like any other; the
+rest go on. Set-ups and tests of final states, which are anybody's Python, run in the workers
+too, so limits hold for them as well.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mkold.base.errors import LimitError, MkoldError
+from mkold.base.workers import Died, each, hard_limit
+from mkold.check.claim import Case, Claim
+from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL, decide_case
+from mkold.check.program import source_diff
+from mkold.check.result import CaseResult, ClaimResult, failed, refused, undecided
+from mkold.lkmm import engines
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How cases are decided: ``jobs`` at a time, each within ``timeout_s`` of processor time
+    and ``memory_bytes``, a loop's ``bound`` in rounds; ``engine`` as for ``lkmm.decide``.
+
+    ``changes``: say what each case's edits change.
+    """
+
+    jobs: int = 1
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    memory_bytes: int | None = None
+    bound: int = DEFAULT_UNROLL
+    engine: str | None = None
+    changes: bool = False
+
+
+def decide_claims(
+    claims: Sequence[Claim], limits: Limits, progress: Callable[[str], None] = lambda text: None
+) -> Iterator[ClaimResult]:
+    """Decide all cases of all claims; each claim as soon as it and those before are done."""
+    cases = [case for claim in claims for case in claim.cases]
+    names = [f"{claim.name}: {case.label}" for claim in claims for case in claim.cases]
+    hard_s = hard_limit(limits.timeout_s)
+    engines.named(limits.engine or engines.DEFAULT)  # once, here, rather than in every worker
+    done = each(
+        partial(_answer, limits=limits), cases, jobs=limits.jobs, hard_s=hard_s,
+        memory_bytes=limits.memory_bytes, chunk=1,
+    )  # fmt: skip
+    found: dict[int, CaseResult] = {}
+    start = 0
+    for claim in claims:
+        mine = range(start, start + len(claim.cases))
+        start = mine.stop
+        while not all(i in found for i in mine):
+            waiting = next(i for i in mine if i not in found)
+            progress(f"{len(found)} of {len(cases)} cases, now {names[waiting]}")
+            index, result = next(done)
+            if isinstance(result, Died):
+                result = _dead(cases[index], result, limits.timeout_s, hard_s)
+            found[index] = result
+        yield ClaimResult(claim, tuple(found[i] for i in mine))
+
+
+def _answer(case: Case, limits: Limits) -> CaseResult:
+    """Whatever happens, a result."""
+    try:
+        result = decide_case(
+            case, timeout_s=limits.timeout_s, unroll=limits.bound, engine=limits.engine
+        )
+        if limits.changes:
+            return replace(result, changes=source_diff(case.scenario, case.edits))
+        return result
+    except LimitError as error:
+        return undecided(case, " ".join(str(error).split()))
+    except MkoldError as error:
+        return refused(case, error)
+    except MemoryError:
+        return undecided(case, "memory ran out")
+    except BaseException as error:
+        return failed(case, error, traceback.format_exc())
+
+
+def _dead(case: Case, died: Died, timeout_s: float, hard_s: float) -> CaseResult:
+    """The result of a case whose worker died."""
+    if died.cause == "time":
+        return undecided(case, f"no answer within {timeout_s:g} s", cpu_s=hard_s)
+    if died.cause == "memory":
+        return undecided(case, "memory ran out")
+    return undecided(case, "the process that decided it died")
