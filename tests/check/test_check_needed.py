@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
 from small_needed import BITS, FENCES, FULL, LOCKED, RELEASE
 
-from mkold.check import Claim
+from mkold.check import Claim, Swap, decide, load
+from mkold.check.many import Limits
 from mkold.check.needed.answer import Need, needed
+from mkold.ir.nodes import Op, walk
+from mkold.ir.program import Program
+from mkold.lkmm import Status, Verdict
 from mkold.view.needed import needed_json, needed_text
+
+LIMITS = Limits(jobs=2, timeout_s=20)
 
 
 def answers(claim: Claim) -> dict[str, Need]:
-    return {need.site.name: need for need in needed([claim], timeout_s=20)}
+    return {need.site.name: need for need in needed([claim], LIMITS).needs}
 
 
 def verdict(claim: Claim, place: str) -> tuple[str, str]:
@@ -68,14 +79,87 @@ def test_a_lock_that_another_function_releases() -> None:
 
 
 def test_the_text_names_the_claim() -> None:
-    text = needed_text(list(needed([FENCES], timeout_s=20)))
+    text = needed_text(needed([FENCES], LIMITS))
     assert "small_needed.py\n  send_wmb\n" in text
     assert "dropped: stale in fences" in text
 
 
 def test_the_values() -> None:
-    body = needed_json(list(needed([BITS], timeout_s=20)))
-    assert body["schema"] == "mkold.needed/2"
+    body = needed_json(needed([BITS], LIMITS))
+    assert body["schema"] == "mkold.needed/3"
     (place,) = body["places"]
     assert place["verdict"] == "weaker would do"
     assert place["breaks"][0]["claim"] == "bits"
+
+
+# -- what is not proved is not advised ------------------------------------------------------
+
+
+def test_a_hang_is_a_reason() -> None:
+    path = Path(__file__).parents[2] / "docs/gallery/mcs_lock.py"
+    (fixed,) = load.select(load.from_file(path), ["fixed"])
+    need = {n.site.prim: n for n in needed([fixed], replace(LIMITS, engine="sat")).needs}[
+        "xchg_release"
+    ]
+    assert need.verdict == "needed"
+    assert "hang" in need.breaks[-1].broken
+
+
+def undecided_without_fences(monkeypatch: pytest.MonkeyPatch, *, at_least: int) -> None:
+    """From now on programs with fewer than ``at_least`` fences are not decided in time."""
+    real = decide.lkmm.decide
+
+    def fake(program: Program, **asked: Any) -> Verdict:
+        inner = [s for f in program.functions.values() for s in walk(f.body)]
+        fences = sum(isinstance(s, Op) and s.prim in ("smp_rmb", "smp_wmb") for s in inner)
+        if fences < at_least:
+            return Verdict(program.name, Status.TIMEOUT)
+        return real(program, **asked)
+
+    monkeypatch.setattr(decide.lkmm, "decide", fake)
+
+
+def test_what_was_not_decided_is_listed_and_not_advised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    undecided_without_fences(monkeypatch, at_least=2)
+    found = needed([FENCES], LIMITS)
+    need = {need.site.prim: need for need in found.needs}["smp_wmb"]
+    assert need.verdict == "undecided"
+    assert [(one.form, one.case) for one in need.open] == [("dropped", "as written")]
+    assert "dropped undecided in fences, as written: no answer within 20 s" in needed_text(
+        found
+    )
+
+
+def test_a_case_that_is_open_as_it_is_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided_without_fences(monkeypatch, at_least=3)
+    found = needed([FENCES], LIMITS)
+    assert found.needs == ()
+    assert [one.case for one in found.open] == ["as written"]
+    assert "not decided as they are" in needed_text(found)
+    assert needed_json(found)["open"][0]["claim"] == "fences"
+
+
+def test_no_advice_where_every_case_leaves_a_property_aside() -> None:
+    (case,) = RELEASE.cases
+    aside = replace(case.scenario, ignore=frozenset({"hang"}))
+    quiet = replace(RELEASE, cases=(replace(case, scenario=aside),))
+    needs = {need.site.prim: need for need in needed([quiet], LIMITS).needs}
+    assert needs["smp_mb"].verdict == "undecided"
+    assert needs["smp_mb"].aside == ("hang",)
+    assert needs["smp_store_release"].verdict == "needed"
+    both = replace(RELEASE, cases=(*RELEASE.cases, *quiet.cases))
+    assert {need.site.prim: need for need in needed([both], LIMITS).needs}[
+        "smp_mb"
+    ].verdict == "not needed"
+
+
+def test_a_case_about_some_properties_is_asked_about_all_that_held() -> None:
+    """The race is there as it is and doesn't count; a stale read does, though not asked for."""
+    (case,) = FENCES.cases
+    plain = Swap("send_wmb:WRITE_ONCE[1]", "store")
+    assert needed([replace(FENCES, cases=(replace(case, edits=(plain,)),))], LIMITS).needs == ()
+    asked = replace(FENCES, cases=(replace(case, only=frozenset({"data-race"})),))
+    need = {need.site.prim: need for need in needed([asked], LIMITS).needs}["smp_wmb"]
+    assert need.breaks[-1].broken == ("stale",)

@@ -66,7 +66,7 @@ def test_another_engine(mine: Path, engine: str, capsys: pytest.CaptureFixture[s
 def test_an_engine_decides_and_no_more(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(mine), "--engine", "none"]) == Exit.USAGE
     assert "there are: masks" in capsys.readouterr().err
-    assert main(["check", str(mine), "--needed", "--engine", "masks"]) == Exit.USAGE
+    assert main(["check", str(mine), "--torture", "--engine", "masks"]) == Exit.USAGE
 
 
 def test_text_and_exit_code(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,7 @@ def each(
     hard_s: float,
     memory_bytes: int | None = None,
     chunk: int = CHUNK,
+    todo: deque[int] | None = None,
 ) -> Iterator[tuple[int, Result | Died]]:
     """Apply ``function`` to every item; yield the index and result of each when it is done.
 
@@ -66,12 +67,14 @@ def each(
     hard_s : seconds of processor time after which a job is killed, rounded up
     memory_bytes : address space of a worker, ``None`` for no limit
     chunk : at most so many jobs are given to a worker at a time
+    todo : indices of the items to do, all if None; the caller may append more while it takes
+        results
     """
-    todo = deque(range(len(items)))
+    todo = deque(range(len(items))) if todo is None else todo
     workers: list[_Worker] = []
     try:
         while todo or any(worker.given for worker in workers):
-            while len(workers) < min(jobs, len(todo)):
+            while len(workers) < jobs and _idle(workers) < len(todo):
                 workers.append(_start(function, items, hard_s, memory_bytes, workers))
             for worker in workers:
                 if not worker.given and todo:
@@ -80,6 +83,10 @@ def each(
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _idle(workers: list[_Worker]) -> int:
+    return sum(not worker.given for worker in workers)
 
 
 @dataclass(slots=True)

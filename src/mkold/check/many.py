@@ -26,7 +26,7 @@ class Limits:
     """How cases are decided: ``jobs`` at a time, each within ``timeout_s`` of processor time
     and ``memory_bytes``, a loop's ``bound`` in rounds; ``engine`` as for ``lkmm.decide``.
 
-    ``changes``: say what each case's edits change.
+    ``show``: with executions; ``changes``: say what each case's edits change.
     """
 
     jobs: int = 1
@@ -34,6 +34,7 @@ class Limits:
     memory_bytes: int | None = None
     bound: int = DEFAULT_UNROLL
     engine: str | None = None
+    show: bool = True
     changes: bool = False
 
 
@@ -46,7 +47,7 @@ def decide_claims(
     hard_s = hard_limit(limits.timeout_s)
     engines.named(limits.engine or engines.DEFAULT)  # once, here, rather than in every worker
     done = each(
-        partial(_answer, limits=limits), cases, jobs=limits.jobs, hard_s=hard_s,
+        partial(answer, limits=limits), cases, jobs=limits.jobs, hard_s=hard_s,
         memory_bytes=limits.memory_bytes, chunk=1,
     )  # fmt: skip
     found: dict[int, CaseResult] = {}
@@ -59,16 +60,20 @@ def decide_claims(
             progress(f"{len(found)} of {len(cases)} cases, now {names[waiting]}")
             index, result = next(done)
             if isinstance(result, Died):
-                result = _dead(cases[index], result, limits.timeout_s, hard_s)
+                result = dead(cases[index], result, limits.timeout_s)
             found[index] = result
         yield ClaimResult(claim, tuple(found[i] for i in mine))
 
 
-def _answer(case: Case, limits: Limits) -> CaseResult:
+def answer(case: Case, limits: Limits) -> CaseResult:
     """Whatever happens, a result."""
     try:
         result = decide_case(
-            case, timeout_s=limits.timeout_s, unroll=limits.bound, engine=limits.engine
+            case,
+            timeout_s=limits.timeout_s,
+            unroll=limits.bound,
+            show=limits.show,
+            engine=limits.engine,
         )
         if limits.changes:
             return replace(result, changes=source_diff(case.scenario, case.edits))
@@ -83,10 +88,10 @@ def _answer(case: Case, limits: Limits) -> CaseResult:
         return failed(case, error, traceback.format_exc())
 
 
-def _dead(case: Case, died: Died, timeout_s: float, hard_s: float) -> CaseResult:
+def dead(case: Case, died: Died, timeout_s: float) -> CaseResult:
     """The result of a case whose worker died."""
     if died.cause == "time":
-        return undecided(case, f"no answer within {timeout_s:g} s", cpu_s=hard_s)
+        return undecided(case, f"no answer within {timeout_s:g} s", cpu_s=hard_limit(timeout_s))
     if died.cause == "memory":
         return undecided(case, "memory ran out")
     return undecided(case, "the process that decided it died")

@@ -23,6 +23,7 @@ from mkold.cli.options import (
 
 if TYPE_CHECKING:  # the engine is imported when a claim is decided, not for --help
     from mkold.check.claim import Claim
+    from mkold.check.many import Limits
     from mkold.check.result import ClaimResult
 
 TIMEOUT_S, BOUND = 60.0, 4
@@ -145,8 +146,8 @@ def _check_options(args: argparse.Namespace) -> None:
     """Refuse what can't be done before the work rather than after it."""
     check_output(args)
     check_engine(args)
-    if args.engine and (args.list or args.needed or args.torture or args.export):
-        raise UsageError("--engine goes with deciding and --replay only")
+    if args.engine and (args.list or args.torture or args.export):
+        raise UsageError("--engine goes with deciding, --needed and --replay only")
     name = args.output.name if args.output else ""
     fixed = name.endswith((*_DRAWN, _REPLAY))
     if fixed and args.json:
@@ -177,15 +178,20 @@ def _claims(words: list[str], arch: str | None) -> tuple[list[Claim], dict[str, 
 
 
 def _decide(args: argparse.Namespace, claims: list[Claim], files: dict[str, Path]) -> int:
-    from mkold.check.many import Limits, decide_claims
+    from mkold.check.many import decide_claims
+
+    status = StatusLine()
+    return _deliver(args, decide_claims(claims, _limits(args), status.show), files, status)
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    from mkold.check.many import Limits
 
     drawn = args.output is not None and args.output.name.endswith(".html")
-    limits = Limits(
+    return Limits(
         args.jobs, args.timeout, args.memory_limit, args.bound, args.engine,
         changes=args.diff or drawn,
     )  # fmt: skip
-    status = StatusLine()
-    return _deliver(args, decide_claims(claims, limits, status.show), files, status)
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -275,10 +281,11 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.view.needed import needed_json, needed_text
 
     status = StatusLine()
-    needs = list(needed(claims, timeout_s=args.timeout, progress=status.show))
+    found = needed(claims, _limits(args), status.show)
     status.clear()
-    deliver(args, needed_json(needs), needed_text(needs))
-    return Exit.HOLDS
+    deliver(args, needed_json(found), needed_text(found))
+    left = found.open or any(need.verdict == "undecided" for need in found.needs)
+    return Exit.UNDECIDED if left else Exit.HOLDS
 
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:

@@ -7,24 +7,36 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
-from mkold.check.needed.answer import Need
+from mkold.check.needed.answer import Answers, Need
+from mkold.check.needed.held import Open
 from mkold.ir.variant import Site
 
 _NAME_WIDTH = 34
 _VERDICT_WIDTH = 17
 
 
-def needed_text(needs: list[Need]) -> str:
-    """One line a place, under its function, under its file."""
-    if not needs:
+def needed_text(answers: Answers) -> str:
+    """One line a place, under its function, under its file; then what was not decided."""
+    needs = list(answers.needs)
+    if not needs and not answers.open:
         return "no ordering primitive in these cases"
-    lines = []
+    lines: list[str] = []
     for file, of_file in groupby(sorted(needs, key=_order), key=_file):
         lines.append(file)
         for function, of_function in groupby(of_file, key=lambda need: need.site.function):
             lines.append(f"  {function}")
-            lines += [f"    {_line(need)}" for need in of_function]
+            for need in of_function:
+                lines.append(f"    {_line(need)}")
+                lines += [f"{'':<{_NAME_WIDTH + 5}}{_open(one)}" for one in need.open]
+    if answers.open:
+        lines += ["", "not decided as they are, so nothing was tried in them:"]
+        lines += [f"  {_open(one)}" for one in answers.open]
     return "\n".join([*lines, "", _summary(needs)])
+
+
+def _open(one: Open) -> str:
+    form = f"{one.form} undecided in " if one.form else ""
+    return f"{form}{one.claim}, {one.case}: {one.reason}"
 
 
 def _order(need: Need) -> tuple[str, int, str, int]:
@@ -63,6 +75,9 @@ def _answer(need: Need) -> str:
         case "not needed":
             enough = f"({need.form} will do in {_cases(need.n_cases)})"
             return f"{need.verdict:<{_VERDICT_WIDTH}} {enough}"
+        case "undecided" if need.aside:
+            aside = f"every case leaves {', '.join(need.aside)} aside"
+            return f"{need.verdict:<{_VERDICT_WIDTH}} {aside}"
         case verdict:
             return f"{verdict:<{_VERDICT_WIDTH}} {why}"
 
@@ -88,10 +103,18 @@ def _summary(needs: Iterable[Need]) -> str:
     return f"{len(needs)} places: {', '.join(counts)}; {seconds:.0f} s of processor time"
 
 
-def needed_json(needs: list[Need]) -> dict[str, Any]:
+def _open_json(found: Iterable[Open]) -> list[dict[str, str]]:
+    return [
+        {"form": one.form, "claim": one.claim, "case": one.case, "reason": one.reason}
+        for one in found
+    ]
+
+
+def needed_json(answers: Answers) -> dict[str, Any]:
     """The same as values."""
     return {
-        "schema": "mkold.needed/2",
+        "schema": "mkold.needed/3",
+        "open": _open_json(answers.open),
         "places": [
             {
                 "site": need.site.name,
@@ -108,9 +131,11 @@ def needed_json(needs: list[Need]) -> dict[str, Any]:
                     }
                     for one in need.breaks
                 ],
+                "open": _open_json(need.open),
+                "aside": list(need.aside),
                 "cases": need.n_cases,
                 "cpu_s": round(need.cpu_s, 3),
             }
-            for need in needs
+            for need in answers.needs
         ],
     }

@@ -2,12 +2,16 @@
 
 For every fence, acquire or release, ONCE mark, read-modify-write, read section, grace
 period and lock that the cases exercise, each weaker form (``weaker``) is tried, the
-weakest first, in every case that held before:
+weakest first, in every case that held before (``held``):
 
 * ``not needed``: the weakest form will do in every case here;
 * ``weaker would do``: some weaker form will do, and the weakest such is named;
 * ``needed``: every weaker form breaks some case, which is named;
-* ``undecided``: nothing broke, but some case could not be decided in time.
+* ``undecided``: nothing broke, but some case could not be decided; or every case leaves some
+  property aside (``Scenario.ignore``), so that no form is proved to keep it.
+
+A form will do only where each case was proved with it, all properties looked at. What could
+not be decided is listed, for the forms as for the source as it is.
 
 Cases whose edits change code are left out, so the answers speak of the source as it is;
 build parameters (``Set``) may differ. A place counts as exercised where a case has an
@@ -19,18 +23,18 @@ Known limits: one place at a time (two that back each other up are each "not nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from mkold.base.errors import Pos
+from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import DEFAULT_UNROLL, decide_case
+from mkold.check.many import Limits, answer, dead
+from mkold.check.needed.held import Held, Open, cases_as_they_are
 from mkold.check.needed.weaker import Weaker, weaker_forms
-from mkold.check.program import build_case
 from mkold.check.result import CaseResult
-from mkold.ir.nodes import Function
-from mkold.ir.variant import Drop, Set, Site, Split, Swap, sites
-from mkold.lkmm.unroll import unroll
+from mkold.ir.variant import Drop, Site, Split, Swap, sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,129 +53,134 @@ class Need:
 
     ``verdict`` is ``needed``, ``weaker would do``, ``not needed`` or ``undecided``;
     ``form`` the weakest form that does (``needed``: the primitive itself); ``breaks`` what
-    each weaker form that was tried and does not do breaks first; ``n_cases`` cases
-    exercise the place.
+    each weaker form that was tried and does not do breaks first; ``open`` what was not
+    decided; ``aside`` properties that every case leaves aside; ``n_cases`` cases exercise the
+    place.
     """
 
     site: Site
     verdict: str
     form: str
     breaks: tuple[Break, ...]
+    open: tuple[Open, ...]
+    aside: tuple[str, ...]
     n_cases: int
     cpu_s: float
 
 
-@dataclass(slots=True)
-class _Held:
-    """A case that holds as it is, and what of the source its events come from."""
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answer for each place, and the cases that could not be decided as they are."""
 
-    claim: str
-    case: Case
-    functions: dict[str, Function]
-    exercised: set[Pos | None]
-    cpu_s: float
-
-
-@dataclass(slots=True)
-class _Trial:
-    site: Site
-    forms: tuple[Weaker, ...]
-    held: list[_Held] = field(default_factory=list)
+    needs: tuple[Need, ...]
+    open: tuple[Open, ...]
 
 
 def needed(
     claims: Iterable[Claim],
-    *,
-    timeout_s: float,
+    limits: Limits,
     progress: Callable[[str], None] = lambda text: None,
-) -> Iterator[Need]:
-    """Answers for every place that the claims' cases exercise, one at a time.
-
-    Raises
-    ------
-    InputError, UnsupportedError : as ``decide_case``
-    """
+) -> Answers:
+    """An answer for every place that the claims' cases exercise, one at a time."""
+    held, left = cases_as_they_are(claims, limits, progress)
     trials: dict[str, _Trial] = {}
-    for held in _cases_that_hold(claims, timeout_s, progress):
-        found = list(sites(held.functions))
+    for one in held:
+        found = list(sites(one.functions))
         for site in found:
             forms = weaker_forms(site, found)
-            if forms and site.at in held.exercised:
+            if forms and site.at in one.exercised:
                 trial = trials.setdefault(site.name, _Trial(site, forms))
-                trial.held.append(held)
-    for n, trial in enumerate(trials.values(), 1):
-        progress(f"{n}/{len(trials)} {trial.site.name}")
-        yield _need(trial, timeout_s)
+                trial.held.append(one)
+    _try_all([*trials.values()], limits, progress)
+    return Answers(tuple(trial.need() for trial in trials.values()), tuple(left))
 
 
-def _cases_that_hold(
-    claims: Iterable[Claim], timeout_s: float, progress: Callable[[str], None]
-) -> list[_Held]:
-    """Cases of the source as it is that hold, the quickest first."""
-    held = []
-    for claim, case in _distinct(claims):
-        progress(f"{claim.name}: {case.label}, as it is")
-        result = decide_case(case, timeout_s=timeout_s, show=False)
-        if result.status == "holds":
-            program = build_case(case).program
-            events = unroll(program, DEFAULT_UNROLL).nodes
-            functions = dict(program.functions)
-            exercised = {node.at for node in events}
-            held.append(_Held(claim.name, case, functions, exercised, result.cpu_s))
-    return sorted(held, key=lambda one: one.cpu_s)
+@dataclass(slots=True)
+class _Trial:
+    """One place while its forms are tried: ``form`` in case ``at`` is next."""
 
+    site: Site
+    forms: tuple[Weaker, ...]
+    held: list[Held] = field(default_factory=list)
+    form: int = 0
+    at: int = 0
+    sure: bool = True  # every case so far was decided with this form
+    does: Weaker | None = None
+    breaks: list[Break] = field(default_factory=list)
+    open: list[Open] = field(default_factory=list)
+    cpu_s: float = 0.0
 
-def _distinct(claims: Iterable[Claim]) -> list[tuple[Claim, Case]]:
-    """Each question once; one about some properties gives way to one about all."""
-    found: dict[tuple[object, ...], tuple[Claim, Case]] = {}
-    for claim in claims:
-        for case in claim.cases:
-            if all(isinstance(edit, Set) for edit in case.edits):
-                found.setdefault((id(case.scenario), case.edits, case.only), (claim, case))
-    return [
-        one for key, one in found.items() if not key[2] or (*key[:2], frozenset()) not in found
-    ]
+    @property
+    def done(self) -> bool:
+        return self.does is not None or self.form == len(self.forms)
 
+    def take(self, result: CaseResult) -> None:
+        """The next form in the next case gave ``result``."""
+        form, held = self.forms[self.form], self.held[self.at]
+        broken = tuple(name for name in result.broken if name not in held.broken)
+        self.cpu_s += result.cpu_s
+        self.at += 1
+        if broken:
+            self.breaks.append(Break(form.label, held.claim, held.case.label, broken))
+        elif result.status in ("undecided", "error"):
+            self.open.append(Open(form.label, held.claim, held.case.label, result.reason))
+            self.sure = False
+        if broken or self.at == len(self.held):
+            if self.sure and not broken:
+                self.does = form
+            self.form, self.at, self.sure = self.form + 1, 0, True
 
-def _need(trial: _Trial, timeout_s: float) -> Need:
-    """Try the forms of one place, the weakest first."""
-    breaks: list[Break] = []
-    cpu_s, unsure = 0.0, False
-    site, n_cases = trial.site, len(trial.held)
-    for index, form in enumerate(trial.forms):
-        broken, late, cpu = _try(trial, form, timeout_s)
-        cpu_s += cpu
-        if broken is not None:
-            breaks.append(broken)
-        elif late:
-            unsure = True
+    def need(self) -> Need:
+        aside = frozenset.intersection(*(one.case.scenario.ignore for one in self.held))
+        failed = {one.form for one in self.breaks}
+        if self.does is not None and not aside:
+            verdict = "not needed" if self.does is self.forms[0] else "weaker would do"
+        elif all(form.label in failed for form in self.forms):
+            verdict = "needed"
         else:
-            verdict = "not needed" if index == 0 else "weaker would do"
-            return Need(site, verdict, form.label, tuple(breaks), n_cases, cpu_s)
-    verdict = "undecided" if unsure else "needed"
-    return Need(site, verdict, site.prim, tuple(breaks), n_cases, cpu_s)
+            verdict = "undecided"
+        form = self.site.prim if self.does is None else self.does.label
+        still = tuple(one for one in self.open if one.form not in failed)
+        return Need(
+            self.site, verdict, form, tuple(self.breaks), still, tuple(sorted(aside)),
+            len(self.held), self.cpu_s,
+        )  # fmt: skip
 
 
-def _try(trial: _Trial, form: Weaker, timeout_s: float) -> tuple[Break | None, bool, float]:
-    """What ``form`` breaks first; whether a case was not decided; the time it took."""
-    cpu_s, late = 0.0, False
-    for held in trial.held:
-        result = _decide(held, form, timeout_s)
-        cpu_s += result.cpu_s
-        if result.status == "counterexample":
-            blame = Break(form.label, held.claim, held.case.label, result.broken)
-            return blame, late, cpu_s
-        late |= result.status != "holds"
-    return None, late, cpu_s
+def _try_all(trials: list[_Trial], limits: Limits, progress: Callable[[str], None]) -> None:
+    """Decide what has to be decided, a step of each place after the other."""
+    steps = [
+        (trial, form, held)
+        for trial in trials
+        for form in range(len(trial.forms))
+        for held in range(len(trial.held))
+    ]
+    number = {(id(trial), form, held): i for i, (trial, form, held) in enumerate(steps)}
+    cases = [_weakened(trial.held[held], trial.forms[form]) for trial, form, held in steps]
+    todo = deque(number[id(trial), 0, 0] for trial in trials)
+    results = each(
+        partial(answer, limits=replace(limits, show=False)), cases, jobs=limits.jobs,
+        hard_s=hard_limit(limits.timeout_s), memory_bytes=limits.memory_bytes, chunk=1,
+        todo=todo,
+    )  # fmt: skip
+    n_done = 0
+    for index, result in results:
+        if isinstance(result, Died):
+            result = dead(cases[index], result, limits.timeout_s)
+        trial = steps[index][0]
+        trial.take(result)
+        n_done += trial.done
+        progress(f"{n_done} of {len(trials)} places, {trial.site.name}")
+        if not trial.done:
+            todo.append(number[id(trial), trial.form, trial.at])
 
 
-def _decide(held: _Held, form: Weaker, timeout_s: float) -> CaseResult:
-    """Decide a case with the weaker form; parts of it in functions elsewhere don't matter."""
+def _weakened(held: Held, form: Weaker) -> Case:
+    """The case with the weaker form; parts in functions that it has not don't matter."""
     edits = tuple(
         edit
         for edit in form.edits
         if isinstance(edit, Drop | Swap | Split)
         and edit.place.rpartition(":")[0] in held.functions
     )
-    tried = replace(held.case, edits=(*held.case.edits, *edits), label=form.label)
-    return decide_case(tried, timeout_s=timeout_s, show=False)
+    return replace(held.case, edits=(*held.case.edits, *edits), label=form.label)
