@@ -1,17 +1,39 @@
-"""Natively, no outcome is seen that the model forbids; and the comparison can fail."""
+"""Natively, no outcome is seen that the model rules out; and the comparison can fail."""
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
 import pytest
 
-from mkold.check import Case, Drop, Scenario, Setup, load
-from mkold.check.torture.run import Outcomes, compare, torture
+from mkold.base.errors import Exit
+from mkold.check import Case, Claim, Drop, Scenario, Setup, load
+from mkold.check.many import Limits
+from mkold.check.torture import run
+from mkold.check.torture.native import Outcomes, Seen, Stop
+from mkold.check.torture.run import Allowed, TortureResult, compare, torture
+from mkold.cli.main import main
 from mkold.ir.boot import MEMBLOCK
-from mkold.lang import WRITE_ONCE, Ptr, kernel, u64
+from mkold.lang import (
+    BUG_ON,
+    READ_ONCE,
+    WARN_ON_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    cpu_relax,
+    kernel,
+    poison,
+    spin_lock,
+    u64,
+)
+from mkold.view.torture import torture_json, torture_text
 
 ROUNDS = 500
-
-
+LIMITS = Limits(jobs=2, timeout_s=30)
 QUICK, SLOW = ("2", "5", "14", "19"), ("1", "11", "16", "17", "18", "20")
 
 
@@ -20,18 +42,49 @@ QUICK, SLOW = ("2", "5", "14", "19"), ("1", "11", "16", "17", "18", "20")
 )
 def test_shipped_claims(name: str) -> None:
     ran = 0
-    for claim in load.select(load.shipped(), [name]):
-        for case in claim.cases:
-            result = torture(case, rounds=ROUNDS, timeout_s=30)
-            assert result.forbidden == (), (case.label, result.note)
-            assert result.n_seen <= result.n_allowed
-            ran += result.rounds
+    for result in torture(load.select(load.shipped(), [name]), ROUNDS, LIMITS):
+        assert result.ruled_out == (), result
+        assert result.n_seen <= result.n_allowed
+        ran += result.rounds
     assert ran >= ROUNDS
 
 
 @kernel
 def write(p: Ptr[u64], value: u64) -> None:
     WRITE_ONCE(p.value, value)
+
+
+@kernel
+def wait(p: Ptr[u64]) -> None:
+    while not READ_ONCE(p.value):
+        cpu_relax()
+
+
+@kernel
+def wait_without_a_rest(p: Ptr[u64]) -> None:
+    while not READ_ONCE(p.value):
+        pass
+
+
+@kernel
+def take(p: Ptr[u64]) -> None:
+    spin_lock(p.value)
+
+
+@kernel
+def bug(p: Ptr[u64]) -> None:
+    BUG_ON(1)
+
+
+@kernel
+def warn(p: Ptr[u64]) -> None:
+    WARN_ON_ONCE(1)
+
+
+@kernel
+def free_and_look(p: Ptr[u64]) -> u64:
+    poison(p.value, 1)
+    return READ_ONCE(p.value)
 
 
 def two_writers(m: Setup) -> None:
@@ -41,20 +94,126 @@ def two_writers(m: Setup) -> None:
     m.thread("b", (write, x, 2))
 
 
-def test_an_outcome_that_the_model_lacks_is_an_error() -> None:
-    case = Case("two writers", Scenario("two-writers", two_writers))
-    assert compare(case, Outcomes({(1,), (2,), (3,)}), {(1,), (2,)}, ROUNDS).forbidden == (
-        (3,),
+def alone(function: object) -> Case:
+    def setup(m: Setup) -> None:
+        m.thread("t", (function, m.words(1, "x")))  # type: ignore[arg-type]
+
+    return Case("as written", Scenario("alone", setup))
+
+
+def one(case: Case, rounds: int = 10) -> TortureResult:
+    claim = Claim("c", "It is so.", "a test", (replace(case, decides=True),))
+    (result,) = torture([claim], rounds, LIMITS)
+    return result
+
+
+TWO = Case("two writers", Scenario("two-writers", two_writers))
+MODEL = Allowed(frozenset({(1,), (2,)}), names=("x",), engine="masks")
+
+
+# -- the comparison -------------------------------------------------------------------------
+
+
+def test_an_outcome_that_the_model_lacks_is_told_with_both_sides() -> None:
+    states = {(1,): Seen(400, 0), (2,): Seen(99, 3), (3,): Seen(1, 77)}
+    result = compare(TWO, Outcomes(ROUNDS, states), MODEL)
+    assert result.forbidden == ((3,),)
+    assert result.ruled_out == (
+        "x = 0x3, 1 times, first in round 77",
+        "the model (masks) allows 2 final states: x = 0x1; x = 0x2; it raises: none",
     )
+    assert torture_text([result]).startswith("BAD two-writers")
+    assert "THE MODEL RULES OUT" in torture_text([result])
+    assert torture_json([result])["cases"][0]["ruled_out"][0].startswith("x = 0x3")
 
 
-def test_a_thread_that_stops_where_the_model_sees_no_reason_is_an_error() -> None:
-    case = Case("two writers", Scenario("two-writers", two_writers))
-    result = compare(case, Outcomes(set(), stopped=True), {(1,), (2,)}, ROUNDS)
-    assert result.forbidden
-    assert "stuck" in result.note
-    expected = compare(case, Outcomes(set(), stopped=True), set(), ROUNDS, may_stop=True)
-    assert not expected.forbidden
+@pytest.mark.parametrize(
+    ("kind", "flag"),
+    [
+        ("stuck", "hang"),
+        ("BUG_ON", "bug-on"),
+        ("poison read", "use-after-free"),
+        ("crash", "wild-address"),
+    ],
+)
+def test_what_stops_the_threads_must_be_known_to_the_model(kind: str, flag: str) -> None:
+    seen = Outcomes(3, {}, Stop(kind, 3, "so it was"))
+    assert f"{kind} in round 3: so it was" in compare(TWO, seen, MODEL).ruled_out
+    knows = Allowed(MODEL.states, frozenset({flag}), ("x",))
+    result = compare(TWO, seen, knows)
+    assert result.ruled_out == ()
+    assert kind in result.note
+    other = Allowed(MODEL.states, frozenset({"warn-on"}), ("x",))
+    assert compare(TWO, seen, other).ruled_out
+
+
+def test_a_warning_that_the_model_lacks() -> None:
+    seen = Outcomes(3, warned="WARN_ON_ONCE in f")
+    assert compare(TWO, seen, MODEL).ruled_out[0] == "WARN_ON_ONCE in f"
+    knows = Allowed(MODEL.states, frozenset({"warn-on"}), ("x",))
+    assert compare(TWO, seen, knows).ruled_out == ()
+
+
+def test_a_data_race_leaves_the_rest_open() -> None:
+    seen = Outcomes(ROUNDS, {(3,): Seen(1, 77)})
+    result = compare(TWO, seen, Allowed(MODEL.states, frozenset({"data-race"}), ("x",)))
+    assert (result.forbidden, result.ruled_out) == ((), ())
+    assert "data-race" in result.note
+
+
+# -- what happens natively ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [wait, wait_without_a_rest, take])
+def test_threads_that_are_stuck_are_named_and_the_model_knows(function: object) -> None:
+    def setup(m: Setup) -> None:
+        x = m.words(1, "x", value=int(function is take))
+        m.thread("waiter", (function, x))  # type: ignore[arg-type]
+        m.thread("other", (write, m.words(1, "y"), 1))
+
+    result = one(Case("as written", Scenario("stuck", setup)))
+    assert result.ruled_out == ()
+    assert result.note == "stuck in round 0: not done: waiter, as the model has it: hang"
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "flag"),
+    [(bug, "BUG_ON", "bug-on"), (free_and_look, "poison read", "use-after-free")],
+)
+def test_a_check_that_fails_is_an_outcome(function: object, kind: str, flag: str) -> None:
+    result = one(alone(function))
+    assert result.ruled_out == ()
+    assert result.note.startswith(f"{kind} in round 0")
+    assert result.note.endswith(f"as the model has it: {flag}")
+
+
+def test_a_warning_is_no_end() -> None:
+    result = one(alone(warn))
+    assert (result.rounds, result.ruled_out) == (10, ())
+
+
+def crash(*args: object, **named: object) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError
+
+
+def test_a_crash_is_an_outcome(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "run_natively", crash)
+    result = one(TWO)
+    assert result.ruled_out[0] == "crash in round 0: the process ended: crash SIGSEGV"
+    assert main(["check", "5b", "--torture", "--rounds", "5"]) == Exit.INTERNAL
+    out, err = capsys.readouterr()
+    assert out.count("SIGSEGV") == err.count("THE MODEL RULES OUT") == 3
+
+
+def test_time_is_up_for_a_case_that_gets_on() -> None:
+    limits = Limits(jobs=1, timeout_s=0.5)
+    claim = Claim("c", "It is so.", "a test", (TWO,))
+    (result,) = torture([claim], 10**9, limits)
+    assert 0 < result.rounds < 10**9
+    assert result.ruled_out == ()
 
 
 def watch_below(m: Setup) -> None:
@@ -62,16 +221,23 @@ def watch_below(m: Setup) -> None:
     m.watch("memblock", MEMBLOCK)
 
 
-def test_a_watched_word_of_the_boot_area_is_refused() -> None:
-    result = torture(Case("", Scenario("below", watch_below)), rounds=10, timeout_s=10)
+def broken(m: Setup) -> None:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("setup", "reason"), [(watch_below, "boot area"), (broken, "ValueError: no")]
+)
+def test_what_can_not_be_run_is_left_out(setup: Callable[[Setup], None], reason: str) -> None:
+    result = one(Case("", Scenario("below", setup)))
     assert result.rounds == 0
-    assert "boot area" in result.note
+    assert reason in result.note
 
 
 def test_a_variant_runs_natively_too() -> None:
     (claim,) = load.select(load.shipped(), ["1"])
     case = claim.cases[-1]
     assert isinstance(case.edits[0], Drop)
-    result = torture(case, rounds=ROUNDS, timeout_s=30)
+    result = one(case, ROUNDS)
     assert result.rounds == ROUNDS
-    assert result.forbidden == ()
+    assert result.ruled_out == ()

@@ -38,9 +38,10 @@ _FORK = multiprocessing.get_context("fork")
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A job that ended without a result: ``time``, ``memory`` or ``crash``."""
+    """A job that ended without a result: ``time``, ``memory`` or ``crash``, by which signal."""
 
     cause: str
+    signal: str = field(default="", compare=False)
 
 
 def hard_limit(timeout_s: float) -> float:
@@ -169,7 +170,8 @@ def _collect(
             try:
                 index, result = worker.connection.recv()
             except (EOFError, OSError):
-                yield _bury(worker, workers, todo), Died(_cause(worker))
+                lost = _bury(worker, workers, todo)
+                yield lost, _cause(worker)
                 continue
             worker.given.remove(index)
             worker.since = now
@@ -187,7 +189,9 @@ def _bury(worker: _Worker, workers: list[_Worker], todo: deque[int]) -> int:
     return lost
 
 
-def _cause(worker: _Worker) -> str:
+def _cause(worker: _Worker) -> Died:
     """Why the worker died. A kill from outside is the kernel's answer to no memory."""
-    signals = {-signal.SIGKILL: "memory", -signal.SIGXCPU: "time"}
-    return signals.get(worker.process.exitcode, "crash")
+    causes = {-signal.SIGKILL: "memory", -signal.SIGXCPU: "time"}
+    code = worker.process.exitcode
+    name = signal.Signals(-code).name if code < 0 else f"exit {code}"
+    return Died(causes.get(code, "crash"), name)

@@ -290,17 +290,16 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
 
 def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.check.torture.run import torture
-    from mkold.view import claims as view
+    from mkold.view.torture import ALARM, torture_json, torture_text
 
     status = StatusLine()
-    results = []
-    for claim in claims:
-        for case in claim.cases:
-            status.show(f"{claim.name}: {case.label}")
-            results.append(torture(case, rounds=args.rounds, timeout_s=args.timeout))
+    results = list(torture(claims, args.rounds, _limits(args), status.show))
     status.clear()
-    deliver(args, view.torture_json(results), view.torture_text(results))
-    return Exit.INTERNAL if any(r.forbidden for r in results) else Exit.HOLDS
+    deliver(args, torture_json(results), torture_text(results))
+    bad = [result for result in results if result.ruled_out]
+    for result in bad:
+        print(f"mkold: {result.scenario}, {result.label}: {ALARM}", file=sys.stderr)
+    return Exit.INTERNAL if bad else Exit.HOLDS
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:

@@ -6,7 +6,7 @@ A call releases the interpreter's lock, so threads of Python run native code sid
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from mkold.base.errors import InputError
 from mkold.ir.boot import MAX_CPUS
@@ -34,7 +34,7 @@ _WORD_MASK = (1 << 64) - 1
 
 
 class Image:
-    """Functions compiled for this host.
+    """Functions compiled for this host; those ``trusted`` without the checks of ``checked``.
 
     Attributes
     ----------
@@ -51,6 +51,7 @@ class Image:
         exported: list[str],
         *,
         checked: bool,
+        trusted: Collection[str] = (),
         parameters: Mapping[str, int] | None = None,
     ) -> None:
         self.functions = functions
@@ -58,7 +59,7 @@ class Image:
         self.checked = checked
         triple = compile.target_triple()
         self.llvm, self.sites = codegen.module_text(
-            functions, exported, triple, checked=checked
+            functions, exported, triple, checked=checked, trusted=trusted
         )
         code, self.cached = compile.object_code(self.llvm)
         symbols = [f"entry.{name}" for name in exported]

@@ -1,4 +1,4 @@
-"""Claims, needs and torture runs as text and as JSON values."""
+"""Claims and their verdicts as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mkold.check.result import Breach, CaseResult, ClaimResult
 
 if TYPE_CHECKING:
     from mkold.check.story.explain import Story
-    from mkold.check.torture.run import TortureResult
 
 WIDTH = 96
 SCHEMA = "mkold.check/1"
@@ -166,34 +165,3 @@ def _result_json(result: ClaimResult) -> dict[str, Any]:
         for case in result.cases
     ]
     return {**_claim_json(result.claim), "verdict": result.verdict, "cases": cases}
-
-
-def torture_text(results: list[TortureResult]) -> str:
-    """One line a case: rounds, outcomes seen, outcomes the model allows, forbidden ones."""
-    lines = []
-    for r in results:
-        bad = f"  FORBIDDEN: {r.forbidden}" if r.forbidden else ""
-        lines.append(
-            f"{'BAD' if r.forbidden else 'ok '} {r.scenario:<34} {r.label:<40} "
-            f"{r.rounds} rounds, {r.n_seen} of {r.n_allowed} outcomes seen{bad}{r.note}"
-        )
-    return "\n".join(lines)
-
-
-def torture_json(results: list[TortureResult]) -> dict[str, Any]:
-    """The same as values."""
-    return {
-        "schema": "mkold.torture/1",
-        "cases": [
-            {
-                "scenario": r.scenario,
-                "label": r.label,
-                "rounds": r.rounds,
-                "seen": r.n_seen,
-                "allowed": r.n_allowed,
-                "forbidden": [list(state) for state in r.forbidden],
-                "note": r.note,
-            }
-            for r in results
-        ],
-    }

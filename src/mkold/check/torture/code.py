@@ -37,6 +37,7 @@ class Torture(Struct):
     n_results: u64
     results: Ptr[u64]
     phase: u64
+    ended: Ptr[u64]  # a thread: its rounds that are done
 
 
 @kernel
@@ -67,6 +68,7 @@ def torture_begin(t: Ptr[Torture], me: u64) -> None:
 @kernel
 def torture_end(t: Ptr[Torture], me: u64, row: u64) -> None:
     """Every thread is done; thread 0 notes the outcome in row ``row`` of the log."""
+    WRITE_ONCE(t.ended[me], row + 1)
     torture_barrier(t)
     if me == 0:
         width = t.n_watched + t.n_results

@@ -15,7 +15,7 @@ Known limits: 64-bit little-endian targets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mkold.ir.callgraph import called
@@ -44,16 +44,25 @@ from mkold.native.llvm.writer import Writer, result_type
 
 
 def module_text(
-    functions: Mapping[str, Function], exported: list[str], triple: str, *, checked: bool
+    functions: Mapping[str, Function],
+    exported: list[str],
+    triple: str,
+    *,
+    checked: bool,
+    trusted: Collection[str] = (),
 ) -> tuple[str, list[Site]]:
-    """LLVM IR of all ``functions``, entries for ``exported``, and the table of sites."""
+    """LLVM IR of all ``functions``, entries for ``exported``, and the table of sites.
+
+    ``checked``: with the checks of the checked build, but not in those ``trusted``.
+    """
     apart = _choices(functions)
     functions = expand(functions)
     fallible = _fallible(functions, checked=checked)
     sites: list[Site] = []
     parts = [runtime.prologue(triple)]
     for function in functions.values():
-        writer = FunctionWriter(function, functions, fallible, sites, triple, checked=checked)
+        tests = checked and function.name not in trusted
+        writer = FunctionWriter(function, functions, fallible, sites, triple, checked=tests)
         parts.append(writer.text("noinline " if function.name in apart else ""))
     parts += [_entry(functions[name], name in fallible) for name in exported]
     return "\n".join(parts), sites
