@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable
@@ -193,6 +194,7 @@ def test_a_warning_is_no_end() -> None:
 
 
 def crash(*args: object, **named: object) -> NoReturn:
+    faulthandler.disable()  # pytest's own would tell of it
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
 

@@ -45,7 +45,8 @@ def decide_claims(
     cases = [case for claim in claims for case in claim.cases]
     names = [f"{claim.name}: {case.label}" for claim in claims for case in claim.cases]
     hard_s = hard_limit(limits.timeout_s)
-    engines.named(limits.engine or engines.DEFAULT)  # once, here, rather than in every worker
+    for name in [limits.engine] if limits.engine else engines.USUAL:
+        engines.named(name)  # once, here, rather than in every worker
     done = each(
         partial(answer, limits=limits), cases, jobs=limits.jobs, hard_s=hard_s,
         memory_bytes=limits.memory_bytes, chunk=1,

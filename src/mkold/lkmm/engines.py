@@ -29,6 +29,7 @@ ENGINES = {
     "literal": "mkold.lkmm.literal.engine",
     "sat": "mkold.lkmm.sat.engine",
 }
+USUAL = ("masks", "sat")  # what ``suited`` chooses from
 SMALL = 100  # operations: of more, there may be too many executions to list
 
 
