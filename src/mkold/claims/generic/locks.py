@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Setup, Swap
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, cpu_relax, kernel, u64
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, kernel, u64
 from mkold.sync.rcu import __rcu_read_lock, __rcu_read_unlock, __synchronize_rcu
 from mkold.sync.rwlock import (
     queued_read_lock,
@@ -14,8 +14,8 @@ from mkold.sync.rwlock import (
 from mkold.sync.spinlock import queued_spin_lock, queued_spin_unlock
 
 OWN = "mkold, src/mkold/sync"
-# No patience: whoever does not get the lock at once queues.
-QUEUE_AT_ONCE = {"LOCK_PATIENCE": 0}
+# How often a thread looks at the lock before it queues.
+QUEUE_AT_ONCE, LOOK_ONCE = {"LOCK_PATIENCE": 0}, {"LOCK_PATIENCE": 1}
 
 
 @kernel
@@ -41,18 +41,7 @@ def read_under_read_lock(lock: Ptr[u64], counter: Ptr[u64]) -> u64:
     return seen
 
 
-@kernel
-def nobody_queues(lock: Ptr[u64]) -> u64:
-    """Stands for ``queue_join``: executions in which somebody queues are not looked at."""
-    while True:
-        cpu_relax()
-
-
-NO_QUEUE = {"queue_join": nobody_queues}
-LOOK_ONCE = {"LOCK_PATIENCE": 1}
-
-
-def _adders(n: int, *, queue: bool) -> Scenario:
+def _adders(n: int, patience: dict[str, int]) -> Scenario:
     def setup(m: Setup) -> None:
         lock, counter = m.words(1, "lock"), m.words(1, "counter")
         for i in range(n):
@@ -60,14 +49,10 @@ def _adders(n: int, *, queue: bool) -> Scenario:
         m.watch("counter", counter)
         m.never("lost-update", lambda end: end["counter"] != n, "An addition was lost.")
 
-    if queue:
-        return Scenario(f"spinlock-{n}", setup, QUEUE_AT_ONCE)
-    return Scenario(
-        f"spinlock-{n}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE, partial=True
-    )
+    return Scenario(f"spinlock-{n}-{patience['LOCK_PATIENCE']}", setup, patience)
 
 
-def _writers(n_writers: int, n_readers: int, *, queue: bool) -> Scenario:
+def _writers(n_writers: int, n_readers: int, patience: dict[str, int]) -> Scenario:
     def setup(m: Setup) -> None:
         lock, counter = m.words(1, "lock"), m.words(1, "counter")
         for i in range(n_writers):
@@ -77,10 +62,9 @@ def _writers(n_writers: int, n_readers: int, *, queue: bool) -> Scenario:
         m.watch("counter", counter)
         m.never("lost-update", lambda end: end["counter"] != n_writers, "An addition was lost.")
 
-    name = f"rwlock-{n_writers}-writers-{n_readers}-readers"
-    if queue:
-        return Scenario(name, setup, QUEUE_AT_ONCE)
-    return Scenario(f"{name}-no-queue", setup, LOOK_ONCE, stand_ins=NO_QUEUE, partial=True)
+    looks = patience["LOCK_PATIENCE"]
+    name = f"rwlock-{n_writers}-writers-{n_readers}-readers-{looks}"
+    return Scenario(name, setup, patience)
 
 
 @kernel
@@ -121,9 +105,10 @@ def _rcu(n_readers: int) -> Scenario:
     return Scenario(f"rcu-{n_readers}-readers", setup, {"NR_CPUS": n_readers})
 
 
-SPIN_2, SPIN_3 = _adders(2, queue=True), _adders(3, queue=False)
-RW_11, RW_20 = _writers(1, 1, queue=True), _writers(2, 0, queue=True)
-RW_12, RW_21 = _writers(1, 2, queue=False), _writers(2, 1, queue=False)
+SPIN_2, SPIN_3 = _adders(2, QUEUE_AT_ONCE), _adders(3, LOOK_ONCE)
+SPIN_2_LOOKS, RW_11_LOOKS = _adders(2, LOOK_ONCE), _writers(1, 1, LOOK_ONCE)
+RW_11, RW_20 = _writers(1, 1, QUEUE_AT_ONCE), _writers(2, 0, QUEUE_AT_ONCE)
+RW_12, RW_21 = _writers(1, 2, LOOK_ONCE), _writers(2, 1, LOOK_ONCE)
 RCU_1, RCU_2 = _rcu(1), _rcu(2)
 
 CLAIMS = [
@@ -132,11 +117,11 @@ CLAIMS = [
         "mkold's native spinlock excludes: what it guards needs no mark and loses no update.",
         OWN,
         (
-            Case("two threads, waiters queue", SPIN_2),
-            Case("three threads, nobody queues", SPIN_3),
+            Case("two threads, the queue at once", SPIN_2),
+            Case("three threads, one look, then the queue", SPIN_3),
             Case(
                 "unlock without release",
-                SPIN_3,
+                SPIN_2_LOOKS,
                 (Swap("queued_spin_unlock:atomic_fetch_andnot_release",
                       "atomic_fetch_andnot_relaxed"),),
                 decides=False,
@@ -148,19 +133,19 @@ CLAIMS = [
         "mkold's native read/write lock keeps writers apart from readers and writers.",
         OWN,
         (
-            Case("a writer and a reader, waiters queue", RW_11),
-            Case("two writers, waiters queue", RW_20),
+            Case("a writer and a reader, the queue at once", RW_11),
+            Case("two writers, the queue at once", RW_20),
             Case(
                 "two writers, a ticket taken without acquire",
                 RW_20,
                 (Swap("queue_join:cmpxchg_acquire", "cmpxchg_relaxed"),),
                 decides=False,
             ),
-            Case("a writer and two readers, nobody queues", RW_12),
-            Case("two writers and a reader, nobody queues", RW_21),
+            Case("a writer and two readers, one look, then the queue", RW_12),
+            Case("two writers and a reader, one look, then the queue", RW_21),
             Case(
                 "read_lock without acquire",
-                RW_12,
+                RW_11_LOOKS,
                 (Swap("queued_read_lock:cmpxchg_acquire[0]", "cmpxchg_relaxed"),),
                 decides=False,
             ),
