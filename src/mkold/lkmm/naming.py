@@ -23,6 +23,11 @@ _BOOT = {
 }
 
 
+def is_poisoned(address: int) -> bool:
+    """Whether it was reckoned from POISON: no address, though it was taken for one."""
+    return any(0 <= address - word < _NEAR for word in POISONS)
+
+
 class Naming:
     """Names for the words of one program's memory.
 
@@ -46,6 +51,10 @@ class Naming:
         name = self._names.get(address) or _BOOT.get(address)
         if name:
             return name
+        if is_poisoned(address):
+            base = max(word for word in POISONS if word <= address)
+            offset = address - base
+            return f"*({self.word(base)} + {offset})" if offset else f"*{self.word(base)}"
         if address >= _ENGINES_OWN:
             return "callback"
         if boot.STACKS <= address < boot.BOOT_WORDS:

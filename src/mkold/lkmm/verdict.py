@@ -112,13 +112,44 @@ class Cycle:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """A write to ``address`` at ``at``, that ``thread`` did not come to."""
+
+    thread: int
+    address: int
+    at: Pos | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Where a thread waits for ever.
+
+    Parameters
+    ----------
+    kind : ``loop`` (``events`` are the reads and writes of its last round), ``lock`` (one: the
+        look at the lock) or ``grace`` (none; ``address`` is the srcu_struct's, None for RCU)
+    at, prim : the loop, or the primitive that waits
+    missed : writes of others to the words looked at, that did not come to happen
+    """
+
+    thread: int
+    kind: str
+    events: tuple[int, ...] = ()
+    at: Pos | None = None
+    prim: str = ""
+    address: int | None = None
+    missed: tuple[Missed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One candidate execution, allowed or not.
 
     ``threads`` names the columns. ``edges`` has ``rf``, ``co`` (neighbours only), ``fr``
     (to the next write only), ``rmw``, ``addr``, ``data``, ``ctrl`` and, where a cycle or
     a race is shown, nothing else: those are in ``cycle``. ``final`` is the value of
-    each entry of ``Program.observed``. ``race`` names two racing events, if any.
+    each entry of ``Program.observed``. ``race`` names two racing events, if any; ``waits``
+    says of an execution at rest who is not done.
     """
 
     threads: tuple[str, ...]
@@ -127,6 +158,7 @@ class Execution:
     final: tuple[int, ...] = ()
     cycle: Cycle | None = None
     race: tuple[int, int] | None = None
+    waits: tuple[Wait, ...] = ()
 
 
 class Observation(Enum):

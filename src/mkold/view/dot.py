@@ -8,7 +8,8 @@ from itertools import pairwise
 from mkold.view.grid import Box, Picture
 from mkold.view.palette import colour
 
-_FILLS = {"init": "#eeeeee", "freed": "#dddddd", "poison": "#ffd6d6", "race": "#ffe2b8"}
+_FILLS = {"init": "#eeeeee", "freed": "#dddddd", "poison": "#ffd6d6", "race": "#ffe2b8",
+          "waits": "#ffe2b8"}  # fmt: skip
 
 
 def draw_dot(picture: Picture) -> str:

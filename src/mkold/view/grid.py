@@ -22,7 +22,10 @@ MAX_SOURCE = 48
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One event. ``mark``: ``""``, ``init``, ``freed``, ``poison`` (read) or ``race``."""
+    """One event.
+
+    ``mark``: ``""``, ``init``, ``freed``, ``poison`` (read), ``race`` or ``waits``.
+    """
 
     id: int
     letter: str

@@ -10,7 +10,7 @@ from mkold.check.story.explain import Story
 from mkold.check.story.naming import at
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISONS
-from mkold.lkmm.naming import label
+from mkold.lkmm.naming import is_poisoned, label
 from mkold.lkmm.verdict import Event
 from mkold.view.grid import Box, Link, Picture, source_text
 
@@ -56,6 +56,10 @@ def _source(event: Event) -> str:
 def _mark(story: Story, event: Event) -> str:
     if story.execution.race is not None:
         return "race" if event.id in story.execution.race else ""
+    if any(event.id in wait.events for wait in story.execution.waits):
+        return "waits"
+    if event.address is not None and is_poisoned(event.address):
+        return "poison"
     if event.id in story.bad and event.value in POISONS:
         return "freed" if event.kind == "W" else "poison"
     return ""

@@ -64,7 +64,7 @@ def _style() -> str:
         base = (
             f".ground{{fill:{ground}}}text{{fill:{ink}}}.soft{{fill:{soft}}}"
             f".box{{fill:{fill};stroke:{line}}}.freed{{fill:{freed}}}"
-            f".poison,.race{{fill:{bad}}}.init{{fill:{ground}}}.spine{{stroke:{line}}}"
+            f".poison,.race,.waits{{fill:{bad}}}.init{{fill:{ground}}}.spine{{stroke:{line}}}"
             f".label{{stroke:{ground}}}"
         )
         for name in KINDS:
@@ -120,7 +120,7 @@ def _box(placed: Placed) -> Iterator[str]:
             f'<text class="soft" x="{x + PAD:.1f}" y="{first + LINE:.1f}">'
             f"{escape(box.source)}</text>"
         )
-    if box.mark in ("freed", "poison", "race"):
+    if box.mark in ("freed", "poison", "race", "waits"):
         yield (
             f'<text class="soft" text-anchor="end" x="{x + placed.width - 3:.1f}" '
             f'y="{y - 2:.1f}">{box.mark}</text>'

@@ -53,7 +53,7 @@ def _row(parts: list[str], widths: list[int]) -> str:
 
 
 def _cell(box: Box) -> list[str]:
-    mark = f"   <- {box.mark}" if box.mark in ("freed", "poison", "race") else ""
+    mark = f"   <- {box.mark}" if box.mark in ("freed", "poison", "race", "waits") else ""
     lines = [f"{box.letter}: {box.label}{mark}"]
     if box.source:
         lines.append(f"   {box.source}")

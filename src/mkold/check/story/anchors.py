@@ -15,10 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mkold.check.result import About
+from mkold.check.story.misuse import by_flag
+from mkold.check.story.waiting import carriers
+from mkold.ir.boot import NULL_WORDS
 from mkold.ir.program import POISON, POISONS
+from mkold.lkmm.naming import is_poisoned
 from mkold.lkmm.verdict import INIT_THREAD, LOCK_KINDS, Event, Execution
 
 READS = frozenset({"R", "LKR", "RU"})
+STRAYS = frozenset({"poison-address", "null-dereference"})
 WRITES = frozenset({"W", "LKW", "UL"})
 
 
@@ -49,14 +54,29 @@ def anchors(execution: Execution, flag: str = "", about: About | None = None) ->
         return Anchors(execution.race)
     if flag in ("write-after-free", "double-free"):
         return Anchors(_over_a_free(execution))
+    if flag in STRAYS:
+        stray = _first_stray(execution, flag)
+        if stray:
+            return Anchors(stray)
     bad = _first_poison(execution, initial=flag == "use-before-init")
     if bad is not None:
         source = written_by(execution, bad)
         return Anchors((bad,) if source is None else (source, bad))
     if flag == "use-after-free":  # by the release of a lock
         return Anchors(_over_a_free(execution))
-    locks = tuple(_shared_locks(execution)) if flag == "hang" else ()
-    return Anchors(locks, () if locks else everything)
+    if flag == "hang":
+        return _of_a_hang(execution, everything)
+    of_locks = by_flag(execution, flag)
+    return Anchors(of_locks, () if of_locks else everything)
+
+
+def _of_a_hang(execution: Execution, everything: tuple[int, ...]) -> Anchors:
+    """Who waits, what for, and who has it; in a loop, all that was written before counts."""
+    if not execution.waits:
+        locks = tuple(_shared_locks(execution))
+        return Anchors(locks, () if locks else everything)
+    round_a_loop = any(wait.kind == "loop" for wait in execution.waits)
+    return Anchors(carriers(execution), writers=everything if round_a_loop else ())
 
 
 def _last(execution: Execution, event: Event) -> bool:
@@ -72,6 +92,25 @@ def _first_poison(execution: Execution, *, initial: bool) -> int | None:
     found.sort(key=lambda event: (event.po, event.thread))
     fitting = [e.id for e in found if (written_by(execution, e.id) is None) == initial]
     return next(iter([*fitting, *(event.id for event in found)]), None)
+
+
+def _first_stray(execution: Execution, flag: str) -> tuple[int, ...]:
+    """The first access through what is no address; of POISON, where that is from."""
+    events = execution.events
+    fitting = [e for e in events if e.thread >= 0 and e.address is not None
+               and _fits(e.address, flag)]  # fmt: skip
+    if not fitting:
+        return ()
+    stray = min(fitting, key=lambda event: (event.po, event.thread))
+    found = [e.source for e in execution.edges if e.relation == "addr" and e.target == stray.id]
+    found += [s for s in (written_by(execution, i) for i in [*found]) if s is not None]
+    return (*found, stray.id)
+
+
+def _fits(address: int, flag: str) -> bool:
+    if flag == "poison-address":
+        return is_poisoned(address)
+    return flag == "null-dereference" and address < NULL_WORDS
 
 
 def _over_a_free(execution: Execution) -> tuple[int, ...]:

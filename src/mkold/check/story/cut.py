@@ -39,7 +39,11 @@ def cut(execution: Execution, anchor: Anchors) -> Execution:
     )  # fmt: skip
     race = execution.race
     pair = (number[race[0]], number[race[1]]) if race is not None else None
-    return replace(execution, events=events, edges=edges, race=pair)
+    waits = tuple(
+        replace(wait, events=tuple(number[i] for i in wait.events if i in number))
+        for wait in execution.waits
+    )
+    return replace(execution, events=events, edges=edges, race=pair, waits=waits)
 
 
 def kept(execution: Execution, anchor: Anchors) -> frozenset[int]:

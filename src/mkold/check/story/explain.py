@@ -6,20 +6,22 @@ negative. Letters are those of the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mkold.check.result import Breach
 from mkold.check.story.anchors import anchors
+from mkold.check.story.bounds import bounds
 from mkold.check.story.cut import cut, kept
-from mkold.check.story.naming import Wording
+from mkold.check.story.naming import Wording, at
 from mkold.check.story.order import in_time, thread_by_thread
 from mkold.check.story.steps import rings
-from mkold.check.story.words import Teller
+from mkold.check.story.waiting import Waiting
+from mkold.check.story.words import NOTHING, Teller
 from mkold.lkmm.naming import letter
-from mkold.lkmm.verdict import Execution
+from mkold.lkmm.verdict import Event, Execution
 
-_REST = "Here it ends: whoever is not done waits for ever."
+_REST = "Whoever is not done waits for ever."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,11 @@ def stories(breaches: Iterable[Breach]) -> list[tuple[Breach, Story | None, int 
 
 
 def race_words(story: Story | None) -> str:
-    """The sentence that names the two accesses of a data race."""
-    raced = story is not None and story.execution.race is not None
-    return story.words[-1] if story is not None and raced else ""
+    """The sentences that name the two accesses of a data race, and what does not order them."""
+    if story is None or story.execution.race is None:
+        return ""
+    start = max(i for i, text in enumerate(story.words) if text.startswith(NOTHING))
+    return " ".join(story.words[start:])
 
 
 def explain(breach: Breach) -> Story | None:
@@ -80,6 +84,43 @@ def explain(breach: Breach) -> Story | None:
     order = thread_by_thread(short) if ring else in_time(short)
     teller = Teller(short, order, bad, Wording(breach.program.symbols, short.events))
     words = [*(teller.untimed(ring) if ring else teller.timed())]
-    if breach.property == "hang":
-        words.append(_REST)
+    words += _added(breach, execution, _Whole(teller, numbers))
     return Story(short, order, not ring, bad, teller.wording, tuple(words))
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Speaks of the whole execution in the words and letters of the part that is shown.
+
+    ``numbers`` are the events shown, by their numbers in the whole.
+    """
+
+    teller: Teller
+    numbers: list[int]
+
+    def _shown(self, event: Event) -> Event | None:
+        if event.id not in self.numbers:
+            return None
+        return self.teller.events[self.numbers.index(event.id)]
+
+    def where(self, event: Event) -> str:
+        shown = self._shown(event)
+        return f"({at(event.at)})" if shown is None else self.teller.where(shown)
+
+    def access(self, event: Event) -> str:
+        shown = self._shown(event)
+        if shown is None:
+            return f"{event.prim} of {self.teller.wording.place(event.address)}"
+        return self.teller.access(shown)
+
+
+def _added(breach: Breach, execution: Execution, whole: _Whole) -> Iterator[str]:
+    """What the whole execution says besides: who waits for what; what does not order a race."""
+    if breach.property == "hang":
+        waiting = Waiting(execution, whole.teller.wording, whole.where)
+        yield from waiting.told() if execution.waits else [_REST]
+    if execution.race is not None:
+        place = whole.numbers.index
+        pair = sorted(execution.race, key=lambda i: whole.teller.order.index(place(i)))
+        first, second = (execution.events[i] for i in pair)
+        yield from bounds(execution, first, second, whole.access)

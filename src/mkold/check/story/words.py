@@ -13,13 +13,16 @@ from itertools import groupby, zip_longest
 from mkold.check.story.cut import orders
 from mkold.check.story.naming import Wording, at
 from mkold.check.story.steps import COM
+from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, POISONS
-from mkold.lkmm.naming import letter
+from mkold.lkmm.naming import is_poisoned, letter
 from mkold.lkmm.verdict import Edge, Event, Execution
 
+NOTHING = "Nothing orders"
 _ACQUIRES = frozenset({"acquire", "mb"})
 _RELEASES = frozenset({"release", "mb"})
 _GRACE = frozenset({"sync-rcu", "sync-srcu"})
+_TOLD = _GRACE | {"rcu-lock", "rcu-unlock"}
 
 
 class Teller:
@@ -30,6 +33,7 @@ class Teller:
     ) -> None:
         self.execution, self.order, self.bad, self.wording = execution, order, bad, wording
         self.events = execution.events
+        self._looks = {event for wait in execution.waits for event in wait.events}
 
     def timed(self) -> Iterator[str]:
         """The events in time, a sentence for each stretch of one thread."""
@@ -59,13 +63,16 @@ class Teller:
     def _thread(self, event: Event) -> str:
         return self.execution.threads[event.thread]
 
-    def _where(self, event: Event) -> str:
+    def where(self, event: Event) -> str:
+        """The letter of an event, and its line."""
         name = letter(self.order.index(event.id))
         return f"({name}, {at(event.at)})" if event.at else f"({name})"
 
     def _is_told(self, event: Event) -> bool:
-        """All but fences."""
-        return event.kind != "F" or event.order in _GRACE or event.order == "rcu-lock"
+        """All but fences, and looks at what is waited for."""
+        if event.id in self._looks:
+            return False
+        return event.kind != "F" or event.order in _TOLD
 
     def _deeds(self, stretch: Sequence[Event]) -> list[str]:
         deeds, last, skip = [], "", -1
@@ -75,35 +82,46 @@ class Teller:
                 continue
             verb, rest = self._deed(event)
             if after is not None and halves.get(event.id) == after.id:
-                verb, rest, skip = "changes", self._change(event, after), after.id
+                (verb, rest), skip = self._change(event, after), after.id
             deeds.append(rest if verb == last else f"{verb} {rest}")
             last = verb
         return deeds
 
-    def _change(self, read: Event, write: Event) -> str:
+    def _change(self, read: Event, write: Event) -> tuple[str, str]:
         """A read-modify-write as one deed."""
         values = (self.wording.value(event) for event in (read, write))
         letters = ", ".join(letter(self.order.index(event.id)) for event in (read, write))
         where = f"({letters}, {at(write.at)})" if write.at else f"({letters})"
-        return f"{self.wording.place(read.address)} from {' to '.join(values)} {where}"
+        place, row = self.wording.place(read.address), PRIMS.get(read.prim)
+        if row is not None and (row.holds is not None or row.leaves):
+            return "takes" if row.holds is not None else "releases", f"{place} {where}"
+        return "changes", f"{place} from {' to '.join(values)} {where}"
 
     def _deed(self, event: Event) -> tuple[str, str]:
         """Verb and object of what an event does."""
         place, value = self.wording.place(event.address), self.wording.value(event)
-        where = self._where(event)
+        where = self.where(event)
         if event.prim == "call_rcu" and event.kind in ("R", "W"):
             return ("posts", f"a callback {where}") if event.kind == "W" else ("starts", where)
         match event.kind, event.order:
-            case "F", "rcu-lock":
-                return "enters", f"an RCU section {where}"
+            case _, "rcu-lock" | "srcu-lock":
+                return "enters", f"{self._section(event)} {where}"
+            case _, "rcu-unlock" | "srcu-unlock":
+                return "leaves", f"{self._section(event)} {where}"
             case (("F" | "SRCU"), _):
                 return "waits", f"for a grace period {where}"
-            case (("LKR" | "RL"), _):
+            case "RL", _:
+                state = "taken" if event.value else "free"
+                return "looks at", f"{place}, which is {state} {where}"
+            case (("LKR" | "LKW"), _):
                 return "takes", f"{place} {where}"
             case (("UL" | "RU"), _):
                 return "releases", f"{place} {where}"
             case "LF", _:
                 return "finds", f"{place} taken {where}"
+            case (("R" | "W"), _) if event.address is not None and is_poisoned(event.address):
+                verb = "reads" if event.kind == "R" else "writes"
+                return verb, f"{place} through a pointer that is POISON {where}"
             case "R", _ if event.value in POISONS:
                 state = "which is freed" if self._freed(event) else "which nobody initialised"
                 return "reads", f"{place}, {state} {where}"
@@ -113,6 +131,10 @@ class Teller:
                 return "frees", f"{place} {where}"
             case _:
                 return "writes", f"{place} = {value} {where}"
+
+    def _section(self, event: Event) -> str:
+        place = self.wording.place(event.address)
+        return f"an SRCU section of {place}" if place else "an RCU section"
 
     def _freed(self, read: Event) -> bool:
         """By another thread, as an edge says, or by its own before."""
@@ -132,7 +154,7 @@ class Teller:
         other = " ".join(self._deed(target))
         if edge.relation == "rf" and target.kind == "R" and target.value not in POISONS:
             return f"{self._thread(target)} {other}, which {self._thread(source)} writes " + (
-                self._where(source)
+                self.where(source)
             )
         one = " ".join(self._deed(source))
         if edge.relation == "rf":
@@ -153,8 +175,8 @@ class Teller:
             loose = [e for e in later if not self._reaches(start, e, plain)]
             if loose:
                 yield (
-                    f"nothing in {self._thread(start)} orders {self._access(start)} with "
-                    f"{_list([self._access(event) for event in loose], 'or')}"
+                    f"nothing in {self._thread(start)} orders {self.access(start)} with "
+                    f"{_list([self.access(event) for event in loose], 'or')}"
                 )
 
     def _reaches(self, a: Event, b: Event, plain: bool) -> bool:
@@ -183,7 +205,8 @@ class Teller:
             for e in between
         )
 
-    def _access(self, event: Event) -> str:
+    def access(self, event: Event) -> str:
+        """A read or write as a thing, with its letter."""
         noun = "read" if event.kind in ("R", "LKR", "RL") else "write"
         plain = "plain " if event.order == "plain" else ""
         place = self.wording.place(event.address)
@@ -211,8 +234,8 @@ class Teller:
         pair = sorted(self.execution.race, key=self.order.index)
         first, second = (self.events[i] for i in pair)
         yield (
-            f"Nothing orders {self._access(first)} in {self._thread(first)} and "
-            f"{self._access(second)} in {self._thread(second)}."
+            f"{NOTHING} {self.access(first)} in {self._thread(first)} and "
+            f"{self.access(second)} in {self._thread(second)}."
         )
 
 

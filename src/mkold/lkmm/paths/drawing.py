@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mkold.lkmm.graph.events import INIT, Graph
 from mkold.lkmm.naming import Naming
 from mkold.lkmm.paths.paths import Act
-from mkold.lkmm.verdict import INIT_THREAD, Axiom, Cycle, Edge, Event, Execution
+from mkold.lkmm.verdict import INIT_THREAD, Axiom, Cycle, Edge, Event, Execution, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Found:
     orders : the writes to each address that is written, in coherence order
     steps : ``rmw``, ``addr``, ``data`` and ``ctrl`` edges
     final : the value of each entry of ``Program.observed``
+    waits : who is not done, of an execution at rest
     """
 
     graph: Graph
@@ -35,6 +36,7 @@ class Found:
     orders: Mapping[int, Sequence[int]]
     steps: Sequence[Edge]
     final: tuple[int, ...]
+    waits: Sequence[Wait] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,11 @@ def draw(
         cycle = Cycle(broken.axiom, renumbered(broken.edges), renumbered(broken.parts))
     names = tuple(found.graph.thread_names)
     pair = None if race is None else (number[race[0]], number[race[1]])
-    return Execution(names, tuple(events), edges, found.final, cycle, pair)
+    waits = tuple(
+        replace(wait, events=tuple(number[event] for event in wait.events))
+        for wait in found.waits
+    )
+    return Execution(names, tuple(events), edges, found.final, cycle, pair, waits)
 
 
 def _events(found: Found) -> tuple[list[Event], dict[int, int]]:

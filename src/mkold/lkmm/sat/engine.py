@@ -19,6 +19,7 @@ from mkold.lkmm.sat.knowledge import Knowledge
 from mkold.lkmm.sat.loops import FIRST_BOUND, Key
 from mkold.lkmm.sat.picture import draw_allowed, draw_forbidden
 from mkold.lkmm.sat.questions import MOST_STRAYS, Questions
+from mkold.lkmm.sat.resting import waits
 from mkold.lkmm.sat.search import Allowed, Search
 from mkold.lkmm.sat.solver import Lit
 from mkold.lkmm.sat.waiting import Cut
@@ -137,7 +138,9 @@ class _Answers:
 
     def _draw(self, found: Allowed, race: tuple[int, int] | None = None) -> Execution:
         final = self.questions.state_of(found.model)
-        return draw_allowed(self.questions.formula, found.model, found.judge, final, race)
+        formula = self.questions.formula
+        resting = waits(formula, self.questions.modes, found)
+        return draw_allowed(formula, found.model, found.judge, final, race, resting)
 
     def _forbidden(self) -> Execution | None:
         """An execution that satisfies the condition but not the model."""

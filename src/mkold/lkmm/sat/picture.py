@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.paths.drawing import Broken, Found, draw
@@ -12,7 +13,7 @@ from mkold.lkmm.sat.judge import Judge
 from mkold.lkmm.sat.questions import State
 from mkold.lkmm.sat.relations import Rel, Step
 from mkold.lkmm.sat.solver import Model
-from mkold.lkmm.verdict import Axiom, Edge, Execution
+from mkold.lkmm.verdict import Axiom, Edge, Execution, Wait
 
 # Relations that are part of another, by the name that a picture has for them.
 SHOWN = {
@@ -27,9 +28,11 @@ def draw_allowed(
     judge: Judge,
     final: State,
     race: tuple[int, int] | None = None,
+    waits: Sequence[Wait] = (),
 ) -> Execution:
-    """The execution, with two events that race if any do."""
-    return draw(_found(formula, model, judge, final), race=race)
+    """The execution, with two events that race if any do, and who is not done."""
+    found = replace(_found(formula, model, judge, final), waits=waits)
+    return draw(found, race=race)
 
 
 def draw_forbidden(
