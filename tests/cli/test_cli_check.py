@@ -220,7 +220,7 @@ def test_html_holds_everything(tmp_path: Path) -> None:
     assert page.tags.count("svg") == page.tags.count("figure") >= 3
     assert all(link.startswith("#") for link in page.links)
     assert "script" not in page.tags
-    for text in ("-  synchronize_rcu()", "use-after-free", "updater awaits no grace period"):
+    for text in ("-    synchronize_rcu()", "use-after-free", "updater awaits no grace period"):
         assert text in page.text
     assert "prefers-color-scheme:dark" in page.text
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mkold.check import door
 from mkold.check.blame import blamed, users_code
+from mkold.check.changes import changes
 from mkold.check.claim import Case
 from mkold.check.end import End
 from mkold.check.properties import PROPERTIES, WARNINGS
@@ -135,7 +136,10 @@ def parameters(scenario: Scenario, module: Module) -> dict[str, int]:
 
 
 def source_diff(scenario: Scenario, edits: tuple[Edit, ...]) -> str:
-    """What ``edits`` change: build parameters, then a unified diff of functions."""
+    """What ``edits`` change: build parameters, then a unified diff of the source.
+
+    Where the change can't be made in the source's text, of the functions as they are decided.
+    """
     before = build(scenario)
     values = parameters(scenario, before.module)
     lines = [
@@ -143,7 +147,9 @@ def source_diff(scenario: Scenario, edits: tuple[Edit, ...]) -> str:
         for edit in edits
         if isinstance(edit, Set)
     ]
-    changed = diff(before.program.functions, build(scenario, edits).program.functions)
+    changed = changes(before.program.functions, edits)
+    if changed is None:
+        changed = diff(before.program.functions, build(scenario, edits).program.functions)
     return "\n".join([*lines, *([changed] if changed else [])])
 
 
