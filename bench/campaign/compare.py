@@ -1,0 +1,213 @@
+"""What must be equal, and what is not: see docs/differential.md.
+
+The program as it is goes to ``sat`` and ``masks``; with its loops written out it goes to
+``masks`` and, one execution at a time, to ``brute``. A difference is a sentence; what could not
+be compared (an engine gave up, too many executions) is counted.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from campaign.brute import Brute, Found
+from campaign.sample import Sample
+from campaign.written_out import WrittenOut, written_out
+from mkold.base.errors import LimitError, UnsupportedError
+from mkold.check.decide import decide_case
+from mkold.ir.nodes import Loop, walk
+from mkold.ir.program import Program
+from mkold.ir.verify import verify
+from mkold.lkmm import Status, Verdict, decide
+
+ROUNDS, MOST_ROUNDS = 2, 4
+UNROLL = 4  # open rounds that the engines follow
+TIMEOUT_S = 0.4
+MOST_LISTED, MOST_LOOKED_AT = 400, 4_000  # executions: all of each, hangs alone
+UNTOLD = frozenset({"deadlock"})  # no engine means what another does
+OF_ENDS = frozenset({"unmatched-rcu-lock", "unmatched-srcu-lock"})
+States = set[tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class Compared:
+    """Of one program: ``differences``, and what was compared (or left out, and why)."""
+
+    differences: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def same(self, what: str, left: object, right: object, hint: object = "") -> None:
+        """Note a difference between two that must be equal."""
+        self.counts[what] += 1
+        if left != right:
+            self.differences.append(f"{what}: {_shown(left)} / {_shown(right)} {hint}".rstrip())
+
+    def within(self, what: str, part: set[object] | States, whole: object) -> None:
+        """Note what is in ``part`` alone."""
+        self.counts[what] += 1
+        more = set(part) - set(whole)  # type: ignore[call-overload]  # sets of either sort
+        if more:
+            self.differences.append(f"{what}: only there {_shown(more)}")
+
+
+def compare(sample: Sample, *, thorough: bool = False) -> Compared:
+    """Hold the engines together on one program; ``thorough``: through ``mkold.check`` too."""
+    found = Compared()
+    sat = _decided(sample.program, "sat", found)
+    masks = _decided(sample.program, "masks", found)
+    if sat is not None and masks is not None:
+        _two_engines(sample.program, sat, masks, found)
+    if sat is not None:
+        _WrittenOut(sample.program, sat, found).run()
+    if thorough and sample.case is not None and sat is not None and masks is not None:
+        broken = [set(decide_case(sample.case, engine=engine, show=False).broken) - UNTOLD - {"hang"}
+                  for engine in ("sat", "masks")]  # fmt: skip
+        found.same("never", "bad" in broken[0], "bad" in broken[1])
+    return found
+
+
+def _decided(program: Program, engine: str, found: Compared) -> Verdict | None:
+    """The verdict, or None where the engine gives up."""
+    try:
+        with limited(2 * TIMEOUT_S):
+            verdict = decide(program, engine=engine, timeout_s=TIMEOUT_S, max_unroll=UNROLL)
+    except (LimitError, UnsupportedError, RecursionError, TimeoutError) as error:
+        found.counts[f"left out: {engine}, {type(error).__name__}"] += 1
+        return None
+    if verdict.status is Status.TIMEOUT:
+        found.counts[f"left out: {engine}, time"] += 1
+        return None
+    if verdict.status is Status.BOUNDED:
+        found.counts[f"bounded: {engine}"] += 1
+    return verdict
+
+
+def _two_engines(program: Program, sat: Verdict, masks: Verdict, found: Compared) -> None:
+    """The first engine against the second, on the program as it is."""
+    if Status.BOUNDED in (sat.status, masks.status):
+        return
+    found.same("states, masks and sat", set(masks.states), set(sat.states))
+    found.same("answer, masks and sat", masks.observation, sat.observation)
+    flags = told(masks)
+    if has_loops(program) or "hang" in sat.flags:
+        found.within("flags, masks in sat", flags, told(sat))
+    else:
+        found.same("flags, masks and sat", flags, told(sat))
+
+
+class _WrittenOut:
+    """``sat`` on a program, and the program with its loops written out."""
+
+    def __init__(self, program: Program, sat: Verdict, found: Compared) -> None:
+        self.program, self.sat, self.found = program, sat, found
+        self.states, self.flags = set(sat.states), told(sat)
+
+    def run(self) -> None:
+        """Two rounds; where ``sat`` has more, one more, since it may need them."""
+        for rounds in range(ROUNDS, MOST_ROUNDS + 1):
+            written = written_out(self.program, rounds)
+            verify(written.program.functions)
+            one = self.once(written)
+            if one is None:
+                return
+            states, flags, hang = one
+            if rounds == ROUNDS:
+                self.found.within("states, written out in sat", states, self.states)
+                self.found.within("flags, written out in sat", flags - {"hang"}, self.flags)
+                if hang:
+                    self.found.within("hang, written out in sat", {"hang"}, self.sat.flags)
+            missing = self.missing(written, states, flags, hang)
+            if not missing or self.found.differences:
+                break
+        else:
+            self.found.differences.append(f"sat alone: {_shown(missing)}")
+        self.found.counts["sat in written out"] += 1
+
+    def missing(
+        self, written: WrittenOut, states: States, flags: set[str], hang: bool | None
+    ) -> set[object]:
+        """What ``sat`` has beyond so many rounds."""
+        more: set[object] = {*self.states - states, *(self.flags - flags - written.untold - OF_ENDS)}
+        if hang is False and "hang" in self.sat.flags:
+            more.add("hang")
+        return more
+
+    def once(self, written: WrittenOut) -> tuple[States, set[str], bool | None] | None:
+        """Final states, flags, and whether it hangs (None: not known)."""
+        masks = _decided(written.program, "masks", self.found)
+        if masks is None or masks.status is not Status.OK:
+            return None
+        n = len(self.program.observed)
+        whole = {state[:n] for state in masks.states if not any(state[n::2])}
+        stopped = any(any(state[n::2]) for state in masks.states)
+        flags = told(masks) - written.untold - (OF_ENDS if stopped else set())
+        brute = self.brute(written)
+        if brute is None:
+            return whole, flags, None
+        if brute.n > MOST_LISTED:
+            return whole, flags, _limited(brute.hangs, self.found, "hangs")
+        every = _limited(brute.all_there_is, self.found, "listing")
+        if every is None:
+            return whole, flags, None
+        self.one_by_one(written, every, masks)
+        return whole, flags, every.hang
+
+    def brute(self, written: WrittenOut) -> Brute | None:
+        brute = _limited(lambda: Brute(written), self.found, "paths")
+        if brute is not None and brute.n > MOST_LOOKED_AT:
+            self.found.counts["left out: executions, too many"] += 1
+            return None
+        return brute
+
+    def one_by_one(self, written: WrittenOut, every: Found, masks: Verdict) -> None:
+        """``masks`` on the written-out program, and all its executions."""
+        self.found.same("states, masks and literal", set(masks.states), every.states)
+        self.found.same("flags, masks and literal", told(masks), every.flags - UNTOLD)
+        self.found.counts["hang, looked at one by one"] += 1
+
+
+def _limited(act: Callable[[], object], found: Compared, what: str) -> object:
+    """What ``act`` gives, or None if it takes too long."""
+    try:
+        with limited(2 * TIMEOUT_S):
+            return act()
+    except (TimeoutError, LimitError):
+        found.counts[f"left out: {what}, time"] += 1
+        return None
+
+
+def told(verdict: Verdict) -> set[str]:
+    """The flags that are compared."""
+    return set(verdict.flags) - UNTOLD - {"hang"}
+
+
+def has_loops(program: Program) -> bool:
+    """Whether a thread may go round, or call what does."""
+    return any(isinstance(stmt, Loop) for function in program.functions.values()
+               for stmt in walk(function.body))  # fmt: skip
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise ``TimeoutError`` within after so much processor time."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _shown(what: object) -> str:
+    if isinstance(what, set):
+        return "{" + ", ".join(sorted(map(str, what))[:4]) + "}"
+    return str(what)
