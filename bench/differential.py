@@ -1,7 +1,7 @@
 """A differential campaign: the engines held together on random programs.
 
     python bench/differential.py [--kind kernel litmus] [--seed 1] [--start 0] [--n 1000]
-                                 [--jobs 1] [--only NUMBER] [--native EVERY]
+                                 [--jobs 1] [--only NUMBER]
 
 Programs are made by kind, seed and number, so ``--start`` goes on where a run ended, and
 ``--only`` makes one again. Each difference is printed with the least program that still
@@ -16,13 +16,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from campaign.compare import Compared, compare
-from campaign.random_tree import KINDS
 from campaign.sample import Sample, of_tree, sample
 from campaign.shrink import shrunk
+from campaign.themes import KINDS
 from campaign.tree import Tree
 from mkold.base.errors import InputError
 
@@ -81,14 +82,18 @@ def run(kind: str, seed: int, numbers: Iterable[int], jobs: int) -> tuple[Counte
     total: Counter[str] = Counter()
     different, began = 0, time.monotonic()
     work = partial(one, kind=kind, seed=seed)
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        rows = pool.imap(work, numbers, chunksize=8) if jobs > 1 else map(work, numbers)
+    with ExitStack() as stack:
+        rows: Iterable[Row] = map(work, numbers)
+        if jobs > 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(jobs))
+            rows = pool.imap(work, numbers, chunksize=8)
         for row in rows:
             total["programs"] += 1
             total.update(row.counts)
             if row.differences:
                 different += 1
-                print(f"DIFFERENT {row.name}", *row.differences, row.source, sep="\n", flush=True)
+                said = f"DIFFERENT {row.name}", *row.differences, row.source
+                print("\n".join(said), flush=True)
             if total["programs"] % REPORT == 0:
                 seconds = time.monotonic() - began
                 print(f"{row.name}: {total['programs']} programs, {different} different, "

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, product
 
-from campaign.written_out import (
+from campaign.stopping import (
     AT_GRACE,
     AT_LOCK,
     AT_SRCU,
@@ -29,8 +29,8 @@ from campaign.written_out import (
     RCU_DEPTH,
     SAME,
     SRCU_DEPTH,
-    WrittenOut,
 )
+from campaign.written_out import WrittenOut
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import Reg
 from mkold.lkmm.known.words import MayValues
@@ -76,7 +76,7 @@ class Brute:
                 continue
             found.states.add(execution.final)
             found.flags |= set(model_flags(made, execution.values, asked))
-            own = own_flags(self.program, execution.paths, execution, found.flags)
+            own = own_flags(self.program, execution.paths, execution)
             found.flags |= {flag for flag, here in own if here}
             found.hang = found.hang or self.at_rest(execution)
         return found
@@ -92,7 +92,9 @@ class Brute:
 
     def at_rest(self, execution: Execution) -> bool:
         """Whether every thread has ended or stands, and one stands."""
-        threads = [t for t, thread in enumerate(self.program.threads) if thread.name != "choices"]
+        threads = [
+            t for t, thread in enumerate(self.program.threads) if thread.name != "choices"
+        ]
         cuts = {thread: execution.at(Reg(thread, CUT)) for thread in threads}
         standing = {thread for thread, cut in cuts.items() if cut}
         if not standing:

@@ -9,8 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from campaign.themes import (
+    FENCES,
+    FETCHES,
+    MOST_ACCESSES,
+    NUMBERS,
+    READS,
+    SUFFIXES,
+    SWAPS,
+    THEMES,
+    WRITES,
+)
 from campaign.tree import (
     Body,
+    Cond,
     For,
     Free,
     Helper,
@@ -22,38 +34,11 @@ from campaign.tree import (
     Reuse,
     Section,
     Stmt,
-    Test,
     Tree,
     Use,
     While,
     uses,
 )
-
-KINDS = ("kernel", "litmus")
-READS = ("READ_ONCE", "READ_ONCE", "smp_load_acquire", "load")
-WRITES = ("WRITE_ONCE", "WRITE_ONCE", "smp_store_release", "store", "smp_store_mb")
-FENCES = ("smp_mb", "smp_rmb", "smp_wmb", "barrier", "smp_mb__before_atomic",
-          "smp_mb__after_atomic")  # fmt: skip
-SUFFIXES = ("", "_relaxed", "_acquire", "_release")
-SWAPS = ("xchg", "cmpxchg")
-FETCHES = ("atomic_fetch_add", "atomic_add_return", "atomic_fetch_or", "atomic_fetch_and")
-NUMBERS = ("0", "1", "1", "2")
-# What a theme draws, and how often.
-THEMES: dict[str, dict[str, int]] = {
-    "flags": {"read": 4, "write": 5, "wait": 4, "fence": 2, "branch": 2, "warn": 1},
-    "swaps": {"read": 2, "write": 2, "swap": 4, "retry": 3, "spin": 2, "fetch": 2, "branch": 1},
-    "locks": {"read": 3, "write": 4, "lock": 5, "trylock": 1, "poll": 2, "wait": 1, "rwlock": 1},
-    "rcu": {"follow": 4, "replace": 4, "read": 2, "write": 2, "section": 3, "grace": 2, "wait": 1},
-    "srcu": {"read": 3, "write": 3, "srcu": 4, "sync_srcu": 2, "wait": 1, "fence": 1},
-    "frees": {"follow": 4, "publish": 3, "free": 3, "section": 2, "grace": 1, "unlink": 3},
-    "arrays": {"read": 2, "write": 2, "count": 3, "index": 4, "wait": 1, "branch": 1},
-    "mixed": {"read": 4, "write": 4, "wait": 2, "swap": 1, "fetch": 1, "fence": 2, "lock": 1,
-              "section": 1, "branch": 2, "count": 1, "follow": 1, "publish": 1, "jump": 1},
-    "straight": {"read": 4, "write": 4, "swap": 2, "fetch": 1, "fence": 3, "lock": 1,
-                 "section": 1, "grace": 1, "branch": 2, "follow": 1, "publish": 1},
-}  # fmt: skip
-KERNEL_ONLY = {"free", "mutex", "helper"}
-MOST_ACCESSES = 8
 
 
 class Maker:
@@ -136,8 +121,8 @@ class Maker:
     def value(self) -> str:
         return self.random.choice((*NUMBERS, *NUMBERS, "r1", "r1 + 1", "r2 & 1"))
 
-    def test(self) -> Test:
-        return Test(self.random.choice(("r1", "r1", "r2")), self.random.choice(("==", "!=")),
+    def test(self) -> Cond:
+        return Cond(self.random.choice(("r1", "r1", "r2")), self.random.choice(("==", "!=")),
                     self.random.choice(NUMBERS))  # fmt: skip
 
     def read(self, place: Place | None = None) -> Use:
@@ -193,7 +178,7 @@ class Maker:
         new = self.random.choice(("r1 + 1", "r1 | 2", "1"))
         first = Use("READ_ONCE", ("r1",), place)
         swap = Use(f"cmpxchg{suffix}", ("r2",), place, ("r1", new))
-        done = If(Test("r2", "==", "r1"), (Jump("break"),))
+        done = If(Cond("r2", "==", "r1"), (Jump("break"),))
         if self.random.random() < 0.5:
             return [While(None, (first, swap, done))]
         return [first, While(None, (swap, done, Let("r1", "r2")))]
@@ -206,9 +191,9 @@ class Maker:
              Use("cmpxchg_acquire", ("r2",), place, ("0", "1")))
         )  # fmt: skip
         look = Use("READ_ONCE", ("r3",), place)
-        inner: Body = (While(Test("r3", "!=", "0"), (look,)),)
+        inner: Body = (While(Cond("r3", "!=", "0"), (look,)),)
         inner = (look, *inner) if self.random.random() < 0.3 else ()
-        loop = While(None, (take, If(Test("r2", "==", "0"), (Jump("break"),)), *inner))
+        loop = While(None, (take, If(Cond("r2", "==", "0"), (Jump("break"),)), *inner))
         prim = self.random.choice(("smp_store_release", "smp_store_release", "WRITE_ONCE"))
         leave = Use(prim, (), place, ("0",))
         held = self.within()
@@ -220,12 +205,12 @@ class Maker:
         """Wait for a word; now and then something is done in a round."""
         prim = self.random.choice(("READ_ONCE", "READ_ONCE", "smp_load_acquire"))
         look = Use(prim, (self.register(),), self.place())
-        cond = Test(look.dsts[0], self.random.choice(("==", "!=", "!=")),
+        cond = Cond(look.dsts[0], self.random.choice(("==", "!=", "!=")),
                     self.random.choice(NUMBERS))  # fmt: skip
         chance = self.random.random()
         busy = self.within(loop=True) if self.random.random() < 0.35 else ()
         if chance < 0.35:
-            return [While(Test(Use(prim, (), look.place), cond.op, cond.right), busy)]
+            return [While(Cond(Use(prim, (), look.place), cond.op, cond.right), busy)]
         if chance < 0.55:
             return [While(cond, (look, *busy), after=True)]
         leave = If(cond, (Jump("break" if self.random.random() < 0.9 else "return"),))
@@ -276,13 +261,13 @@ class Maker:
     def make_trylock(self) -> list[Stmt]:
         lock = Place("l")
         take, leave = Use("spin_trylock", ("r3",), lock), Use("spin_unlock", (), lock)
-        return [take, If(Test("r3", "!=", "0"), (*self.within(), leave))]
+        return [take, If(Cond("r3", "!=", "0"), (*self.within(), leave))]
 
     def make_poll(self) -> list[Stmt]:
         """Look at a word under a lock until it is as wanted."""
         look, lock = self.read(), Place("l")
         held = Section(Use("spin_lock", (), lock), (look,), Use("spin_unlock", (), lock))
-        return [While(Test(look.dsts[0], "==", "0"), (held,), after=True)]
+        return [While(Cond(look.dsts[0], "==", "0"), (held,), after=True)]
 
     def make_section(self) -> list[Stmt]:
         return self.section(Use("rcu_read_lock"), Use("rcu_read_unlock"))
@@ -306,7 +291,7 @@ class Maker:
         first = Use(prim, ("p1",), Place("g"))
         there = Place("p1")
         second = self.read(there) if self.random.random() < 0.75 else self.write(there)
-        guarded: Body = (If(Test("p1", "!=", "0"), (second,)),)
+        guarded: Body = (If(Cond("p1", "!=", "0"), (second,)),)
         made: Body = (first, *(guarded if self.random.random() < 0.8 else (second,)))
         if self.random.random() < 0.5:
             leave = Use("rcu_read_unlock")
@@ -332,7 +317,7 @@ class Maker:
             free: Body = (Free("p1", later=not wait and self.random.random() < 0.3),)
         else:
             free = (Use("WRITE_ONCE", (), Place("p1"), ("2",)),)
-        return [swap, If(Test("p1", "!=", "0"), (*wait, *free))]
+        return [swap, If(Cond("p1", "!=", "0"), (*wait, *free))]
 
     def make_replace(self) -> list[Stmt]:
         made = self.make_publish()

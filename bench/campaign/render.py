@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from campaign.tree import (
     Body,
+    Cond,
     For,
     Free,
     Helper,
@@ -17,14 +18,12 @@ from campaign.tree import (
     Reuse,
     Section,
     Stmt,
-    Test,
     Tree,
     Use,
     While,
     uses,
-    walk,
 )
-from mkold.ir.prims import PRIMS, Gives
+from mkold.ir.prims import PRIMS
 
 WORDS = "xyz"  # numbers
 ARRAY, ARRAY_WORDS = "a", 2
@@ -100,8 +99,10 @@ class KernelPython:
             case Jump(word):
                 yield f"return {result}" if word == "return" else word
             case Free(name, later):
-                yield f"call_rcu(drop, cast(u64, {name}))" if later else (
-                    f"poison({name}.value, 2)"
+                yield (
+                    f"call_rcu(drop, cast(u64, {name}))"
+                    if later
+                    else (f"poison({name}.value, 2)")
                 )
             case Reuse(name, word):
                 yield f"unpoison({name}.value, 2)"
@@ -129,7 +130,7 @@ class KernelPython:
                 self.helpers[-1] = "\n".join(self.function(name, body, "r1"))
                 yield f"{dst} = {name}({', '.join(LETTERS)})"
 
-    def loop(self, cond: Test | None, body: Body, result: str, *, after: bool) -> Iterator[str]:
+    def loop(self, cond: Cond | None, body: Body, result: str, *, after: bool) -> Iterator[str]:
         yield "while True:" if cond is None or after else f"while {self.test(cond)}:"
         yield from indented(self.body(body, result))
         if cond is not None and after:
@@ -137,7 +138,7 @@ class KernelPython:
             yield "        break"
         yield "    cpu_relax()"
 
-    def test(self, test: Test) -> str:
+    def test(self, test: Cond) -> str:
         left = test.left
         return f"{self.use(left) if isinstance(left, Use) else left} {test.op} {test.right}"
 
@@ -177,7 +178,9 @@ class Litmus:
         )  # fmt: skip
 
     def start(self, letter: str, word: int | str) -> str:
-        return f"int *{letter} = &{word};" if isinstance(word, str) else f"int {letter} = {word};"
+        return (
+            f"int *{letter} = &{word};" if isinstance(word, str) else f"int {letter} = {word};"
+        )
 
     def thread(self, number: int, body: Body) -> list[str]:
         kinds = {**dict.fromkeys(LETTERS, "int"), **LOCKS, SRCU: "struct srcu_struct"}
@@ -230,7 +233,7 @@ class Litmus:
             case Free() | Reuse() | Helper():
                 raise AssertionError("no litmus test has it")
 
-    def test(self, test: Test) -> str:
+    def test(self, test: Cond) -> str:
         left = test.left
         return f"{self.use(left) if isinstance(left, Use) else left} {test.op} {test.right}"
 
@@ -258,16 +261,3 @@ def _call(use: Use, values: list[str]) -> str:
     given = iter(values)
     args = [{"l": lvalue, "p": pointer}.get(letter) or next(given) for letter in letters]
     return f"{use.prim}({', '.join(args)})"
-
-
-def has_results(prim: str) -> bool:
-    return Gives.DONE in PRIMS[prim].gives
-
-
-def letters_of(tree: Tree) -> set[str]:
-    """The letters that a tree speaks of."""
-    found = set()
-    for body in tree.threads:
-        for stmt in walk(body):
-            found |= {part for part in str(stmt) if part in LETTERS}
-    return found

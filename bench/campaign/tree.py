@@ -38,7 +38,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Cond:
     """``left op right``; ``left`` is a register, or a use whose result is compared."""
 
     left: str | Use
@@ -77,7 +77,7 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    cond: Test
+    cond: Cond
     then: Body
     orelse: Body = ()
 
@@ -86,7 +86,7 @@ class If:
 class While:
     """``cond`` is None: for ever, until a jump leaves it. ``after``: asked after each round."""
 
-    cond: Test | None
+    cond: Cond | None
     body: Body
     after: bool = False
 
@@ -167,7 +167,7 @@ def uses(body: Body) -> Iterator[Use]:
         match stmt:
             case Use():
                 yield stmt
-            case If(cond=Test(left=Use() as use)) | While(cond=Test(left=Use() as use)):
+            case If(cond=Cond(left=Use() as use)) | While(cond=Cond(left=Use() as use)):
                 yield use
             case Section(enter=enter, leave=leave):
                 yield enter

@@ -26,6 +26,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from campaign.stopping import (
+    AT_GRACE,
+    AT_LOCK,
+    AT_SRCU,
+    CHOICES,
+    COOKIE,
+    CUT,
+    RCU_DEPTH,
+    SAME,
+    SRCU_DEPTH,
+    Body,
+    close,
+    count,
+    going_on,
+    saved,
+)
 from mkold.ir.edit import map_expressions
 from mkold.ir.flow import taken_over
 from mkold.ir.meaning import expanded
@@ -52,14 +68,7 @@ from mkold.ir.nodes import (
 from mkold.ir.prims import PRIMS, Shape, When
 from mkold.ir.program import Extent, Program, Reg, Thread
 
-CUT, SAME = "$cut", "$same"
-RCU_DEPTH, SRCU_DEPTH, COOKIE = "$rcu", "$srcu", "$cookie"
-AT_LOCK, AT_GRACE, AT_SRCU = 1 << 20, 1 << 21, 1 << 22  # in CUT: not in a loop
-CHOICES = 0x7F0000  # words that nothing else uses
-MOST_DEPTH = 2
 COUNTED = 3  # rounds of a loop over two numbers, until it is left
-Body = tuple[Stmt, ...]
-
 # What waits, and what does the same without waiting, where it can.
 TRIES = {
     "spin_lock": "spin_trylock",
@@ -68,7 +77,7 @@ TRIES = {
     "mutex_lock": "try_cmpxchg_acquire",
 }
 # Flags that are told otherwise where a wait was replaced.
-OTHERWISE = frozenset({"sleep-in-atomic", "deadlock", "hang"})
+OTHERWISE = frozenset({"sleep-in-atomic", "hang"})
 
 
 @dataclass(slots=True)
@@ -108,7 +117,9 @@ def written_out(program: Program, rounds: int) -> WrittenOut:
         words=None if program.words is None else program.words.union(
             range(CHOICES, CHOICES + n)),
     )  # fmt: skip
-    return WrittenOut(made, writer.last, writer.n_choices, frozenset(writer.untold), writer.kept)
+    return WrittenOut(
+        made, writer.last, writer.n_choices, frozenset(writer.untold), writer.kept
+    )
 
 
 @dataclass(slots=True)
@@ -155,12 +166,12 @@ class _Writer:
         function = self.program.functions[thread.function]
         self.n_labels += 1
         place = _Place(end=f"$end{self.n_labels}")
-        starts = [*zip(function.params, thread.args, strict=True),
-                  *((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, COOKIE))]  # fmt: skip
+        own = ((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, COOKIE))
+        starts = [*zip(function.params, thread.args, strict=True), *own]
         body = (
             *(Assign(name, Const(word)) for name, word in starts),
             Block(place.end, self.body(function.body, place)),
-            *_close("rcu_read_unlock", RCU_DEPTH, ()),
+            *close("rcu_read_unlock", RCU_DEPTH, ()),
             *self.close_srcu,
             Return(),
         )
@@ -183,7 +194,7 @@ class _Writer:
                 stopped = True
                 rest = self.body(body[i + 1 :], place)
                 if rest:
-                    out.append(_going_on(rest))
+                    out.append(going_on(rest))
                 break
         self.stops = stopped
         return tuple(out)
@@ -210,8 +221,8 @@ class _Writer:
             case Continue(label=label):
                 return (Break(label=place.labels[label][1] if label else place.breaks[1]),)
             case Return(values):
-                given = tuple(Assign(dst, place.expr(value))
-                              for dst, value in zip(place.dsts, values, strict=False))  # fmt: skip
+                pairs = zip(place.dsts, values, strict=False)
+                given = tuple(Assign(dst, place.expr(value)) for dst, value in pairs)
                 return (*given, Break(label=place.end))
             case Assign(dst, value):
                 return (Assign(place.name(dst), place.expr(value)),)
@@ -260,7 +271,7 @@ class _Writer:
             labels={**place.labels, **({loop.label: (left, on)} if loop.label else {})},
             last=(*place.last, number) if number else place.last,
         )
-        save = tuple(Assign(_saved(number, name), Local(name)) for name in carried if number)
+        save = tuple(Assign(saved(number, name), Local(name)) for name in carried if number)
         self.stops = False
         body = self.body(loop.body, inner)
         if any(isinstance(stmt, Continue) for stmt in walk(loop.body)):
@@ -268,12 +279,12 @@ class _Writer:
         stops = self.stops
         step = self.body(loop.step, inner)
         rest = (*step, *then)
-        return (*save, *body, *((_going_on(rest),) if stops else rest))
+        return (*save, *body, *((going_on(rest),) if stops else rest))
 
     def cut(self, number: int, carried: list[str]) -> Body:
         same: Expr = Const(1)
         for name in carried:
-            same = Binary("and", same, Binary("eq", Local(name), Local(_saved(number, name))))
+            same = Binary("and", same, Binary("eq", Local(name), Local(saved(number, name))))
         return Assign(SAME, same), Assign(CUT, Const(number))
 
     # -- primitives ---------------------------------------------------------------
@@ -287,16 +298,16 @@ class _Writer:
         if row.awaits in self.may_wait:
             return self.wait(made, place)
         if row.op == "rcu-lock":
-            return self.keep(made, place), _count(RCU_DEPTH, 1)
+            return self.keep(made, place), count(RCU_DEPTH, 1)
         if row.op == "rcu-unlock":
-            return self.keep(made, place), _count(RCU_DEPTH, -1)
+            return self.keep(made, place), count(RCU_DEPTH, -1)
         if row.shape is Shape.SRCU_LOCK:
-            self.close_srcu = _close("srcu_read_unlock", SRCU_DEPTH,
+            self.close_srcu = close("srcu_read_unlock", SRCU_DEPTH,
                                      (made.args[0], Local(COOKIE)))  # fmt: skip
-            return (self.keep(made, place), _count(SRCU_DEPTH, 1),
+            return (self.keep(made, place), count(SRCU_DEPTH, 1),
                     Assign(COOKIE, Local(made.dsts[0])))  # fmt: skip
         if row.shape is Shape.SRCU_UNLOCK:
-            return self.keep(made, place), _count(SRCU_DEPTH, -1)
+            return self.keep(made, place), count(SRCU_DEPTH, -1)
         return (self.keep(made, place),)
 
     def keep(self, op: Op, place: _Place) -> Op:
@@ -334,28 +345,3 @@ class _Writer:
             self.keep(Op("READ_ONCE", (chosen,), (at,)), replace(place, last=())),
             If(Local(chosen), (Assign(CUT, Const(kind)),), (self.keep(op, place),)),
         )
-
-
-def _going_on(rest: Body) -> Stmt:
-    return If(Binary("eq", Local(CUT), Const(0)), rest)
-
-
-def _saved(number: int, name: str) -> str:
-    return f"$saved{number}.{name}"
-
-
-def _count(depth: str, step: int) -> Stmt:
-    """One more, or one less if there are any."""
-    now = Local(depth)
-    if step > 0:
-        return Assign(depth, Binary("add", now, Const(1)))
-    return Assign(depth, Binary("sub", now, Binary("ult", Const(0), now)))
-
-
-def _close(prim: str, depth: str, args: tuple[Expr, ...]) -> Body:
-    """Leave the sections that a thread which stopped is in."""
-    ends = tuple(
-        If(Binary("ult", Const(i), Local(depth)), (Op(prim, (), args),))
-        for i in range(MOST_DEPTH)
-    )
-    return (If(Local(CUT), ends),)

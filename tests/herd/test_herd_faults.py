@@ -49,6 +49,7 @@ def decided(tmp_path: Path, first: str, second: str, *, states: bool) -> Outcome
         ("r0 = a[r0];", "", "an access outside every object", 7),
         ("WRITE_ONCE(a[r0], 1);", "", "an access outside every object", 2),
         ("r0 = READ_ONCE(*r0);", "", "an access", 7),
+        ("for (r0 = 0; r0 < 2; r0++) {} a[r0] = 1;", "", "an access outside every object", 32),
         ("r2 = READ_ONCE(*p); r0 = READ_ONCE(*r2);", "WRITE_ONCE(*p, NULL);", "NULL", 27),
         ("r2 = READ_ONCE(*p); r0 = atomic_inc_return(r2 + 1);", "", "outside every", 27),
     ],

@@ -1,7 +1,7 @@
 """Which addresses are of memory that there is, and what an access elsewhere is called.
 
 Where a program says what memory it has (``Program.objects``), every other address is astray;
-elsewhere only NULL and what is made from poison are.
+elsewhere NULL and what is made from poison are, and in a litmus test what is none of its words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Objects:
     """The memory of one program."""
 
     def __init__(self, program: Program) -> None:
-        self._known = program.objects
+        self._known, self._words = program.objects, program.words
         self._extents = sorted(program.objects or (), key=lambda extent: extent.start)
         self._starts = [extent.start for extent in self._extents]
 
@@ -44,7 +44,10 @@ class Objects:
         if any(0 <= address - poison < POISON_REACH for poison in POISONS):
             return "poison-address"
         if self._known is None:
-            return "" if address else "null-dereference"
+            if address == 0:
+                return "null-dereference"
+            outside = self._words is not None and address not in self._words
+            return "wild-access" if outside and address < _HANDED_OVER else ""
         if 0 <= address < NULL_WORDS:
             return "null-dereference"
         if address < BOOT_WORDS or 0 <= address - _HANDED_OVER < _MODELS_OWN:

@@ -80,7 +80,7 @@ class Flags:
     def _strays(self) -> None:
         """Accesses where there is no memory; of a thread the first, if memory is known."""
         formula, program = self.formula, self.formula.graph.program
-        objects, there_are = Objects(program), program.words
+        objects = Objects(program)
         for nodes in self._threads():
             before: list[Lit] = []
             freed: dict[int, list[Lit]] = {}  # where objects that the thread freed start
@@ -92,8 +92,6 @@ class Flags:
                     if flag:
                         self._flag(flag, first)
                         here.append(lit)
-                    elif there_are is not None and place not in there_are:
-                        self._flag("wild-access", lit)
                     elif (
                         node.life is Life.FREED and (start := objects.start(place)) is not None
                     ):
