@@ -51,8 +51,14 @@ def test_bad_statement(statement: str, reason: str, col: int) -> None:
 @pytest.mark.parametrize(
     ("statement", "construct"),
     [
-        ("goto out;", "goto"),
-        ("switch (r1) { }", "switch"),
+        ("goto mid; while (1) { mid: ; }", "a jump into the block in which 'mid' stands"),
+        ("{ while (1) { mid: ; } goto mid; }", "a jump into the block in which 'mid' stands"),
+        ("goto mid; again: r1 = 1; mid: if (r1) goto again;", "a jump into a loop"),
+        ("switch (r1) case 1: ;", "'switch' without a block"),
+        ("switch (r1) { case 1: if (r1) { case 2: ; } }", "'case' within another statement"),
+        ("asm(r1);", "asm"),
+        ("r1 = *x + smp_cond_load_relaxed(x, VAL);", "smp_cond_load_relaxed() within"),
+        ("smp_cond_load_relaxed(x, VAL == *x);", "a condition on VAL that reads memory"),
         ("r1 = x->next;", "struct members"),
         ("call_rcu(x, y);", "'call_rcu'"),
         ("r1 = sizeof(int);", "sizeof"),
@@ -60,7 +66,7 @@ def test_bad_statement(statement: str, reason: str, col: int) -> None:
         ("r1 = r2++;", "expected ';'"),
         ("r1 = ++r2;", "'++' inside an expression"),
         ("node_t *r;", "'node_t' is no type"),
-        ("out: r1 = 1;", "labels"),
+        (" ".join(f"l{i}: ;" for i in range(61)), "more than 60 labels"),
         ("__fence{sideways};", "__fence{sideways}"),
         ("r1 = " + "(" * 200 + "1" + ")" * 200 + ";", "nested more than"),
         ("{" * 200 + "}" * 200, "nested more than"),
@@ -150,6 +156,36 @@ def test_what_is_not_there_is_refused(
     assert hint in error.hint
     assert (error.pos.line, error.pos.col) == at
     assert "^" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason", "col"),
+    [
+        ("goto out;", "there is no label 'out'", 7),
+        ("goto out; out: ; out: ;", "two labels are called 'out'", 19),
+        ("goto 1;", "expected a label, found '1'", 7),
+        ("break;", "'break' outside a loop or a switch", 2),
+        ("switch (r1) { case 1: continue; }", "'continue' outside a loop", 24),
+        ("case 1: ;", "'case' outside a switch", 2),
+        ("default: ;", "'default' outside a switch", 2),
+        ("switch (r1) { case r1: ; }", "a case is no constant", 21),
+        ("switch (r1) { case 1: case 2 - 1: ; }", "two cases of one switch are 1", 29),
+        ("switch (r1) { default: default: ; }", "two defaults in one switch", 25),
+        ("switch (r1) { case 1; }", "expected ':' after 'case'", 22),
+        ("r1 = VAL;", "VAL has a value only inside a condition", 7),
+    ],
+)
+def test_a_jump_that_leads_nowhere_is_refused(statement: str, reason: str, col: int) -> None:
+    error = refused(BODY.format(statement))
+    assert reason in error.reason
+    assert (error.pos.line, error.pos.col) == (5, col)
+
+
+@pytest.mark.parametrize("name", ["out", "READ_ONCE", "int", "goto", "while", "__load"])
+def test_a_condition_names_no_register_that_is_none(name: str) -> None:
+    body = "int r1 = READ_ONCE(*x);\n\twhile (r1) r1 = __load{once}(*x);\n\tgoto out;\n\tout: ;"
+    error = refused(f"C t\n{{ }}\nP0(int *x)\n{{\n\t{body}\n}}\nexists (0:{name}=0)\n")
+    assert f"'{name}' is nowhere in P0" in error.reason
 
 
 def test_a_missing_initial_state_is_named() -> None:

@@ -1,49 +1,64 @@
 """C statements of one thread, lowered while they are read.
 
-``if``, ``while``, ``for``, ``do``, ``break``, ``continue``, ``return``, declarations,
-assignments to registers and through pointers, and macros. A register has one meaning in
-the whole thread, as in herd: a declaration in an inner block names the same register. A
-register that may be read before it is assigned starts as 0.
+``if``, ``while``, ``for``, ``do``, ``switch``, ``break``, ``continue``, ``goto``, ``return``,
+declarations, assignments to registers and through pointers, and macros. A register has one
+meaning in the whole thread, as in herd: a declaration in an inner block names the same
+register. A register that may be read before it is assigned starts as 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mkold.ir.nodes import (
     Assign,
+    Block,
     Break,
     Const,
     Continue,
     Expr,
-    Function,
     If,
     Loop,
     Return,
     Stmt,
     Unary,
+    walk,
 )
-from mkold.litmus.arithmetic import Value
-from mkold.litmus.globals import Globals
+from mkold.litmus.arithmetic import Value, promoted
 from mkold.litmus.initial import is_name
-from mkold.litmus.simple import STEPS, ParameterAssignedError, Statements
+from mkold.litmus.labels import Labels
+from mkold.litmus.simple import STEPS, Statements
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
+from mkold.litmus.switch import Switch
 from mkold.litmus.types import TYPE_WORDS, Type
 
-_UNSUPPORTED = frozenset({"goto", "switch", "case", "default", "asm", "__asm__", "typedef"})
+_UNSUPPORTED = frozenset({"asm", "__asm__", "typedef"})
 
 
 class Body(Statements):
     """Reads the statements of one thread."""
 
-    __slots__ = ("in_loop",)
+    __slots__ = ("break_to", "continue_to", "goes", "labels", "n_labels", "switch")
 
     def __init__(
         self, tokens: Tokens, addresses: Mapping[str, Value], objects: Mapping[int, Type], *,
         placed: bool,
     ) -> None:  # fmt: skip
         super().__init__(tokens, addresses, objects, placed=placed)
-        self.in_loop = False
+        self.labels = Labels(tokens)
+        self.labels.begin(self.out)
+        self.switch: Switch | None = None
+        self.goes = "goto" in tokens.texts  # so that a jump must say which loop it means
+        self.break_to: str | None = None  # the label of what is left; None: of nothing
+        self.continue_to: Break | Continue | None = None
+        self.n_labels = 0
+
+    def thread(self) -> tuple[Stmt, ...]:
+        """The whole body, after its opening brace."""
+        self.block()
+        self.labels.check()
+        return tuple(self.labels.end())
 
     def block(self) -> None:
         """Statements up to the closing brace, which is stepped over."""
@@ -92,6 +107,9 @@ class Body(Statements):
             return
         if token in _UNSUPPORTED:
             self.tokens.fail(f"'{token}'", kind=UnsupportedSourceError)
+        if self.tokens.texts[self.tokens.at + 1] == ":":
+            self.label(token)
+            return
         self.simple(token)
         self.semicolon()
 
@@ -100,9 +118,10 @@ class Body(Statements):
     def _collect(self) -> tuple[Stmt, ...]:
         """The statements of the next statement, kept apart."""
         outer, self.out = self.out, []
+        self.labels.begin(self.out)
         self.statement()
-        inner, self.out = self.out, outer
-        return tuple(inner)
+        self.out = outer
+        return tuple(self.labels.end())
 
     def _parenthesised_condition(self) -> Expr:
         self.tokens.expect("(", "before a condition")
@@ -133,18 +152,26 @@ class Body(Statements):
             self.assigned = after_then
         self.out.append(If(cond, then, orelse, at))
 
-    def _loop(
-        self, start: int, body: list[Stmt], step: tuple[Stmt, ...], known: set[str]
-    ) -> None:
-        """``known``: what was assigned before the loop."""
-        self.assigned = known
-        self.out.append(Loop(tuple(body), step, self.pos(start)))
+    def new_label(self, what: str) -> str:
+        """A label that no source has."""
+        self.n_labels += 1
+        return f"{what} {self.n_labels}"
 
-    def _loop_body(self) -> tuple[Stmt, ...]:
-        outer, self.in_loop = self.in_loop, True
+    def loop_body(self, break_to: str, continue_to: Break | Continue) -> tuple[Stmt, ...]:
+        """A statement in which ``break`` and ``continue`` mean these."""
+        outer = self.break_to, self.continue_to
+        self.break_to, self.continue_to = break_to, continue_to
         body = self._collect()
-        self.in_loop = outer
+        self.break_to, self.continue_to = outer
         return body
+
+    def _loop(self, start: int, test: list[Stmt], step: tuple[Stmt, ...] = ()) -> None:
+        """``test``, which may leave, and the body, which comes now."""
+        known = set(self.assigned)
+        label = self.new_label("loop") if self.goes else ""
+        body = self.loop_body(label, Continue(label=label))
+        self.assigned = known
+        self.out.append(Loop((*test, *body), step, self.pos(start), label))
 
     def _exit_unless(self) -> list[Stmt]:
         """The statements of a loop's condition, with the exit."""
@@ -160,28 +187,27 @@ class Body(Statements):
 
     def read_while(self, start: int) -> None:
         tokens = self.tokens
-        known = set(self.assigned)
         tokens.expect("(", "after 'while'")
-        exit_ = self._exit_unless()
+        test = self._exit_unless()
         tokens.expect(")", "after a condition")
-        self._loop(start, [*exit_, *self._loop_body()], (), known)
+        self._loop(start, test)
 
     def read_do(self, start: int) -> None:
-        """The condition stands before the body, skipped the first time."""
         tokens = self.tokens
-        again = self.temporary()
-        at = self.pos(start)
-        self.out.append(Assign(again, Const(0), at))
-        self.assigned.add(again)
+        label = self.new_label("loop") if self.goes else ""
+        round_ = self.new_label("round")
         known = set(self.assigned)
-        body = self._loop_body()
+        body = self.loop_body(label, Break(label=round_))
+        if any(isinstance(stmt, Break) and stmt.label == round_ for stmt in walk(body)):
+            self.assigned = set(known)
+            body = (Block(round_, body, self.pos(start)),)
         tokens.expect("while", "after the body of 'do'")
         tokens.expect("(", "after 'while'")
-        exit_ = self._exit_unless()
+        test = self._exit_unless()
         tokens.expect(")", "after a condition")
         self.semicolon()
-        test = If(self.local(again), tuple(exit_), (Assign(again, Const(1), at),), at)
-        self._loop(start, [test, *body], (), known)
+        self.assigned = known
+        self.out.append(Loop((*body, *test), (), self.pos(start), label))
 
     def read_for(self, start: int) -> None:
         tokens = self.tokens
@@ -192,26 +218,95 @@ class Body(Statements):
         else:
             self.clause(";")
             self.semicolon()
-        known = set(self.assigned)
-        exit_ = self._exit_unless() if texts[tokens.at] != ";" else []
+        test = self._exit_unless() if texts[tokens.at] != ";" else []
         self.semicolon()
+        known = set(self.assigned)
         outer, self.out = self.out, []
         self.clause(")")
         step, self.out = tuple(self.out), outer
+        self.assigned = known
         tokens.expect(")", "after the head of 'for'")
-        self._loop(start, [*exit_, *self._loop_body()], step, known)
+        self._loop(start, test, step)
 
-    def _jump(self, start: int, what: type[Break] | type[Continue]) -> None:
-        if not self.in_loop:
-            self.tokens.fail(f"'{what.__name__.lower()}' outside a loop", index=start)
-        self.out.append(what(self.pos(start)))
-        self.semicolon()
+    # --- jumps ------------------------------------------------------------------------
 
     def read_break(self, start: int) -> None:
-        self._jump(start, Break)
+        if self.break_to is None:
+            self.tokens.fail("'break' outside a loop or a switch", index=start)
+        self.out.append(Break(self.pos(start), self.break_to))
+        self.semicolon()
 
     def read_continue(self, start: int) -> None:
-        self._jump(start, Continue)
+        if self.continue_to is None:
+            self.tokens.fail("'continue' outside a loop", index=start)
+        self.out.append(replace(self.continue_to, at=self.pos(start)))
+        self.semicolon()
+
+    def read_goto(self, start: int) -> None:
+        tokens = self.tokens
+        token, label = tokens.at, tokens.texts[tokens.at]
+        if not is_name(label):
+            tokens.fail(f"expected a label, found {shown(label)}")
+        tokens.at += 1
+        self.out.append(self.labels.jump(label, token, self.pos(start), self.assigned))
+        self.semicolon()
+
+    def label(self, name: str) -> None:
+        """``name:``, and the statement that it is before."""
+        tokens = self.tokens
+        jumps = self.labels.place(name, tokens.at, self.pos(tokens.at))
+        if jumps and _leaves(self.out):
+            self.assigned = set(jumps[0])
+        for assigned in jumps:
+            self.assigned &= assigned
+        tokens.at += 2
+        self.labelled()
+
+    def labelled(self) -> None:
+        """The statement after a label, if there is one."""
+        if self.tokens.texts[self.tokens.at] != "}":
+            self.deeper()
+            self.statement()
+            self.depth -= 1
+
+    def read_switch(self, start: int) -> None:
+        tokens = self.tokens
+        tokens.expect("(", "before what 'switch' chooses by")
+        first = len(self.out)
+        value = promoted(self.expression())
+        self.unordered(first)
+        tokens.expect(")", "after what 'switch' chooses by")
+        if tokens.texts[tokens.at] != "{":
+            tokens.fail("'switch' without a block", kind=UnsupportedSourceError)
+        tokens.at += 1
+        word, known, at = self.temporary(), frozenset(self.assigned), self.pos(start)
+        self.out.append(Assign(word, value.expr, at))
+        outer = self.out, self.switch, self.break_to
+        end = self.break_to = self.new_label("switch")
+        self.out = []
+        self.labels.begin(self.out)
+        switch = self.switch = Switch(value.type, self.local(word), self.labels, end, known)
+        self.block()
+        switch.finish()
+        self.out, self.switch, self.break_to = outer
+        self.assigned = set(known)
+        self.out.append(Block(end, tuple(self.labels.end()), at))
+
+    def read_case(self, start: int) -> None:
+        value = self.expression()
+        self._case(start, value)
+
+    def read_default(self, start: int) -> None:
+        self._case(start, None)
+
+    def _case(self, start: int, value: Value | None) -> None:
+        what = self.tokens.texts[start]
+        if self.switch is None:
+            self.tokens.fail(f"'{what}' outside a switch", index=start)
+        self.switch.case(self.tokens, start, value, self.new_label(what), self.pos(start))
+        self.assigned = set(self.switch.known)
+        self.tokens.expect(":", f"after '{what}'")
+        self.labelled()
 
     def read_return(self, start: int) -> None:
         if self.tokens.texts[self.tokens.at] != ";":
@@ -223,58 +318,10 @@ class Body(Statements):
 _STATEMENTS = {
     "if": Body.read_if, "while": Body.read_while, "do": Body.read_do, "for": Body.read_for,
     "break": Body.read_break, "continue": Body.read_continue, "return": Body.read_return,
+    "goto": Body.read_goto, "switch": Body.read_switch, "case": Body.read_case,
+    "default": Body.read_default,
 }  # fmt: skip
 
 
-def _leaves(body: tuple[Stmt, ...]) -> bool:
+def _leaves(body: Sequence[Stmt]) -> bool:
     return bool(body) and isinstance(body[-1], Return | Break | Continue)
-
-
-def lower(
-    tokens: Tokens,
-    name: str,
-    addresses: Mapping[str, Value],
-    registers: Mapping[str, int],
-    known: Globals,
-    objects: Mapping[int, Type],
-    *,
-    placed: bool = True,
-) -> tuple[Function, dict[str, Type]]:
-    """Read a thread's body, the opening brace being stepped over; its registers' types.
-
-    ``addresses``: the parameters. ``registers``: initial values. ``known``: all shared
-    variables, of which a thread sees only its parameters; ``objects``: their words. A
-    parameter that is assigned to becomes a register that holds the address at first.
-    ``placed``: statements get their place in the source.
-    """
-    start = tokens.at
-    kept = {name: value for name, value in addresses.items() if name not in registers}
-    moved: dict[str, Value] = {}
-    while True:
-        body = Body(tokens, kept, objects, placed=placed)
-        body.types |= {name: value.type for name, value in moved.items()}
-        body.assigned.update(registers, moved)
-        try:
-            body.block()
-        except ParameterAssignedError as assigned:
-            moved[assigned.args[0]] = kept.pop(assigned.args[0])
-            tokens.at = start
-            continue
-        break
-    for register, index in body.unset.items():
-        if register in known.addresses and register not in body.declared:
-            tokens.fail(
-                f"'{register}' is no parameter of {name}", index=index,
-                hint="a thread sees only the shared variables that it takes as parameters",
-            )  # fmt: skip
-    head = [Assign(r, Const(0)) for r in sorted(body.unset)]
-    head += [Assign(r, Const(_cut(value, body.types.get(r)))) for r, value in registers.items()]
-    head += [Assign(r, address.expr) for r, address in moved.items()]
-    return Function(name, (), (*head, *body.out)), body.types
-
-
-def _cut(word: int, kind: Type | None) -> int:
-    return word if kind is None or kind.target is not None else kind.word(word)
-
-
-__all__ = ["Body", "lower"]

@@ -32,6 +32,9 @@ class Reader(Protocol):
     def lvalue(self, asked_by: str) -> Value:
         """The address of a place."""
 
+    def over_val(self, kind: Type) -> Value:
+        """A condition on what is at a place of this type, which it calls ``VAL``."""
+
     def place(self, address: Value, start: int) -> Type:
         """The type of the object at an address that is accessed."""
 
@@ -81,6 +84,9 @@ def _call(reader: Reader, macro: Macro, name: str, start: int, wanted: bool) -> 
         first = tokens.at
         if kind == "v":
             values.append(reader.expression())
+            continue
+        if kind == "c":
+            values.append(reader.over_val(place[1] if place else LONG))
             continue
         address = reader.lvalue(name) if kind == "l" else reader.expression()
         place = address.expr, reader.place(address, first)

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 from mkold.base.errors import Pos
 from mkold.ir.nodes import Assign, Const, Expr, If, Local, Op, Stmt
+from mkold.ir.prims import VAL
 from mkold.litmus import arithmetic
 from mkold.litmus.arithmetic import BINARY, Value
 from mkold.litmus.calls import read_call
-from mkold.litmus.initial import is_name, number
+from mkold.litmus.initial import is_name, is_word, number
 from mkold.litmus.macros import BUILTIN_NAMES
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 from mkold.litmus.types import INT, LONG, TYPE_WORDS, Type, read_type
@@ -190,6 +191,9 @@ class Expressions:
         if token in ("true", "false"):
             return arithmetic.constant(int(token == "true"), INT)
         if token not in self.assigned:
+            if token == VAL and token not in self.types:
+                reason = f"{VAL} has a value only inside a condition that is awaited"
+                self.tokens.fail(reason, index=self.tokens.at - 1)
             self.unset.setdefault(token, self.tokens.at - 1)
         return arithmetic.of(self.local(token), self.types.get(token, INT))
 
@@ -239,6 +243,23 @@ class Expressions:
                 hint=f"write '*{token}'",
             )
         raise tokens.error(f"expected a place in memory, found {shown(token)}")
+
+    def over_val(self, kind: Type) -> Value:
+        """A condition on what is at a place of type ``kind``, which it calls ``VAL``."""
+        start, n_before = self.tokens.at, len(self.out)
+        if VAL in self.types or VAL in self.unset:
+            self.tokens.fail(f"{VAL} is what is at the place here", hint="rename the register")
+        self.types[VAL] = kind
+        self.assigned.add(VAL)
+        condition = self.expression()
+        del self.types[VAL]
+        self.assigned.remove(VAL)
+        if len(self.out) > n_before:
+            self.tokens.fail(
+                f"a condition on {VAL} that reads memory", index=start,
+                kind=UnsupportedSourceError, hint="read it before, into a register",
+            )  # fmt: skip
+        return condition
 
     def no_structs(self) -> None:
         self.tokens.fail(
@@ -327,8 +348,3 @@ class Expressions:
         yes, no = Assign(name, a.expr, at), Assign(name, b.expr, at)
         self.out.append(If(cond.expr, (*then, yes), (*orelse, no), at))
         return Value(self.local(name), a.type, *arithmetic.spread(a, b))
-
-
-def is_word(token: str) -> bool:
-    """Whether the token is a name or a number."""
-    return token[:1].isalnum() or token[:1] == "_"

@@ -51,6 +51,11 @@ def number(token: str) -> int | None:
     return value if value <= WORD_MASK else None
 
 
+def is_word(token: str) -> bool:
+    """Whether the token is a name or a number."""
+    return token[:1].isalnum() or token[:1] == "_"
+
+
 def is_name(token: str) -> bool:
     """Whether the token is an identifier."""
     return token.isidentifier() and token.isascii()

@@ -1,14 +1,14 @@
 """The macros of C litmus tests: which primitive each name is, and how arguments are given.
 
 A signature has one letter an argument, in the order C gives them: ``l`` an lvalue
-(``*x``), ``p`` a pointer (``x``), ``v`` a value. The intermediate form takes the address
-first, then the values in order.
+(``*x``), ``p`` a pointer (``x``), ``v`` a value, ``c`` a condition on ``VAL``. The
+intermediate form takes the address first, then the values in order.
 
 All of it is from the table of primitives (``mkold.ir.prims``), whose rows carry the kernel's
 names. All macros of tools/memory-model/linux-kernel.def are here. Beyond them: the bit
 operations of Documentation/atomic_bitops.txt, ``atomic_fetch_add_unless``,
 ``atomic_inc_not_zero``, ``atomic64_t`` and ``atomic_long_t``, reader-writer locks,
-``BUG_ON`` and ``WARN_ON_ONCE``.
+``smp_cond_load_acquire`` and its like, ``BUG_ON`` and ``WARN_ON_ONCE``.
 
 herd's own words below the macros (``__load{once}``, ``__fence{mb}`` ...) are in ``BUILTINS``.
 """

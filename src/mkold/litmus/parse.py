@@ -22,13 +22,13 @@ from mkold.ir.program import (
     Thread,
 )
 from mkold.litmus.arithmetic import Value
-from mkold.litmus.body import lower
 from mkold.litmus.condition import read_final
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_initial, thread_number
 from mkold.litmus.places import ThreadNames
 from mkold.litmus.sections import split
 from mkold.litmus.source import Text, Tokens, UnsupportedSourceError, shown
+from mkold.litmus.thread import lower
 from mkold.litmus.types import INT, LONG, TYPE_WORDS, UINT, Type, pointer, read_type
 
 MAX_CHARACTERS = 1_000_000

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from mkold.ir.program import Mem, Observed, Reg, Words
 from mkold.litmus.globals import Globals
 from mkold.litmus.initial import is_name, read_index, thread_number
+from mkold.litmus.macros import BUILTIN_NAMES, MACROS
 from mkold.litmus.source import Tokens, shown
-from mkold.litmus.types import Type
+from mkold.litmus.types import TYPE_WORDS, Type
 
 Place = Observed | Words
 
@@ -31,7 +32,22 @@ class ThreadNames:
     begin: int  # of the head
 
     def __contains__(self, name: str) -> bool:
-        return name in self.parameters or name in self.texts[self.start : self.end]
+        if name in self.parameters:
+            return True
+        if name in WORDS or name in MACROS or name in BUILTIN_NAMES:
+            return False
+        texts, at = self.texts, self.start
+        while True:
+            try:
+                at = texts.index(name, at, self.end)
+            except ValueError:
+                return False
+            label = texts[at - 1] == "goto" or (
+                texts[at + 1] == ":" and texts[at - 1] in _BEFORE_LABELS
+            )
+            if not label:
+                return True
+            at += 1
 
 
 class Places:
@@ -121,3 +137,8 @@ class Places:
 
 
 _WORDS = frozenset({"exists", "forall", "locations", "filter", "not"})
+WORDS = TYPE_WORDS | {
+    "if", "else", "while", "do", "for", "switch", "case", "default", "goto", "break",
+    "continue", "return", "NULL", "true", "false", "sizeof",
+}  # fmt: skip
+_BEFORE_LABELS = frozenset({"{", "}", ";", ":", ")", "else", "do"})

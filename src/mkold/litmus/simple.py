@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mkold.ir.edit import map_statements
 from mkold.ir.nodes import Assign, Local, Op, Stmt, walk
-from mkold.ir.prims import PRIMS, Shape
+from mkold.ir.prims import PRIMS, Shape, Takes
 from mkold.litmus.arithmetic import Value, constant, convert, of, promoted
 from mkold.litmus.calls import read_call
 from mkold.litmus.expr import Expressions
@@ -70,6 +70,11 @@ class Statements(Expressions):
             self.tokens.fail(
                 "srcu_read_lock() within a larger expression", kind=UnsupportedSourceError
             )
+        for op in ops:
+            if Takes.OVER_VAL in PRIMS[op.prim].takes:
+                self.tokens.fail(
+                    f"{op.prim}() within a larger expression", kind=UnsupportedSourceError
+                )
 
     def _simple(self, token: str) -> None:
         tokens = self.tokens

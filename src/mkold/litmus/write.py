@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mkold.base.errors import UnsupportedError
-from mkold.ir.flow import expressions
+from mkold.ir.flow import reads, writes
 from mkold.ir.nodes import (
     NARROW,
     WORD_BITS,
     Assign,
     Binary,
+    Block,
     Break,
     Const,
     Continue,
@@ -36,9 +37,9 @@ from mkold.ir.nodes import (
     Select,
     Stmt,
     Unary,
-    locals_of,
     walk,
 )
+from mkold.ir.prims import VAL
 from mkold.ir.program import Observed, Program, Thread, Words
 from mkold.litmus.macros import MACROS
 from mkold.litmus.names import Names
@@ -142,10 +143,13 @@ class _Writer:
             self.addresses.setdefault(address, name)  # an array's start by the array's name
         self.parameters: dict[str, None] = {}
         self.renamed: dict[str, str] = {}
-        self.operands: dict[str, str] = {}  # accesses that go into an expression
+        self.operands = {VAL: VAL}  # and accesses that go into an expression
         self.used = Counter(_used(self.function))
         self.groups = Counter(s.group for s in walk(self.function.body) if isinstance(s, Op))
         self.arguments = dict(zip(self.function.params, thread.args, strict=True))
+        # Blocks and loops around: the label, whether it is a loop, what C calls its ends.
+        self.around: list[tuple[str, bool, dict[type, str]]] = []
+        self.n_labels = 0
         self.taken = set(program.symbols) | set(_names(self.function))
 
     def lines(self) -> Iterator[str]:
@@ -253,15 +257,53 @@ class _Writer:
                     yield f"{indent}}} else {{"
                     yield from self.block(orelse, indent + "  ")
                 yield f"{indent}}}"
-            case Loop(body, step):
-                clause = ", ".join(self.clause(s) for s in step)
-                yield f"{indent}for (;;{' ' if clause else ''}{clause}) {{"
-                yield from self.block(body, indent + "  ")
-                yield f"{indent}}}"
+            case Block(label, body):
+                inside, there = self._inside(label, body, indent, is_loop=False)
+                yield from inside
+                yield from (f"{indent}{name}: ;" for name in there.values())
+            case Loop():
+                yield from self._loop(stmt, indent)
             case Break(label="") | Continue(label="") | Return(()):
                 yield f"{indent}{type(stmt).__name__.lower()};"
+            case Break(label=label) | Continue(label=label):
+                yield f"{indent}{self._jump(label, type(stmt))};"
             case _:
                 raise UnsupportedError(f"a litmus test has no {type(stmt).__name__.lower()}")
+
+    def _loop(self, loop: Loop, indent: str) -> Iterator[str]:
+        """A loop; where jumps out of inner ones name it, with labels."""
+        clause = ", ".join(self.clause(s) for s in loop.step)
+        yield f"{indent}for (;;{' ' if clause else ''}{clause}) {{"
+        inside, there = self._inside(loop.label, loop.body, indent + "  ", is_loop=True)
+        yield from inside
+        if Continue in there:
+            yield f"{indent}  {there[Continue]}: ;"
+        yield f"{indent}}}"
+        if Break in there:
+            yield f"{indent}{there[Break]}: ;"
+
+    def _inside(
+        self, label: str, body: tuple[Stmt, ...], indent: str, *, is_loop: bool
+    ) -> tuple[list[str], dict[type, str]]:
+        """The lines of ``body``, and the labels that its jumps need."""
+        there: dict[type, str] = {}
+        self.around.append((label, is_loop, there))
+        lines = list(self.block(body, indent))
+        self.around.pop()
+        return lines, there
+
+    def _jump(self, label: str, kind: type) -> str:
+        innermost = True  # of the loops
+        for name, is_loop, there in reversed(self.around):
+            if name == label:
+                if is_loop and innermost:
+                    return kind.__name__.lower()
+                if kind not in there:
+                    self.n_labels += 1
+                    there[kind] = f"l{self.n_labels}"
+                return f"goto {there[kind]}"
+            innermost = innermost and not is_loop
+        raise AssertionError(label)
 
     def clause(self, stmt: Stmt) -> str:
         match stmt:
@@ -284,7 +326,7 @@ class _Writer:
         address = values.pop(0) if set(macro.signature) & {"l", "p"} else None
         shown = []
         for kind in macro.signature:
-            if kind == "v":
+            if kind in "vc":
                 shown.append(self.expr(values.pop(0)))
             else:
                 assert address is not None
@@ -295,16 +337,11 @@ class _Writer:
 
 def _used(function: Function) -> Iterator[str]:
     for stmt in walk(function.body):
-        for expr in expressions(stmt):
-            yield from locals_of(expr)
+        yield from reads(stmt)
 
 
 def _names(function: Function) -> Iterator[str]:
     yield from function.params
     for stmt in walk(function.body):
-        if isinstance(stmt, Assign):
-            yield stmt.dst
-        elif isinstance(stmt, Op):
-            yield from stmt.dsts
-        for expr in expressions(stmt):
-            yield from locals_of(expr)
+        yield from writes(stmt)
+        yield from reads(stmt)

@@ -34,8 +34,8 @@ def _until(load: str) -> Callable[[Op], tuple[Stmt, ...]]:
 
 def _row(name: str, load: str, order: Order, source: str, family: str = "") -> Prim:
     return Prim(name=name, shape=Shape.OTHERS, takes=(Takes.PLACE, Takes.OVER_VAL),
-                gives=(Gives.OLD,), order=order, family=family, meaning=_until(load),
-                source=source)  # fmt: skip
+                gives=(Gives.OLD,), order=order, family=family, macro="pc",
+                meaning=_until(load), source=source)  # fmt: skip
 
 
 _BARRIER, _ATOMIC = "include/asm-generic/barrier.h", "include/linux/atomic.h"
