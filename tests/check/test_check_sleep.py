@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mkold.check import Case, Scenario, Setup
+from mkold.check import Case, End, Scenario, Setup
 from mkold.check.decide import decide_case
 from mkold.lang import (
     READ_ONCE,
@@ -13,8 +13,10 @@ from mkold.lang import (
     Struct,
     call_rcu,
     kernel,
+    might_sleep,
     mutex,
     mutex_lock,
+    mutex_trylock,
     mutex_unlock,
     rcu_read_lock,
     rcu_read_unlock,
@@ -92,6 +94,22 @@ def with_a_mutex_in_a_lock(s: Ptr[S]) -> None:
     mutex_lock(s.mutex)
     mutex_unlock(s.mutex)
     spin_unlock(s.lock)
+
+
+@kernel
+def which_may_sleep(s: Ptr[S]) -> None:
+    spin_lock(s.lock)
+    might_sleep()
+    spin_unlock(s.lock)
+
+
+@kernel
+def tries_a_mutex_in_a_lock(s: Ptr[S]) -> None:
+    spin_lock(s.lock)
+    if mutex_trylock(s.mutex):
+        mutex_unlock(s.mutex)
+    spin_unlock(s.lock)
+    might_sleep()
 
 
 @kernel
@@ -180,7 +198,7 @@ def broken(function: KernelFunction, word: int = 0) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     "function",
     [under_a_spinlock, under_a_spinlock_tried, under_a_read_lock, under_a_write_lock,
-     in_a_section, in_a_callback, with_a_mutex_in_a_lock],
+     in_a_section, in_a_callback, with_a_mutex_in_a_lock, which_may_sleep],
     ids=lambda function: function.name,
 )  # fmt: skip
 def test_it_must_not_sleep_there(function: KernelFunction) -> None:
@@ -189,7 +207,7 @@ def test_it_must_not_sleep_there(function: KernelFunction) -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [after_all, under_a_mutex, in_an_srcu_section, on_the_way_without],
+    [after_all, under_a_mutex, in_an_srcu_section, on_the_way_without, tries_a_mutex_in_a_lock],
     ids=lambda function: function.name,
 )
 def test_it_may_sleep_there(function: KernelFunction) -> None:
@@ -204,3 +222,30 @@ def test_only_the_way_that_holds_something_counts() -> None:
 def test_a_reader_writer_lock_is_released_that_the_thread_does_not_hold() -> None:
     assert broken(unlocks) == ("unmatched-unlock",)
     assert broken(locks) == ()
+
+
+@kernel
+def adds_if_it_gets_it(s: Ptr[S]) -> bool:
+    done = mutex_trylock(s.mutex)
+    if done:
+        s.word += 1
+        mutex_unlock(s.mutex)
+    return done
+
+
+def test_a_mutex_that_is_tried_keeps_others_out() -> None:
+    def setup(m: Setup) -> None:
+        s = m.new(S, "s")
+        for name in "ab":
+            m.thread(name, (adds_if_it_gets_it, s))
+        m.watch("word", s + S.offset("word"))
+
+        def done(end: End) -> int:
+            return end.result("a") + end.result("b")
+
+        m.never("lost", lambda end: end["word"] != done(end), "An addition was lost.")
+        m.never("both", lambda end: done(end) == 2, "Both may have it, one after the other.")
+        m.never("none", lambda end: done(end) == 0, "One of them gets it.")
+
+    found = decide_case(Case("as written", Scenario("tried", setup)), show=False)
+    assert found.broken == ("both",)

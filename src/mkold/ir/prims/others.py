@@ -14,6 +14,8 @@ ROWS = [
     Prim(name="WARN_ON_ONCE", shape=Shape.WARN_ON, takes=(Takes.CONDITION,), macro="v",
          gives=(Gives.CONDITION,), source="include/asm-generic/bug.h"),
     Prim(name="cpu_relax", shape=Shape.CPU_RELAX, macro="", source="Documentation/core-api"),
+    Prim(name="might_sleep", shape=Shape.CPU_RELAX, sleeps=True,
+         source="include/linux/kernel.h"),
     Prim(name="smp_processor_id", shape=Shape.CPU_ID, gives=(Gives.WORD,), macro="",
          source="include/linux/smp.h"),
     Prim(name="get_cycles", shape=Shape.CYCLES, gives=(Gives.WORD,),
