@@ -98,6 +98,7 @@ def _reads_poison(checked: Image, name: str, flag: str) -> None:
     assert flag in decide(_program(name)).flags
 
 
+@pytest.mark.slow
 def test_a_stack_has_an_end(images: list[Image]) -> None:
     with pytest.raises(InterpretError, match="BUG_ON"):
         Interpreter(FUNCTIONS, {}).call("large")
