@@ -16,7 +16,8 @@ class Candidate:
     address : the word that each memory node, and each grace period of SRCU, is at
     source : for each read the write that it finds, ``facts.INIT`` for the initial word
     order : for each word its writes in coherence order
-    depends : ``(sort, node, read)``: the dependency of that sort is there
+    depends : ``(sort, node, read)``: the dependency of that sort is there, or for the sort
+        ``forced`` that node of an expression comes after that other
     stands : threads that stopped on the way, with their read-side sections open
     """
 

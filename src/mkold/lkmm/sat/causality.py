@@ -51,10 +51,7 @@ class Causality:
         layout, here = self.layout, candidate.happens
         self.reasons = Reasons(rules, layout.ids)
         self.here = layout.of(layout.nodes[n] for n in here)
-        self.paths = {
-            thread: fences.of(thread, frozenset([n.id for n in nodes if n.id in here]))
-            for thread, nodes in layout.threads.items()
-        }
+        self.paths = {thread: fences.of(thread, candidate) for thread in layout.threads}
         self._base()
         self._dependencies()
         self._carry()

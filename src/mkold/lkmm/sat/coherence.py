@@ -19,7 +19,7 @@ from itertools import combinations
 
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.sat.facts import INIT
-from mkold.lkmm.sat.solver import FALSE, TRUE, Lit
+from mkold.lkmm.sat.solver import FALSE, Lit
 from mkold.lkmm.sat.sources import Sources
 
 MOST = 400_000  # clauses of transitivity
@@ -60,7 +60,7 @@ class Coherence:
         if lit is None:
             one, two = self.sources.graph.nodes[a], self.sources.graph.nodes[b]
             if one.thread == two.thread and self.sources.coherent:
-                lit = TRUE if one.po < two.po else FALSE
+                lit = self.sources.precedes(one, two)
             else:
                 lit = self.sources.solver.new()
             self._before[a, b] = lit
@@ -109,7 +109,7 @@ class Coherence:
         if same == FALSE:
             return
         if read.thread == write.thread and sources.coherent:
-            fr = same if write.po > read.po else FALSE
+            fr = sources.words.both(same, sources.precedes(read, write))
         else:
             fr = sources.solver.new()
             add([-fr, same])
@@ -133,9 +133,11 @@ class Coherence:
             for one, two in combinations(sorted(reads, key=lambda n: n.po), 2):
                 same = sources.same(one.id, two.id)
                 if same != FALSE:
+                    first_to_last = sources.precedes(one, two)
                     for write in self.near[two.id]:
                         first, second = self.fr(one.id, write.id), self.fr(two.id, write.id)
-                        sources.add([-same, -second, first])
+                        sources.add([-same, -first_to_last, -second, first])
+                        sources.add([-same, first_to_last, -first, second])
 
     def _atomic(self) -> None:
         sources = self.sources

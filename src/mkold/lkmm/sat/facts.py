@@ -13,7 +13,7 @@ only ever make it true. An axiom is a rule without a head: not all of its body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 INIT = -1  # in place of a write: the initial word
@@ -25,8 +25,8 @@ class Fact(NamedTuple):
     Of an execution: ``happens`` and ``absent`` (a), ``stands`` (the thread of a stopped),
     ``source`` (read b finds write a), ``same`` (a and b access one word), ``co`` (write a
     precedes write b in coherence order), ``fr`` (read a finds what write b overwrites),
-    ``addr`` ``data`` ``ctrl`` (b depends on read a). Any other kind is the name of a derived
-    relation.
+    ``addr`` ``data`` ``ctrl`` (b depends on read a), ``forced`` (of accesses of one expression,
+    b comes after a). Any other kind is the name of a derived relation.
     """
 
     kind: str
@@ -35,7 +35,19 @@ class Fact(NamedTuple):
 
 
 GIVEN = frozenset(
-    {"happens", "absent", "stands", "source", "same", "co", "fr", "addr", "data", "ctrl"}
+    {
+        "happens",
+        "absent",
+        "stands",
+        "source",
+        "same",
+        "co",
+        "fr",
+        "addr",
+        "data",
+        "ctrl",
+        "forced",
+    }
 )
 Body = frozenset[Fact]
 Rule = tuple[Fact | None, Body]
@@ -64,13 +76,3 @@ class Rules:
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._known)
-
-
-def renamed(rule: Rule, names: Mapping[int, int]) -> Rule:
-    """The same rule of other nodes."""
-    head, body = rule
-    get = names.get
-    return (
-        head and Fact(head.kind, get(head.a, head.a), get(head.b, head.b)),
-        frozenset([Fact(kind, get(a, a), get(b, b)) for kind, a, b in body]),
-    )

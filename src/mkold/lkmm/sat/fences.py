@@ -6,6 +6,9 @@ linux-kernel.cat; ``unlock-po``, ``unlock-lock``, ``lock-po`` and ``lock-fence``
 of po-unlock-lock-po and of smp_mb__after_unlock_lock(). ``rmb-from`` and ``rmb-to`` are
 smp_rmb() as r-pre-bounded and r-post-bounded see it.
 
+Accesses of one expression are ordered where one is ``forced`` after the other; each such pair
+is a product of its own, with that fact among its reasons.
+
 A conditional read-modify-write has its tag only where its write happens (FailedRMW of
 linux-kernel.bell): that fact is among the reasons.
 
@@ -17,8 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 
 from mkold.lkmm.graph.events import Node
+from mkold.lkmm.sat.candidate import Candidate
+from mkold.lkmm.sat.expressions import Pair, groups
 from mkold.lkmm.sat.facts import Fact
 from mkold.lkmm.sat.layout import Layout, Mask
 from mkold.lkmm.sat.relations import Facts, Product
@@ -45,15 +51,22 @@ class Fences:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._known: dict[tuple[int, frozenset[int]], PathOrder] = {}
+        self._known: dict[tuple[int, frozenset[int], frozenset[Pair]], PathOrder] = {}
 
-    def of(self, thread: int, here: frozenset[int]) -> PathOrder:
-        """The orderings of ``thread`` where of its nodes ``here`` happen."""
-        key = thread, here
+    def of(self, thread: int, candidate: Candidate) -> PathOrder:
+        """The orderings of ``thread`` in an execution."""
+        nodes, happens = self.layout.threads[thread], candidate.happens
+        acts = [n for n in nodes if n.id in happens]
+        here = frozenset([n.id for n in acts])
+        forced = frozenset(
+            (a.id, b.id) for group in self.layout.groups.get(thread, ())
+            for a, b in combinations([n for n in group if n.id in here], 2)
+            if candidate.depends("forced", b.id, a.id)
+        )  # fmt: skip
+        key = thread, here, forced
         found = self._known.get(key)
         if found is None:
-            acts = [n for n in self.layout.threads[thread] if n.id in here]
-            found = self._known[key] = _Path(self.layout, acts, here).order
+            found = self._known[key] = _Path(self.layout, acts, here, forced).order
         return found
 
     def relation(self, name: str, orders: Sequence[PathOrder]) -> Product:
@@ -69,10 +82,16 @@ class Fences:
 
 
 class _Path:
-    """Walks one path; ``order`` is the result."""
+    """Walks one path; ``order`` is the result.
 
-    def __init__(self, layout: Layout, acts: list[Node], here: frozenset[int]) -> None:
-        self.layout, self.here = layout, here
+    ``before``, ``after``: of each act, in all executions that take the path; ``forced``:
+    in those in which accesses of one expression come one after the other.
+    """
+
+    def __init__(
+        self, layout: Layout, acts: list[Node], here: frozenset[int], forced: frozenset[Pair]
+    ) -> None:
+        self.layout, self.here, self.forced = layout, here, forced
         self.order = PathOrder(acts)
         index = layout.index
         self.masks = [1 << index[n.id] if n.id in index else 0 for n in acts]
@@ -82,6 +101,8 @@ class _Path:
             self.before.append(total)
             total |= mask
         self.after = [total & ~b & ~m for b, m in zip(self.before, self.masks, strict=True)]
+        for group in groups(acts):
+            self._apart(layout.of(group))
         for place, act in enumerate(acts):
             self._act(place, act)
 
@@ -89,18 +110,42 @@ class _Path:
         if left and right:
             self.order.parts[name].append((left, right, facts))
 
+    def _apart(self, group: Mask) -> None:
+        """None of an expression's accesses is before or after another for certain."""
+        for place, mask in enumerate(self.masks):
+            if mask & group:
+                self.before[place] &= ~group
+                self.after[place] &= ~group
+
+    def _put_before(self, name: str, place: int, *facts: Fact) -> None:
+        """All before an access, and then that."""
+        act, mask = self.order.acts[place], self.masks[place]
+        self._put(name, self.before[place], mask, *facts)
+        for a, b in self.forced:
+            if b == act.id:
+                first = 1 << self.layout.index[a]
+                self._put(name, first, mask, Fact("forced", a, b), *facts)
+
+    def _put_after(self, name: str, place: int, *facts: Fact) -> None:
+        """An access, and then all after it."""
+        act, mask = self.order.acts[place], self.masks[place]
+        self._put(name, mask, self.after[place], *facts)
+        for a, b in self.forced:
+            if a == act.id:
+                last = 1 << self.layout.index[b]
+                self._put(name, mask, last, Fact("forced", a, b), *facts)
+
     def tag(self, act: Node) -> str:
         """The tag, empty where a conditional read-modify-write failed."""
         return "" if act.conditional and act.rmw not in self.here else act.order
 
     def _act(self, place: int, act: Node) -> None:
-        before, mask, after = self.before[place], self.masks[place], self.after[place]
         if act.kind == "UL":
             locks = self._later(place, "LKR")
-            self._put("unlock-po", before, mask)
-            self._put("unlock-lock", mask, locks)
+            self._put("unlock-po", self.before[place], self.masks[place])
+            self._put("unlock-lock", self.masks[place], locks)
         elif act.kind == "LKR":
-            self._put("lock-po", mask, after)
+            self._put_after("lock-po", place)
             self._after_unlock_lock(place)
         tag = self.tag(act)
         if tag in _NO_ORDER:
@@ -110,12 +155,12 @@ class _Path:
             return
         partner = (Fact("happens", act.rmw),) if act.conditional else ()
         if tag == "acquire":
-            self._put("acq-po", mask, after, *partner)
+            self._put_after("acq-po", place, *partner)
         elif tag == "release":
-            self._put("po-rel", before, mask, *partner)
+            self._put_before("po-rel", place, *partner)
         elif tag == "mb":
-            left, right = (before, mask) if act.is_read else (mask, after)
-            self._put("mb", left, right, *partner)
+            put = self._put_before if act.is_read else self._put_after
+            put("mb", place, *partner)
 
     def _later(self, place: int, kind: str) -> Mask:
         acts = self.order.acts
@@ -155,15 +200,29 @@ class _Path:
     def _strengthen(self, place: int, where: range, anchors: Callable[[Node], bool]) -> None:
         """A fence that is a full one together with what it stands next to."""
         acts = self.order.acts
+        group = -1  # of the nearest; each of its expression does
         for k in where:
-            if anchors(acts[k]):
-                facts = Fact("happens", acts[place].id), Fact("happens", acts[k].id)
-                both = self.masks[k]
-                if k > place:
-                    self._put("mb", self.before[place], both | self.after[k], *facts)
-                else:
-                    self._put("mb", self.before[k] | both, self.after[place], *facts)
+            if group >= 0 and (not group or acts[k].group != group):
                 return
+            if anchors(acts[k]):
+                group = acts[k].group
+                self._around(place, k)
+
+    def _around(self, place: int, anchor: int) -> None:
+        """What the fence at ``place`` orders with the help of the access at ``anchor``."""
+        act = self.order.acts[anchor]
+        facts = Fact("happens", self.order.acts[place].id), Fact("happens", act.id)
+        mask, index = self.masks[anchor], self.layout.index
+        if anchor > place:
+            self._put("mb", self.before[place], mask | self.after[anchor], *facts)
+        else:
+            self._put("mb", self.before[anchor] | mask, self.after[place], *facts)
+        for a, b in self.forced:
+            fact = Fact("forced", a, b)
+            if anchor > place and a == act.id:
+                self._put("mb", self.before[place], 1 << index[b], fact, *facts)
+            elif anchor < place and b == act.id:
+                self._put("mb", 1 << index[a], self.after[place], fact, *facts)
 
 
 def _is_rmw(act: Node) -> bool:

@@ -129,22 +129,39 @@ class Flags:
 
     def _mixed(self, nodes: list[Node]) -> None:
         """A plain write next to a marked access of the same word, nothing between."""
-        formula = self.formula
         if not any(n.is_write and n.order == "plain" for n in nodes):
             return
         for i, one in enumerate(nodes):
             if not (one.is_read or one.is_write):
                 continue
-            open_: Lit = -self._bars(one) if one.order == "acquire" else TRUE
+            free: Lit = TRUE  # nothing stands between, of all that is no operand beside two
+            near = [one] if one.order == "acquire" else []
             for two in nodes[i + 1 :]:
-                if two.is_read or two.is_write:
-                    plain, marked = (one, two) if one.order == "plain" else (two, one)
-                    if plain.order == "plain" != marked.order and plain.is_write:
-                        here = -self._bars(two) if two.order == "release" else TRUE
-                        same = formula.same(one.id, two.id)
-                        self._flag("mixed-accesses", formula.words.all([same, open_, here]))
+                if near and not (two.group and two.group == near[-1].group):
+                    free, near = self._none(free, [self._after(one, k) for k in near]), []
+                plain, marked = (one, two) if one.order == "plain" else (two, one)
+                if (two.is_read or two.is_write) and (
+                    plain.order == "plain" != marked.order and plain.is_write
+                ):
+                    bars = [*near, two] if two.order == "release" else near
+                    self._mixed_pair(one, two, free, bars)
                 if two.order in BARRIERS:
-                    open_ = formula.words.both(open_, -self._bars(two))
+                    near.append(two)
+
+    def _mixed_pair(self, one: Node, two: Node, free: Lit, bars: Sequence[Node]) -> None:
+        both = self.formula.words.both
+        mixed = both(self.formula.same(one.id, two.id), free)
+        between = [both(self._after(one, k), self._in_order(k, two)) for k in bars]
+        self._flag("mixed-accesses", self._none(mixed, between))
+
+    def _after(self, one: Node, node: Node) -> Lit:
+        """The node happens with its tag, after ``one`` in every order of an expression."""
+        return self.formula.words.both(self._bars(node), self._in_order(one, node))
+
+    def _in_order(self, one: Node, two: Node) -> Lit:
+        if one is two or not one.group or one.group != two.group:
+            return TRUE
+        return self.formula.expressions.forced(one.id, two.id)
 
     def _bars(self, node: Node) -> Lit:
         """The node happens, with its tag."""

@@ -76,6 +76,8 @@ class Formula(Sources):
                 return self.coherence.co(a, b)
             case "fr":
                 return self.coherence.fr(a, b)
+            case "forced":
+                return self.expressions.forced(a, b)
             case _:
                 deps = getattr(self.graph.nodes[b], f"{kind}_deps")
                 return self.circuit.guard(deps.get(a, 0))

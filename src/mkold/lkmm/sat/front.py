@@ -196,6 +196,8 @@ class Front(Loops):
         word = self.possible.words(last, state.live)
         if others is not None:
             word = abstract.join(word, others)
+        for place in self.knowledge.unordered.intersection(places):  # all that was ever there
+            word = abstract.join(word, abstract.constant(self.initial(place)))
         if node.must is not None:
             if not any(abstract.may_be(word, poison) for poison in POISONS):
                 domains[node.id] = abstract.constant(node.must)
@@ -211,6 +213,8 @@ class Front(Loops):
         """The write ``node`` is there to be found, by others and by its own thread."""
         places = self._places(node.addr, state)
         self._touch(node, places)
+        if node.group:
+            self.round.unordered.update(places)
         word = self.possible.words(node.value, state.live)
         if not isinstance(node.value, int):
             site = self.knowledge.site((self.where, node.stmt, node.kind))

@@ -24,8 +24,8 @@ class Knowledge:
 
     ``events`` are addresses touched otherwise than by a plain or ONCE access at a known
     place; ``looked_at``: touched otherwise than by taking and leaving a lock; ``locks``: used
-    as locks; ``strays``: where an access was found to go astray; ``sites`` numbers the places
-    of stores.
+    as locks; ``unordered``: written by operands of expressions; ``strays``: where an access
+    was found to go astray; ``sites`` numbers the places of stores.
     """
 
     stores: list[Stores] = field(default_factory=list)
@@ -33,6 +33,7 @@ class Knowledge:
     events: set[int] = field(default_factory=set)
     looked_at: set[int] = field(default_factory=set)
     locks: set[int] = field(default_factory=set)
+    unordered: set[int] = field(default_factory=set)
     strays: set[int] = field(default_factory=set)
     sites: dict[Hashable, int] = field(default_factory=dict)
 
@@ -51,14 +52,16 @@ class Knowledge:
             stores[address] = word if known is None else join(known, word)
 
     def others(self, thread: int, addresses: Sequence[int]) -> Abstract | None:
-        """What threads other than ``thread`` store at one of ``addresses``."""
+        """What threads other than ``thread`` store at one of ``addresses``.
+
+        And ``thread`` itself, if it does so in no order with its other accesses.
+        """
         found: Abstract | None = None
         for other, stores in enumerate(self.stores):
-            if other != thread:
-                for address in addresses:
-                    word = stores.get(address)
-                    if word is not None:
-                        found = word if found is None else join(found, word)
+            for address in addresses:
+                word = stores.get(address)
+                if word is not None and (other != thread or address in self.unordered):
+                    found = word if found is None else join(found, word)
         return found
 
     def site(self, place: Hashable) -> int:
@@ -72,7 +75,8 @@ class Knowledge:
         """
         news = False
         for known, new in ((self.events, found.events), (self.locks, found.locks),
-                           (self.looked_at, found.looked_at)):  # fmt: skip
+                           (self.looked_at, found.looked_at),
+                           (self.unordered, found.unordered)):  # fmt: skip
             news |= not new <= known
             known |= new
         for thread in range(len(found.stores)):

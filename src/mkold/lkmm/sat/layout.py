@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mkold.lkmm.graph.events import Graph, Node
+from mkold.lkmm.sat.expressions import groups
 
 Mask = int  # a set of memory nodes, by their bits
 
@@ -36,6 +37,9 @@ class Layout:
             self.threads.setdefault(node.thread, []).append(node)
         for nodes in self.threads.values():
             nodes.sort(key=lambda n: n.po)
+        self.groups = {
+            thread: found for thread, nodes in self.threads.items() if (found := groups(nodes))
+        }
         self.full = (1 << self.n) - 1
         self.marked = self.mask(lambda n: n.order != "plain")
         self.reads = self.mask(lambda n: n.is_read)

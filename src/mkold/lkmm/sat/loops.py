@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mkold.base.errors import UnsupportedError
 from mkold.ir.flow import falls_through, is_endless
 from mkold.ir.nodes import Block, Function, If, Loop, Op, Stmt, locals_of
 from mkold.ir.prims import PRIMS, Prim, Shape, When
@@ -75,9 +74,6 @@ class Loops(Unroller):
         self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
         self._inside: list[tuple[Loop, _Again]] = []  # the loops that are under way
         self.standing: set[int] = set()  # nodes that are looks at a lock waited for
-
-    def group(self, number: int) -> int:
-        raise UnsupportedError("this engine has an order for all accesses of an expression")
 
     # -- who goes on --------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.known.words import initial_word
 from mkold.lkmm.sat.circuit import Circuit, fresh_word, membership
+from mkold.lkmm.sat.expressions import Expressions
 from mkold.lkmm.sat.facts import INIT
 from mkold.lkmm.sat.front import Unrolled
 from mkold.lkmm.sat.solver import FALSE, TRUE, Lit, Solver
@@ -32,6 +33,7 @@ class Sources:
         self.words = Words(solver)
         self._reads: dict[int, Bits] = {}
         self.circuit = Circuit(self.words, self.graph.decisions, self._read)
+        self.expressions = Expressions(self.graph, self.circuit)
         nodes = self.graph.nodes
         self.x = [self.circuit.guard(node.guard) for node in nodes]
         for guard, _ in self.graph.waits:
@@ -64,6 +66,10 @@ class Sources:
             if clause is not None:
                 self.add(clause)
         return bits
+
+    def precedes(self, a: Node, b: Node) -> Lit:
+        """In program order."""
+        return self.expressions.precedes(a, b) if a.thread == b.thread else FALSE
 
     # -- places -------------------------------------------------------------------
 
@@ -131,8 +137,7 @@ class Sources:
         self.source[read.id] = found
 
     def _may_find(self, read: Node, write: Node, bits: Bits) -> bool:
-        later = write.thread == read.thread and write.po > read.po
-        if write.id == read.rmw or (later and self.coherent):
+        if write.id == read.rmw or (self.coherent and self.precedes(read, write) == TRUE):
             return False
         if not self.at[read.id].keys() & self.at[write.id].keys():
             return False
