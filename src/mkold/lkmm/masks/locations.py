@@ -283,14 +283,14 @@ def _is_atomic(acts: Sequence[Act]) -> bool:
     herd lets a write stand there whose word comes from what was read; C does not, since the
     call that reads and writes has come to its end by then.
     """
-    last = -1
+    begun: set[int] = set()
     for act in acts:
         if act.is_read and act.rmw >= 0:
-            last = act.rmw
+            begun.add(act.rmw)
         elif act.is_write:
-            if last >= 0 and act.id != last and act.rmw < 0:
+            begun.discard(act.id)
+            if begun:
                 return False
-            last = -1
     return True
 
 
