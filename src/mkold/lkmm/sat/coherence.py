@@ -15,9 +15,10 @@ left to the judge (``lazy``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, permutations
 
 from mkold.lkmm.graph.events import Node
+from mkold.lkmm.sat.expressions import groups
 from mkold.lkmm.sat.facts import INIT
 from mkold.lkmm.sat.solver import FALSE, Lit
 from mkold.lkmm.sat.sources import Sources
@@ -47,6 +48,7 @@ class Coherence:
             for write in self.near[read.id]:
                 self._from_read(read, write)
         if sources.coherent:
+            self._operands_in_some_order()
             self._reads_in_order()
             self._atomic()
 
@@ -123,6 +125,16 @@ class Coherence:
                 before = self.before(source, write.id)
                 add([-lit, -same, -before, fr])
                 add([-lit, before, -fr])
+
+    def _operands_in_some_order(self) -> None:
+        """The accesses of one word by an expression come one after the other."""
+        sources = self.sources
+        precedes, same = sources.precedes, sources.same
+        for nodes in groups(sources.memory):
+            for a, b, c in permutations(nodes, 3):
+                if a is min(a, b, c, key=lambda n: n.po):
+                    sources.add([-same(a.id, b.id), -same(b.id, c.id),
+                                 -precedes(a, b), -precedes(b, c), -precedes(c, a)])  # fmt: skip
 
     def _reads_in_order(self) -> None:
         sources = self.sources

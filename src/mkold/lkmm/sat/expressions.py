@@ -2,13 +2,13 @@
 
 What orders two accesses of one expression in every execution in which both happen: that one
 comes by a dependency from the other (``forced``). The others are in some order in each
-execution (``precedes``), by which coherence judges them; the model's relations know of the
-forced order only. See ``paths.unordered`` for what this means and where it is from.
+execution (``precedes``), for each word by itself, by which coherence judges them; the model's
+relations know of the forced order only. See ``paths.unordered`` for what this means and where it is from.
 """
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations
 
 from mkold.lkmm.graph.events import Graph, Node
 from mkold.lkmm.graph.guards import Guard
@@ -63,10 +63,6 @@ class Expressions:
                 lit = solver.new()
                 solver.add([-forced, lit])
             self._precedes[a.id, b.id], self._precedes[b.id, a.id] = lit, -lit
-        for a, b, c in permutations(nodes, 3):
-            if a.id == min(a.id, b.id, c.id):
-                precedes = self.precedes
-                solver.add([-precedes(a, b), -precedes(b, c), -precedes(c, a)])
 
 
 def groups(nodes: list[Node]) -> list[list[Node]]:

@@ -150,7 +150,7 @@ class Flags:
 
     def _mixed_pair(self, one: Node, two: Node, free: Lit, bars: Sequence[Node]) -> None:
         both = self.formula.words.both
-        mixed = both(self.formula.same(one.id, two.id), free)
+        mixed = both(self.formula.same(one.id, two.id), both(free, self._in_order(one, two)))
         between = [both(self._after(one, k), self._in_order(k, two)) for k in bars]
         self._flag("mixed-accesses", self._none(mixed, between))
 

@@ -61,10 +61,15 @@ class Judge:
         index = layout.index
         why: dict[tuple[int, int], Facts] = {}
         for path in causality.paths.values():
-            acts = [act.id for act in path.acts if act.id in index]
-            for a, b in combinations(acts, 2):
-                if address[a] == address[b]:
+            acts = [act for act in path.acts if act.id in index]
+            for one, two in combinations(acts, 2):
+                a, b = one.id, two.id
+                if address[a] != address[b]:
+                    continue
+                if not one.group or one.group != two.group:
                     why[index[a], index[b]] = (Fact("same", a, b),)
+                elif self.candidate.depends("forced", b, a):
+                    why[index[a], index[b]] = (Fact("same", a, b), Fact("forced", a, b))
         po_loc = Base("po-loc", layout.n, why)
         parts = po_loc, causality.rf, causality.co, causality.fr
         return not self._cyclic(Axiom.COHERENCE, causality.union("coherence", *parts))
