@@ -133,8 +133,8 @@ class Coherence:
         for nodes in groups(sources.memory):
             for a, b, c in permutations(nodes, 3):
                 if a is min(a, b, c, key=lambda n: n.po):
-                    sources.add([-same(a.id, b.id), -same(b.id, c.id),
-                                 -precedes(a, b), -precedes(b, c), -precedes(c, a)])  # fmt: skip
+                    here = [-same(a.id, b.id), -same(b.id, c.id)]
+                    sources.add([*here, -precedes(a, b), -precedes(b, c), -precedes(c, a)])
 
     def _reads_in_order(self) -> None:
         sources = self.sources

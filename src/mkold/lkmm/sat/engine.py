@@ -8,7 +8,7 @@ on. Then come the questions: the condition, final states, flags, hangs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from mkold.ir.meaning import expanded
@@ -48,33 +48,26 @@ def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[C
         made = unroll(program, bounds, check, knowledge, thinker)
         search = Search(made, check)
         questions = Questions(program, search)
-        if len(knowledge.strays) < MOST_STRAYS:
-            strays = questions.strays() - knowledge.strays
-            if strays:
-                knowledge.strays |= strays
-                search.solver.close()
-                continue
         cuts = questions.cuts(endless=ask.hangs)
-        if not _raise(bounds, cuts, program, ask.max_unroll):
-            return questions, cuts
+        if not _raise(bounds, (cut.loop for cut in cuts), ask.max_unroll):
+            strays = set[int]()
+            if len(knowledge.strays) < MOST_STRAYS:
+                strays = questions.strays() - knowledge.strays
+            if not strays:
+                return questions, cuts
+            knowledge.strays |= strays
         search.solver.close()
 
 
-def _raise(bounds: dict[Key, int], cuts: list[Cut], program: Program, most: int) -> bool:
-    """Raise the bounds of loops that were cut, in all threads alike; whether any was.
-
-    The next bound to try is one more, or a half more of what is many.
-    """
+def _raise(bounds: dict[Key, int], loops: Iterable[Key], most: int) -> bool:
+    """Raise the bounds of ``loops``; whether any was."""
     raised = False
-    for unit, *rest in (cut.key for cut in cuts):
-        assert isinstance(unit, int)
-        for other, thread in enumerate(program.threads):
-            if thread.function == program.threads[unit].function:
-                bound = bounds.get((other, *rest), FIRST_BOUND)
-                more = min(most, bound + max(1, bound // 2))
-                if more > bound:
-                    bounds[other, *rest] = more
-                    raised = True
+    for loop in loops:
+        bound = bounds.get(loop, FIRST_BOUND)
+        more = min(most, bound + max(2, bound // 2))
+        if more > bound:
+            bounds[loop] = more
+            raised = True
     return raised
 
 

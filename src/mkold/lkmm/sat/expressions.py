@@ -3,7 +3,8 @@
 What orders two accesses of one expression in every execution in which both happen: that one
 comes by a dependency from the other (``forced``). The others are in some order in each
 execution (``precedes``), for each word by itself, by which coherence judges them; the model's
-relations know of the forced order only. See ``paths.unordered`` for what this means and where it is from.
+relations know of the forced order only. See ``paths.unordered`` for what this means and where
+it is from.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from mkold.lkmm.sat.candidate import Candidate
 from mkold.lkmm.sat.coherence import Coherence
 from mkold.lkmm.sat.facts import Fact
 from mkold.lkmm.sat.front import Unrolled
+from mkold.lkmm.sat.places import Places
 from mkold.lkmm.sat.solver import FALSE, TRUE, Lit, Model, Solver
 from mkold.lkmm.sat.sources import Sources
 from mkold.lkmm.sat.words import Bits
@@ -23,6 +24,8 @@ class Formula(Sources):
     def __init__(self, made: Unrolled, solver: Solver, *, coherent: bool = True) -> None:
         super().__init__(made, solver, coherent=coherent)
         self.coherence = Coherence(self)
+        if coherent:
+            Places(self.coherence)
         self._final: dict[Observed, Bits] = {}
 
     # -- what is seen -------------------------------------------------------------
@@ -46,7 +49,7 @@ class Formula(Sources):
         if not here:
             return initial
         bits = self.words.fresh()
-        self._equal([self.at[w.id][address] for w in here], bits, initial)
+        self.equal([self.at[w.id][address] for w in here], bits, initial)
         for write in here:
             later = [
                 self.words.both(self.at[other.id][address],
@@ -55,7 +58,7 @@ class Formula(Sources):
             ]  # fmt: skip
             head = [-self.at[write.id][address], *later]
             if TRUE not in head:
-                self._equal(head, bits, self.circuit.value(write.value))
+                self.equal(head, bits, self.circuit.value(write.value))
         return bits
 
     # -- facts --------------------------------------------------------------------

@@ -53,12 +53,14 @@ MOST_POISONED = 4_096
 class Unrolled:
     """An event graph, and what the formula has to know of how it came about.
 
-    ``places``: the words at which each memory node may be. ``domains``: what each read may
+    ``places``: the words at which each memory node may be; it is nowhere else for certain if
+    it is among ``tame``. ``domains``: what each read may
     find. ``stands``, ``keeps``, ``cuts``: where threads may stop (see ``waiting``).
     """
 
     graph: Graph
     places: dict[int, list[int]] = field(default_factory=dict)
+    tame: set[int] = field(default_factory=set)
     domains: dict[int, Abstract] = field(default_factory=dict)
     stands: list[Stand] = field(default_factory=list)
     keeps: list[Keep] = field(default_factory=list)
@@ -120,7 +122,7 @@ class Front(Loops):
 
     def is_lock(self, address: Value, state: State) -> bool:
         """Whether the word at ``address`` is used as a lock, as far as is known."""
-        places = self._places(address, state)
+        places, _ = self._places(address, state)
         return bool(places) and self.knowledge.locks.issuperset(places)
 
     def is_watched(self, address: Value, life: Life, state: State) -> bool:
@@ -148,17 +150,19 @@ class Front(Loops):
             raise LimitError("the number of words to poison is not known to be small")
         return most
 
-    def _places(self, value: Value, state: State) -> list[int]:
-        """Where an access may go."""
+    def _places(self, value: Value, state: State) -> tuple[list[int], bool]:
+        """Where an access may go; whether it goes nowhere else."""
         if isinstance(value, int):
-            return [value] if value or 0 in self.memory else []
+            places = [value] if value or 0 in self.memory else []
+            return places, bool(places)
         words = self.possible.words(value, state.live, thorough=True)
         if isinstance(words, dict):
-            return sorted(self.memory & words.keys())
+            places = sorted(self.memory & words.keys())
+            return places, len(places) == len(words)
         places = sorted(word for word in self.memory if abstract.may_be(words, word))
         if len(places) > MANY:
             raise LimitError(f"{self.program.name}: an access may go to {len(places)} words")
-        return places
+        return places, False
 
     # -- memory -------------------------------------------------------------------
 
@@ -172,7 +176,11 @@ class Front(Loops):
             waited_for = self._places(self.graph.nodes[-1].addr, state)
             self.round.events.update(waited_for)
 
-    def _touch(self, node: Node, places: list[int]) -> None:
+    def _touch(self, node: Node, state: State) -> list[int]:
+        """The words at which ``node`` may be."""
+        places, tame = self._places(node.addr, state)
+        if tame:
+            self.made.tame.add(node.id)
         self.round.of(self.thread)[1].update(places)
         self.round.events.update(places)
         row = PRIMS.get(node.prim)
@@ -182,11 +190,11 @@ class Front(Loops):
         if not quiet and node.id not in self.standing and node.kind not in ("LKR", "LKW"):
             self.round.looked_at.update(places)
         self.made.places[node.id] = places
+        return places
 
     def found(self, node: Node, state: State) -> Value:
         """What the read ``node`` finds."""
-        places = self._places(node.addr, state)
-        self._touch(node, places)
+        places = self._touch(node, state)
         domains = self.made.domains
         if not places:  # it goes nowhere that is known: what it finds is of no account
             domains[node.id] = abstract.constant(0)
@@ -211,8 +219,7 @@ class Front(Loops):
 
     def stored(self, node: Node, state: State) -> None:
         """The write ``node`` is there to be found, by others and by its own thread."""
-        places = self._places(node.addr, state)
-        self._touch(node, places)
+        places = self._touch(node, state)
         if node.group:
             self.round.unordered.update(places)
         word = self.possible.words(node.value, state.live)
@@ -304,7 +311,7 @@ def unroll_plainly(program: Program, check: Callable[[], None]) -> Unrolled | No
     accesses = [n for n in graph.nodes if n.is_read or n.is_write]
     places = {n.id: [n.addr] if isinstance(n.addr, int) else memory for n in accesses}
     domains = {n.id: n.must for n in accesses if n.is_read}
-    return Unrolled(graph, places, {
+    return Unrolled(graph, places, domains={
         read: abstract.ANY if must is None else abstract.constant(must)
         for read, must in domains.items()
     })  # fmt: skip

@@ -6,8 +6,8 @@ it saw into its next round). See ``waiting`` for what becomes of the rounds that
 
 A loop whose number of rounds is known runs to its end, also if it may be left before. Of
 one where each round leaves open whether there is another, only so many rounds are unrolled as
-``bounds`` says, by the loop and the calls that lead to it; paths that want more are cut, and
-the caller asks whether any execution gets there.
+``bounds`` says, by the loop, wherever it is called; paths that want more are cut, and the
+caller asks whether any execution gets there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mkold.lkmm.sat.knowledge import Knowledge
     from mkold.lkmm.sat.possible import Possible
 
-Key = tuple[object, ...]  # a loop in its call: where it is, whatever the turn
+Key = int  # the identity of a loop in the source
 FIRST_BOUND = 2  # open rounds of a loop, until it is found to need more
 COUNTED = 256  # open rounds of a loop that counts, and would end by itself
 MOST_RINGS = 4  # rounds that a loop without end may take to come back to where it was
@@ -154,19 +154,17 @@ class Loops(Unroller):
             state.ctrl = ctrl
 
     def _rounds(self, stmt: Loop, state: State, frame: Frame, scope: Scope) -> None:
-        place = *self.where, id(stmt.body)
-        key = tuple(part for part in place if not (isinstance(part, int) and part < 0))
         again = _Again()
         self._inside.append((stmt, again))
         try:
-            self._each_round(stmt, state, frame, scope, key, again)
+            self._each_round(stmt, state, frame, scope, again)
         finally:
             self._inside.pop()
 
     def _each_round(
-        self, stmt: Loop, state: State, frame: Frame, scope: Scope, key: Key, again: _Again
+        self, stmt: Loop, state: State, frame: Frame, scope: Scope, again: _Again
     ) -> None:
-        outer, bound = self.where, self.bounds.get(key, FIRST_BOUND)
+        outer, bound = self.where, self.bounds.get(id(stmt), FIRST_BOUND)
         n_open = 0  # rounds after which it is open whether there is another
         for turn in range(MAX_FORCED):
             self.where = (*outer, id(stmt.body), -1 - turn)  # negative: it is a turn
@@ -188,12 +186,12 @@ class Loops(Unroller):
             if n_open >= bound and again.kept != 0 and not again.last:
                 spare = both(state.live, again.kept)  # one round more for who kept one
                 state.live = both(state.live, negate(again.kept))
-                self._cut(state, stmt, key, again)
+                self._cut(state, stmt, again)
                 state.live, again.last = spare, True
             elif n_open >= bound or self._poisoned(turn, state):
-                self._cut(state, stmt, key, again, poisoned=n_open < bound)
+                self._cut(state, stmt, again, poisoned=n_open < bound)
                 return
-        self._cut(state, stmt, key, again)
+        self._cut(state, stmt, again)
 
     def _go_on(
         self, stmt: Loop, start: State, state: State, nodes: list[Node], again: _Again
@@ -221,10 +219,10 @@ class Loops(Unroller):
         self.stops.append(stand.guard)
 
     def _cut(  # type: ignore[override]  # it is told more
-        self, state: State, stmt: Loop, key: Key, again: _Again, *, poisoned: bool = False
+        self, state: State, stmt: Loop, again: _Again, *, poisoned: bool = False
     ) -> None:
         rings = tuple(self._rings(stmt, state, again))
-        cut = Cut(state.live, self.unit, self.thread, key, again.rounds, stmt.at, poisoned,
+        cut = Cut(state.live, self.unit, self.thread, id(stmt), again.rounds, stmt.at, poisoned,
                   rings, is_endless(stmt))  # fmt: skip
         self.cuts.append(cut)
         self.stops.append(cut.guard)

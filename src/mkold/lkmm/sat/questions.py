@@ -68,21 +68,25 @@ class Questions:
         return one.thread == two.thread and one.po < two.po
 
     def cuts(self, *, endless: bool = True) -> list[Cut]:
-        """Loops that want more rounds than were unrolled, in one execution.
+        """Loops that some execution takes past their bounds, each once.
 
+        Empty only if there are none; but not each that there is may be among them.
         ``endless``: also those that nothing leads out of, which no final state has behind it.
         """
+        found: dict[int, Cut] = {}
         lits = [(cut, lit) for cut, lit in self.modes.cut_lits
                 if lit != FALSE and not cut.poisoned
                 and (endless or not cut.endless)]  # fmt: skip
-        if not lits:
-            return []
-        query = self.search.query(lit for _, lit in lits)
-        asked = query, self.modes.unkept, self.modes.tame, self.sorted
-        allowed = self.search.allowed(*asked)
-        if allowed is None:
-            return []
-        return [cut for cut, lit in lits if allowed.model.holds(lit)]
+        while True:
+            rest = [lit for cut, lit in lits if cut.loop not in found]
+            if not rest:
+                break
+            asked = self.search.query(rest), self.modes.unkept, self.modes.tame, self.sorted
+            allowed = self.search.allowed(*asked, slices=1 if found else None)
+            if allowed is None:
+                break
+            found |= {cut.loop: cut for cut, lit in lits if allowed.model.holds(lit)}
+        return list(found.values())
 
     # -- final states -------------------------------------------------------------
 
@@ -157,11 +161,17 @@ class Questions:
         modes = self.modes
         mode = modes.uncut if stopped else modes.whole
         assumed = mode, modes.few, modes.tame, self.sorted
-        for name, lit in self._flags():
-            if lit != FALSE and not (stopped and name in OF_ENDS):
-                allowed = self.search.allowed(*assumed, lit)
-                if allowed is not None:
-                    yield name, allowed, None
+        left = {
+            name: lit for name, lit in self._flags()
+            if lit != FALSE and not (stopped and name in OF_ENDS)
+        }  # fmt: skip
+        while left:
+            allowed = self.search.allowed(*assumed, self.search.query(left.values()))
+            if allowed is None:
+                break
+            for name in [name for name, lit in left.items() if allowed.model.holds(lit)]:
+                del left[name]
+                yield name, allowed, None
         race = self._race(assumed)
         if race is not None:
             yield "data-race", *race

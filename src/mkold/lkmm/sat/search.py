@@ -40,10 +40,13 @@ class Search:
         self.teacher = Teacher(self.formula, self.modes, self.layout, self.rules)
         self.n_judged = 0
 
-    def allowed(self, *assumptions: Lit) -> Allowed | None:
-        """An execution in which the assumptions hold, and that the model allows."""
+    def allowed(self, *assumptions: Lit, slices: int | None = None) -> Allowed | None:
+        """An execution in which the assumptions hold, and that the model allows.
+
+        ``slices``: see ``Solver.solve``.
+        """
         while True:
-            model = self.solver.solve(assumptions)
+            model = self.solver.solve(assumptions, slices=slices)
             if model is None:
                 return None
             self.check()

@@ -9,6 +9,7 @@ Known limits: one slice may take some tenths of a second on a large formula.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 
 from pysat.solvers import Solver as Backend
 
@@ -62,8 +63,14 @@ class Solver:
         self.n_clauses += 1
         self._add(clause)
 
-    def solve(self, assumptions: Iterable[Lit] = ()) -> Model | None:
+    def solve(
+        self, assumptions: Iterable[Lit] = (), *, slices: int | None = None
+    ) -> Model | None:
         """An assignment in which the assumptions hold too, or None.
+
+        Parameters
+        ----------
+        slices : how many of work to put into it; None then says that none was found
 
         Raises
         ------
@@ -72,12 +79,13 @@ class Solver:
         assumed = list(assumptions)
         self.n_solves += 1
         backend = self._backend
-        while True:
+        for n in count(1):
             self._check()
             backend.conf_budget(SLICE)
             found = backend.solve_limited(assumptions=assumed)
-            if found is not None:
+            if found is not None or n == slices:
                 return Model(backend.get_model()) if found else None
+        return None
 
     def close(self) -> None:
         """Give the memory back."""

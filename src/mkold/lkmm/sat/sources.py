@@ -90,6 +90,9 @@ class Sources:
         bits = self.circuit.value(node.addr)
         found = {place: all_of(x, self.words.is_word(bits, place)) for place in places}
         self.at[node.id] = {place: lit for place, lit in found.items() if lit != FALSE}
+        if node.id in self.made.tame:
+            self.add([-x, *found.values()])
+            return
         wild = all_of(x, -self.words.any(found.values()))
         if wild != FALSE:
             self.wild[node.id] = wild
@@ -124,7 +127,7 @@ class Sources:
         if any(self._may_be(bits, self.words.constant(word)) for word in initial.values()):
             lit = found[INIT] = self.solver.new()
             for place, mine in here.items():
-                self._equal([-lit, -mine], bits, self.words.constant(initial[place]))
+                self.equal([-lit, -mine], bits, self.words.constant(initial[place]))
         for write in self.writes:
             if self._may_find(read, write, bits):
                 found[write.id] = self._from(read, write, bits)
@@ -153,10 +156,11 @@ class Sources:
         there = self.at[write.id]
         for place, mine in self.at[read.id].items():
             self.add([-lit, -mine, there.get(place, FALSE)])
-        self._equal([-lit], bits, self.circuit.value(write.value))
+        self.equal([-lit], bits, self.circuit.value(write.value))
         return lit
 
-    def _equal(self, head: list[Lit], a: Bits, b: Bits) -> None:
+    def equal(self, head: list[Lit], a: Bits, b: Bits) -> None:
+        """One of ``head`` holds, or the two words are equal."""
         for x, y in zip(a, b, strict=True):
             if x != y:
                 self.add([*head, -x, y])

@@ -73,8 +73,8 @@ class Keep:
 class Cut:
     """Under ``guard`` the loop at ``at`` would go on after ``rounds`` rounds, its bound.
 
-    ``key`` is the loop in its call. ``poisoned``: only paths that found freed memory get here.
-    ``rings``: where the last rounds, whose nodes they are, came back to where they began and
+    ``loop`` is the identity of the loop in the source. ``poisoned``: only paths that found freed
+    memory get here. ``rings``: where the last rounds, whose nodes they are, came back to where they began and
     wrote nothing. If no other thread writes to what they read, they go on so for ever.
     ``endless``: the loop is never left.
     """
@@ -82,7 +82,7 @@ class Cut:
     guard: Guard
     unit: int
     thread: int
-    key: tuple[object, ...]
+    loop: int
     rounds: int
     at: Pos | None = None
     poisoned: bool = False
