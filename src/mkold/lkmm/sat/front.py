@@ -173,7 +173,7 @@ class Front(Loops):
                 return
         super().statement(stmt, state, frame)
         if isinstance(stmt, Op) and PRIMS[stmt.prim].awaits == "srcu" and state.live != 0:
-            waited_for = self._places(self.graph.nodes[-1].addr, state)
+            waited_for, _ = self._places(self.graph.nodes[-1].addr, state)
             self.round.events.update(waited_for)
 
     def _touch(self, node: Node, state: State) -> list[int]:
