@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mkold.ir.nodes import Assign, Binary, Const, Expr, If, Local, Op, Stmt
 
 CUT, SAME = "$cut", "$same"
-RCU_DEPTH, SRCU_DEPTH, COOKIE = "$rcu", "$srcu", "$cookie"
+RCU_DEPTH, SRCU_DEPTH = "$rcu", "$srcu"
+COOKIES = ("$cookie", "$cookie.below")  # of the SRCU sections that are open, innermost first
 AT_LOCK, AT_GRACE, AT_SRCU = 1 << 20, 1 << 21, 1 << 22  # in CUT: not in a loop
 CHOICES = 0x7F0000  # words that nothing else uses
-MOST_DEPTH = 2
 Body = tuple[Stmt, ...]
 
 
@@ -28,10 +30,32 @@ def count(depth: str, step: int) -> Stmt:
     return Assign(depth, Binary("sub", now, Binary("ult", Const(0), now)))
 
 
-def close(prim: str, depth: str, args: tuple[Expr, ...]) -> Body:
-    """Leave the sections that a thread which stopped is in."""
+def close_rcu() -> Body:
+    """Leave the RCU sections that a thread which stopped is in."""
+    return _close("rcu_read_unlock", RCU_DEPTH, [()] * len(COOKIES))
+
+
+def close_srcu(struct: Expr) -> Body:
+    """Leave the SRCU sections of ``struct`` that a thread which stopped is in."""
+    cookies = [(struct, Local(cookie)) for cookie in COOKIES]
+    return _close("srcu_read_unlock", SRCU_DEPTH, cookies)
+
+
+def _close(prim: str, depth: str, each: Sequence[tuple[Expr, ...]]) -> Body:
     ends = tuple(
         If(Binary("ult", Const(i), Local(depth)), (Op(prim, (), args),))
-        for i in range(MOST_DEPTH)
+        for i, args in enumerate(each)
     )
     return (If(Local(CUT), ends),)
+
+
+def enter_srcu(cookie: str) -> Body:
+    """Remember the cookie of a section just entered."""
+    inner, below = COOKIES
+    return count(SRCU_DEPTH, 1), Assign(below, Local(inner)), Assign(inner, Local(cookie))
+
+
+def leave_srcu() -> Body:
+    """The innermost section was left."""
+    inner, below = COOKIES
+    return count(SRCU_DEPTH, -1), Assign(inner, Local(below))

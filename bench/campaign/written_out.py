@@ -31,15 +31,18 @@ from campaign.stopping import (
     AT_LOCK,
     AT_SRCU,
     CHOICES,
-    COOKIE,
+    COOKIES,
     CUT,
     RCU_DEPTH,
     SAME,
     SRCU_DEPTH,
     Body,
-    close,
+    close_rcu,
+    close_srcu,
     count,
+    enter_srcu,
     going_on,
+    leave_srcu,
     saved,
 )
 from mkold.ir.edit import map_expressions
@@ -166,12 +169,12 @@ class _Writer:
         function = self.program.functions[thread.function]
         self.n_labels += 1
         place = _Place(end=f"$end{self.n_labels}")
-        own = ((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, COOKIE))
+        own = ((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, *COOKIES))
         starts = [*zip(function.params, thread.args, strict=True), *own]
         body = (
             *(Assign(name, Const(word)) for name, word in starts),
             Block(place.end, self.body(function.body, place)),
-            *close("rcu_read_unlock", RCU_DEPTH, ()),
+            *close_rcu(),
             *self.close_srcu,
             Return(),
         )
@@ -302,12 +305,10 @@ class _Writer:
         if row.op == "rcu-unlock":
             return self.keep(made, place), count(RCU_DEPTH, -1)
         if row.shape is Shape.SRCU_LOCK:
-            self.close_srcu = close("srcu_read_unlock", SRCU_DEPTH,
-                                     (made.args[0], Local(COOKIE)))  # fmt: skip
-            return (self.keep(made, place), count(SRCU_DEPTH, 1),
-                    Assign(COOKIE, Local(made.dsts[0])))  # fmt: skip
+            self.close_srcu = close_srcu(made.args[0])
+            return self.keep(made, place), *enter_srcu(made.dsts[0])
         if row.shape is Shape.SRCU_UNLOCK:
-            return self.keep(made, place), count(SRCU_DEPTH, -1)
+            return self.keep(made, place), *leave_srcu()
         return (self.keep(made, place),)
 
     def keep(self, op: Op, place: _Place) -> Op:

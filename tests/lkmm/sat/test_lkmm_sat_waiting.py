@@ -279,6 +279,10 @@ def beat(x: Ptr[u64], stop: Ptr[u64]) -> None:
 @kernel
 def set_one(x: Ptr[u64]) -> None:
     WRITE_ONCE(x.value, 1)
+
+@kernel
+def set_plainly(x: Ptr[u64]) -> None:
+    x.value = 1
 """
 )
 
@@ -287,6 +291,13 @@ def test_a_bound_that_is_hit_is_told() -> None:
     verdict = decided(program(ENDLESS, "beat(x, s)", "set_one(s)"), max_unroll=3)
     assert verdict.status is Status.BOUNDED
     assert verdict.flags == ()
+
+
+def test_what_goes_wrong_before_a_bound_is_told() -> None:
+    made = program(ENDLESS, "beat(x, s)", "set_plainly(x)")  # nobody sets s
+    verdict = decided(made, max_unroll=3)
+    assert verdict.status is Status.BOUNDED
+    assert verdict.flags == ("data-race",)
 
 
 FREED = (

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Key = int  # the identity of a loop in the source
 FIRST_BOUND = 2  # open rounds of a loop, until it is found to need more
 COUNTED = 256  # open rounds of a loop that counts, and would end by itself
+KNOWN = 32  # rounds of one that is known to go on, but not by counting
 MOST_RINGS = 4  # rounds that a loop without end may take to come back to where it was
 ASK_FOR_POISON = 8  # known rounds, before it is asked whether only freed memory makes them
 
@@ -183,6 +184,8 @@ class Loops(Unroller):
                 return
             if again.counted == again.rounds and n_open < COUNTED:
                 continue
+            if turn + 1 >= KNOWN:
+                n_open = max(n_open, bound)
             if n_open >= bound and again.kept != 0 and not again.last:
                 spare = both(state.live, again.kept)  # one round more for who kept one
                 state.live = both(state.live, negate(again.kept))

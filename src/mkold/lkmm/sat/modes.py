@@ -1,9 +1,8 @@
 """What an execution has to be, as literals that a question assumes.
 
-``whole``: every thread comes to its end. ``uncut``: none runs past a loop's bound, but where
-freed memory alone made it go on. ``unkept``:
-no waiting round is kept; ``few``: none but what one flag needs (see ``waiting``). ``tame``: no
-access goes to a word that was not foreseen.
+``whole``: every thread comes to its end. ``unkept``: no waiting round is kept; ``few``: none
+but what one flag needs (see ``waiting``). ``tame``: no access goes to a word that was not
+foreseen.
 """
 
 from __future__ import annotations
@@ -23,13 +22,11 @@ class Modes:
         made, guard, new = formula.made, formula.circuit.guard, formula.solver.new
         self.stand_lits = [(stand, guard(stand.guard)) for stand in made.stands]
         self.cut_lits = [(cut, guard(cut.guard)) for cut in made.cuts]
-        self.whole, self.uncut, self.unkept, self.few, self.tame = (new() for _ in range(5))
+        self.whole, self.unkept, self.few, self.tame = (new() for _ in range(4))
         for _, lit in self.stand_lits:
             formula.add([-self.whole, -lit])
-        for cut, lit in self.cut_lits:
+        for _, lit in self.cut_lits:
             formula.add([-self.whole, -lit])
-            if not cut.poisoned:
-                formula.add([-self.uncut, -lit])
         for lit in formula.wild.values():
             formula.add([-self.tame, -lit])
         self._keeps()

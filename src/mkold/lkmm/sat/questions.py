@@ -156,11 +156,13 @@ class Questions:
     def flags(self, *, stopped: bool) -> Iterator[tuple[str, Allowed, tuple[int, int] | None]]:
         """Each flag with an execution that raises it, and of a race the two nodes.
 
-        ``stopped``: threads may stand or end in a loop that only freed memory made endless.
+        ``stopped``: threads may stand, or come to a loop's bound: what they do until then is
+        a beginning of what they do.
         """
         modes = self.modes
-        mode = modes.uncut if stopped else modes.whole
-        assumed = mode, modes.few, modes.tame, self.sorted
+        assumed: tuple[Lit, ...] = modes.few, modes.tame, self.sorted
+        if not stopped:
+            assumed = modes.whole, *assumed
         left = {
             name: lit for name, lit in self._flags()
             if lit != FALSE and not (stopped and name in OF_ENDS)
