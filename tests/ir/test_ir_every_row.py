@@ -74,8 +74,9 @@ def cases(draw: st.DrawFn, row: Prim) -> tuple[Use, Given]:
 
 
 @pytest.fixture(scope="module")
-def machines() -> list[Machine]:
-    every = [use for row in PRIMS.values() for use in uses(row)]
+def machines(request: pytest.FixtureRequest) -> list[Machine]:
+    names = PRIMS if request.config.getoption("--runslow") else NEW
+    every = [use for name in names for use in uses(PRIMS[name])]
     return [Machine(every, checked=checked) for checked in (False, True)]
 
 
