@@ -45,9 +45,9 @@ class Options:
     engine: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What became of one file.
+    """What became of one file; filled in step by step here, and then left as it is.
 
     ``status`` is ``ok``, ``unsupported``, ``timeout`` or ``error``; ``reason`` says why,
     where it is not ``ok``. ``internal`` marks a bug of mkold's, with its ``traceback``. What
@@ -86,38 +86,36 @@ def decide_file(path: str, options: Options) -> Outcome:
     program: Program | None = None
     try:
         program = read(Path(path), placed=options.witness)
-        outcome = replace(outcome, test=program.name)
+        outcome.test = program.name
         verdict = _decide(program, options)
         if verdict.observation is None:
-            reason = f"no answer within {options.timeout_s:g} s"
-            outcome = replace(outcome, status="timeout", reason=reason)
+            outcome.status, outcome.reason = (
+                "timeout",
+                f"no answer within {options.timeout_s:g} s",
+            )
         else:
             _refuse_faults(Path(path), verdict, options)
-            outcome = _found(outcome, program, verdict, options)
+            _fill(outcome, program, verdict, options)
     except UnsupportedError as error:
-        outcome = replace(outcome, status="unsupported", reason=str(error))
+        outcome.status, outcome.reason = "unsupported", str(error)
     except InputError as error:
-        outcome = replace(outcome, status="error", reason=str(error))
+        outcome.status, outcome.reason = "error", str(error)
     except LimitError as error:
-        outcome = replace(outcome, status="timeout", reason=str(error))
+        outcome.status, outcome.reason = "timeout", str(error)
     except MemoryError:
-        outcome = replace(outcome, status="timeout", reason="out of memory")
+        outcome.status, outcome.reason = "timeout", "out of memory"
     except RecursionError:
-        outcome = replace(outcome, status="unsupported", reason=f"{path}: nested too deep")
+        outcome.status, outcome.reason = "unsupported", f"{path}: nested too deep"
     except Exception as error:
-        reason = f"internal error: {type(error).__name__}: {error}"
-        outcome = replace(
-            outcome,
-            status="error",
-            reason=reason,
-            internal=True,
-            traceback="".join(traceback.format_exception(error)),
-        )
-    outcome = replace(outcome, cpu_s=time.process_time() - start)
+        outcome.status, outcome.internal = "error", True
+        outcome.reason = f"internal error: {type(error).__name__}: {error}"
+        outcome.traceback = "".join(traceback.format_exception(error))
+    outcome.cpu_s = time.process_time() - start
     if options.json:
-        return replace(outcome, text=json_line(outcome))
-    refused = outcome.status == "error" and not outcome.internal
-    return outcome if program is None or refused else _worded(outcome, program)
+        outcome.text = json_line(outcome)
+    elif program is not None and (outcome.status != "error" or outcome.internal):
+        _word(outcome, program)
+    return outcome
 
 
 def _decide(program: Program, options: Options) -> Verdict:
@@ -146,46 +144,42 @@ def _refuse_faults(path: Path, verdict: Verdict, options: Options) -> None:
         raise found
 
 
-def _found(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> Outcome:
-    """The outcome with the verdict; its states worded, here or in a file."""
+def _fill(outcome: Outcome, program: Program, verdict: Verdict, options: Options) -> None:
+    """The verdict into the outcome; its states worded, here or in a file."""
     from mkold.lkmm.verdict import OWN_FLAGS
 
     assert verdict.observation is not None
-    observation = verdict.observation.value
-    outcome = replace(
-        outcome,
-        observation=observation,
-        holds=verdict.holds,
-        bounded=verdict.status.value == "bounded",
-        flags=tuple(flag for flag in verdict.flags if flag not in OWN_FLAGS),
-        notes=tuple(flag for flag in verdict.flags if flag in OWN_FLAGS),
-    )
+    observation = outcome.observation = verdict.observation.value
+    outcome.holds = verdict.holds
+    outcome.bounded = verdict.status.value == "bounded"
+    outcome.flags = tuple(flag for flag in verdict.flags if flag not in OWN_FLAGS)
+    outcome.notes = tuple(flag for flag in verdict.flags if flag in OWN_FLAGS)
     if options.witness:
-        outcome = replace(outcome, program=program, verdict=replace(verdict, states=()))
+        outcome.program, outcome.verdict = program, replace(verdict, states=())
     if not options.states:
-        found = (int(observation != "Never"), int(observation != "Always"))
-        return replace(outcome, counts=found)
+        outcome.counts = int(observation != "Never"), int(observation != "Always")
+        return
     from mkold.herd.states import count_satisfying, text_blocks
 
-    n_states = len(verdict.states)
+    n_states = outcome.n_states = len(verdict.states)
     positive = count_satisfying(program, verdict.states)
-    outcome = replace(outcome, n_states=n_states, counts=(positive, n_states - positive))
+    outcome.counts = positive, n_states - positive
     if n_states <= MANY_STATES:
-        return replace(outcome, states="".join(text_blocks(program, verdict.states)))
-    if options.json or not options.scratch:
-        return outcome
-    with tempfile.NamedTemporaryFile("w", dir=options.scratch, delete=False) as file:
-        file.writelines(text_blocks(program, verdict.states))
-    return replace(outcome, spool=file.name)
+        outcome.states = "".join(text_blocks(program, verdict.states))
+    elif options.scratch and not options.json:
+        with tempfile.NamedTemporaryFile("w", dir=options.scratch, delete=False) as file:
+            file.writelines(text_blocks(program, verdict.states))
+        outcome.spool = file.name
 
 
-def _worded(outcome: Outcome, program: Program) -> Outcome:
-    """The outcome with the text to print, in herd7's wording."""
+def _word(outcome: Outcome, program: Program) -> None:
+    """The text to print, in herd7's wording."""
     name = program.name
     head, tail = [head_line(program)], [f"Time {name} {outcome.cpu_s:.2f}", "", ""]
     if outcome.observation is None:
         undecided = [f"Undecided {name}: {outcome.reason}", condition_line(program)]
-        return replace(outcome, text="\n".join([*head, *undecided, *tail]))
+        outcome.text = "\n".join([*head, *undecided, *tail])
+        return
     if outcome.n_states is not None:
         head.append(f"States {outcome.n_states}")
     positive, negative = outcome.counts
@@ -199,8 +193,8 @@ def _worded(outcome: Outcome, program: Program) -> Outcome:
         condition_line(program),
         f"Observation {name} {outcome.observation} {positive} {negative}",
     ]
-    before = "\n".join(head) + "\n" + outcome.states
-    return replace(outcome, text=before, tail="\n".join([*answer, *tail]), states="")
+    outcome.text = "\n".join(head) + "\n" + outcome.states
+    outcome.tail, outcome.states = "\n".join([*answer, *tail]), ""
 
 
 def json_line(outcome: Outcome) -> str:

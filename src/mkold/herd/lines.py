@@ -6,23 +6,70 @@ States stand in herd's order: by value, integers before names. Known difference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
-from mkold.ir.formula import holds
-from mkold.ir.program import Program
+from mkold.ir.formula import Side, fold
+from mkold.ir.nodes import evaluate_binary
+from mkold.ir.program import Observed, Program
 from mkold.litmus.names import Names
 
 _KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
 
 
-def satisfies(program: Program) -> Callable[[Sequence[int]], bool]:
+Test = Callable[[Sequence[int]], bool]
+
+
+class _Tests:
+    """Answers as tests of one state, whose values stand in the order of ``index``."""
+
+    def __init__(self, index: Mapping[Observed, int]) -> None:
+        self._index = index
+
+    def compare(self, op: str, left: Side, right: Side) -> Test:
+        if isinstance(left, int):
+            if isinstance(right, int):
+                always = bool(evaluate_binary(op, left, right))
+                return lambda values: always
+            at = self._index[right]
+            return lambda values: bool(evaluate_binary(op, left, values[at]))
+        i = self._index[left]
+        if isinstance(right, int):
+            if op == "eq":
+                return lambda values: values[i] == right
+            return lambda values: bool(evaluate_binary(op, values[i], right))
+        j = self._index[right]
+        return lambda values: bool(evaluate_binary(op, values[i], values[j]))
+
+    def negation(self, a: Test) -> Test:
+        return lambda values: not a(values)
+
+    def all_of(self, parts: Iterable[Test]) -> Test:
+        return _first(tuple(parts), decides=False)
+
+    def any_of(self, parts: Iterable[Test]) -> Test:
+        return _first(tuple(parts), decides=True)
+
+
+def _first(tests: Sequence[Test], *, decides: bool) -> Test:
+    """A test whether the first of ``tests`` that says ``decides`` does so, if any."""
+
+    def found(values: Sequence[int]) -> bool:
+        for test in tests:
+            if test(values) is decides:
+                return decides
+        return not decides
+
+    return found
+
+
+def satisfies(program: Program) -> Test:
     """A test whether the values of ``program.observed`` satisfy the condition's formula."""
-    index = {place: i for i, place in enumerate(program.observed)}
     condition = program.condition
     if condition is None:
         return lambda values: True
-    return lambda values: holds(condition.formula, lambda place: values[index[place]])
+    index = {place: i for i, place in enumerate(program.observed)}
+    return fold(condition.formula, _Tests(index))
 
 
 def head_line(program: Program) -> str:

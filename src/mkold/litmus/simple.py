@@ -128,7 +128,10 @@ class Statements(Expressions):
         if isinstance(expr, Local) and out and expr.name[0] == "$":
             last = out[-1]
             if isinstance(last, Op) and last.dsts == (expr.name,):
-                out[-1] = replace(last, dsts=(name,))
+                out[-1] = Op(
+                    last.prim, (name,), last.args, last.what, last.at, last.width, last.shift,
+                    last.signed, last.group,
+                )  # fmt: skip
                 self.assigned.add(name)
                 return
         out.append(Assign(name, expr, self.pos(start)))

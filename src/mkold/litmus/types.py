@@ -11,7 +11,8 @@ pointer survives in an ``int``, as litmus tests have it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
 from mkold.ir.nodes import WORD_BITS, WORD_MASK
 
@@ -24,21 +25,15 @@ class Type:
     bits: int
     signed: bool
     target: Type | None = None
+    low: int = field(init=False)  # the least value
+    high: int = field(init=False)  # the greatest
+    cut: str = field(init=False)  # the operator that cuts a word to it; empty: it is as wide
 
-    @property
-    def low(self) -> int:
-        """The least value."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """The greatest value."""
-        return (1 << (self.bits - self.signed)) - 1
-
-    @property
-    def cut(self) -> str:
-        """The operator that cuts a word to the type; empty for one as wide as a word."""
-        return "" if self.bits == WORD_BITS else f"{'s' if self.signed else 'u'}{self.bits}"
+    def __post_init__(self) -> None:
+        cut = "" if self.bits == WORD_BITS else f"{'s' if self.signed else 'u'}{self.bits}"
+        object.__setattr__(self, "low", -(1 << (self.bits - 1)) if self.signed else 0)
+        object.__setattr__(self, "high", (1 << (self.bits - self.signed)) - 1)
+        object.__setattr__(self, "cut", cut)
 
     def differs(self, other: Type) -> bool:
         """Whether a word of the one type would be another value of the other."""
@@ -85,6 +80,7 @@ TYPE_WORDS = frozenset(_NAMED) | _BASIC | _QUALIFIERS
 _READ: dict[tuple[str, ...], Type] = {}
 
 
+@cache
 def pointer(target: Type) -> Type:
     """The type of a pointer to ``target``."""
     return Type(f"{target.name} *", 64, True, target)

@@ -22,7 +22,7 @@ from mkold.base.errors import UsageError
 from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.verdict import Verdict
-from mkold.lkmm.waits import loops, may_wait, n_operations, unordered
+from mkold.lkmm.waits import seen
 
 ENGINES = {
     "masks": "mkold.lkmm.masks.engine",
@@ -51,11 +51,12 @@ class Engine(Protocol):
 
 def suited(program: Program, ask: Ask) -> str:
     """The engine for ``program``: ``masks`` for what is small and does not wait."""
-    if unordered(program):  # which sat has not
+    text = seen(program)
+    if text.unordered:  # which sat has not
         return "masks"
-    if loops(program) or n_operations(program) > SMALL:
+    if text.loops or text.n_operations > SMALL:
         return "sat"
-    return "sat" if ask.hangs and may_wait(program) else "masks"
+    return "sat" if ask.hangs and text.may_wait else "masks"
 
 
 def named(name: str) -> Engine:

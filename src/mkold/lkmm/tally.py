@@ -8,7 +8,7 @@ from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
 from mkold.lkmm.states import StateSet
 from mkold.lkmm.verdict import CutLoop, Execution, Observation, Status, Verdict
-from mkold.lkmm.waits import may_wait
+from mkold.lkmm.waits import seen
 
 WAITING = "who waits gets what it waits for, and sees nothing on the way"
 
@@ -53,7 +53,7 @@ class Tally:
 
     @property
     def _leaves_out_waiting(self) -> bool:
-        return self.ask.hangs and not self.sees_waiting and may_wait(self.program)
+        return self.ask.hangs and not self.sees_waiting and seen(self.program).may_wait
 
     def _observation(self) -> Observation:
         if not self.yes:

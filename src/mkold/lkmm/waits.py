@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-from mkold.ir.meaning import expanded
 from mkold.ir.nodes import Loop, Op, Stmt, walk
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import Program
 
 
-def may_wait(program: Program) -> bool:
-    """Whether a thread may go round a loop, or stand at a lock or in a grace period."""
-    return loops(program) or any(map(_waits, _statements(program)))
+@dataclass(slots=True)
+class Seen:
+    """What there is in a program's text, and in what its primitives stand for.
+
+    ``loops``: any. ``blocks``: a lock or a grace period to wait for. ``unordered``: operands
+    of one expression in no order. ``n_operations``: how many operations.
+    """
+
+    loops: bool = False
+    blocks: bool = False
+    unordered: bool = False
+    n_operations: int = 0
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a thread may go round a loop, or stand at a lock or in a grace period."""
+        return self.loops or self.blocks
+
+    def look(self, body: tuple[Stmt, ...]) -> None:
+        """At every statement of ``body``."""
+        for stmt in walk(body):
+            if isinstance(stmt, Op):
+                row = PRIMS[stmt.prim]
+                if row.meaning is not None:
+                    self.look(row.meaning(stmt))
+                    continue
+                self.n_operations += 1
+                if stmt.group:
+                    self.unordered = True
+                if row.waits or row.awaits:
+                    self.blocks = True
+            elif isinstance(stmt, Loop):
+                self.loops = True
 
 
-def loops(program: Program) -> bool:
-    """Whether there is a loop, of the source or in what a primitive stands for."""
-    return any(isinstance(stmt, Loop) for stmt in _statements(program))
-
-
-def n_operations(program: Program) -> int:
-    """How many operations there are in the source."""
-    return sum(isinstance(stmt, Op) for stmt in _statements(program))
-
-
-def unordered(program: Program) -> bool:
-    """Whether some operands of an expression are in no order."""
-    return any(isinstance(stmt, Op) and stmt.group for stmt in _statements(program))
-
-
-def _statements(program: Program) -> Iterator[Stmt]:
-    for function in expanded(program).functions.values():
-        yield from walk(function.body)
-
-
-def _waits(stmt: Stmt) -> bool:
-    return isinstance(stmt, Op) and bool(PRIMS[stmt.prim].waits or PRIMS[stmt.prim].awaits)
+def seen(program: Program) -> Seen:
+    """What there is in ``program``."""
+    found = Seen()
+    for function in program.functions.values():
+        found.look(function.body)
+    return found

@@ -155,17 +155,19 @@ class Function:
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of ``body``, outer before inner, in source order."""
-    for stmt in body:
+    waiting = list(body[::-1])
+    while waiting:
+        stmt = waiting.pop()
         yield stmt
         match stmt:
             case If(then=then, orelse=orelse):
-                yield from walk(then)
-                yield from walk(orelse)
+                waiting += orelse[::-1]
+                waiting += then[::-1]
             case Block(body=inner):
-                yield from walk(inner)
+                waiting += inner[::-1]
             case Loop(body=inner, step=step):
-                yield from walk(inner)
-                yield from walk(step)
+                waiting += step[::-1]
+                waiting += inner[::-1]
             case _:
                 pass
 
