@@ -11,6 +11,7 @@ shows it. What is compared: docs/differential.md.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import sys
 import time
@@ -27,7 +28,7 @@ from campaign.themes import KINDS
 from campaign.tree import Tree
 from mkold.base.errors import InputError
 
-THOROUGH = 20  # every so many goes through mkold.check too
+THOROUGH = 100  # every so many goes through mkold.check and onto real threads too
 REPORT = 500
 
 
@@ -111,6 +112,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", type=int)
     given = parser.parse_args()
+    gc.set_threshold(100_000)  # graphs of programs are large and short-lived
     numbers = range(given.start, given.start + given.n)
     if given.only is not None:
         numbers = range(given.only, given.only + 1)

@@ -8,6 +8,7 @@ be compared (an engine gave up, too many executions) is counted.
 from __future__ import annotations
 
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,14 +23,15 @@ from mkold.check.decide import decide_case
 from mkold.check.torture.native import run_natively
 from mkold.ir.nodes import CallRcu, walk
 from mkold.ir.program import Program
-from mkold.ir.verify import verify
 from mkold.lkmm import Status, Verdict, decide
 
 ROUNDS, MOST_ROUNDS = 2, 4
 UNROLL = 4  # open rounds that the engines follow
-TIMEOUT_S = 0.4
-MOST_LISTED, MOST_LOOKED_AT = 400, 4_000  # executions: all of each, hangs alone
+TIMEOUT_S = {"sat": 0.4, "masks": 0.06, "written out": 0.15}
+LONG_S = 0.4  # for all executions, one by one
+MOST_LISTED, MOST_LOOKED_AT = 150, 1_500  # executions: all of each, hangs alone
 OF_ENDS = frozenset({"unmatched-rcu-lock", "unmatched-srcu-lock"})
+AGAIN_S = 0.05  # what is raised while Python tidies up is lost
 NATIVE_ROUNDS, NATIVE_S = 300, 5.0
 States = set[tuple[int, ...]]
 
@@ -72,16 +74,17 @@ def compare(sample: Sample, *, thorough: bool = False) -> Compared:
     return found
 
 
-def _decided(program: Program, engine: str, found: Compared) -> Verdict | None:
+def _decided(program: Program, engine: str, found: Compared, what: str = "") -> Verdict | None:
     """The verdict, or None where the engine gives up."""
+    most = TIMEOUT_S[what or engine]
     try:
-        with limited(2 * TIMEOUT_S):
-            verdict = decide(program, engine=engine, timeout_s=TIMEOUT_S, max_unroll=UNROLL)
+        with limited(2 * most):
+            verdict = decide(program, engine=engine, timeout_s=most, max_unroll=UNROLL)
     except (LimitError, UnsupportedError, RecursionError, TimeoutError) as error:
-        found.counts[f"left out: {engine}, {type(error).__name__}"] += 1
+        found.counts[f"left out: {what or engine}, {type(error).__name__}"] += 1
         return None
     if verdict.status is Status.TIMEOUT:
-        found.counts[f"left out: {engine}, time"] += 1
+        found.counts[f"left out: {what or engine}, time"] += 1
         return None
     if verdict.status is Status.BOUNDED:
         found.counts[f"bounded: {engine}"] += 1
@@ -111,7 +114,6 @@ class _WrittenOut:
         """Two rounds; where ``sat`` has more, one more, since it may need them."""
         for rounds in range(ROUNDS, MOST_ROUNDS + 1):
             written = written_out(self.program, rounds)
-            verify(written.program.functions)
             one = self.once(written)
             if one is None:
                 return
@@ -142,7 +144,7 @@ class _WrittenOut:
 
     def once(self, written: WrittenOut) -> tuple[States, set[str], bool | None] | None:
         """Final states, flags, and whether it hangs (None: not known)."""
-        masks = _decided(written.program, "masks", self.found)
+        masks = _decided(written.program, "masks", self.found, "written out")
         if masks is None or masks.status is not Status.OK:
             return None
         n = len(self.program.observed)
@@ -192,7 +194,7 @@ def compare_natively(sample: Sample, sat: Verdict, found: Compared) -> None:
 def _limited(act: Callable[[], object], found: Compared, what: str) -> object:
     """What ``act`` gives, or None if it takes too long."""
     try:
-        with limited(2 * TIMEOUT_S):
+        with limited(LONG_S):
             return act()
     except (TimeoutError, LimitError):
         found.counts[f"left out: {what}, time"] += 1
@@ -211,13 +213,19 @@ def limited(seconds: float) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
 
+    def lost(what: sys.UnraisableHookArgs) -> None:
+        if not issubclass(what.exc_type, TimeoutError):
+            hook(what)
+
+    hook, sys.unraisablehook = sys.unraisablehook, lost
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN_S)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+        sys.unraisablehook = hook
 
 
 def _shown(what: object) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from campaign.shapes import random_shape
 from campaign.themes import (
     FENCES,
     FETCHES,
     MOST_ACCESSES,
     NUMBERS,
     READS,
+    SHAPES,
     SUFFIXES,
     SWAPS,
     THEMES,
@@ -337,4 +339,7 @@ class Maker:
 
 def random_tree(kind: str, seed: str) -> Tree:
     """The tree of that seed, the same each time."""
-    return Maker(kind, Random(seed)).tree()
+    random = Random(seed)
+    if random.random() < SHAPES:
+        return random_shape(random)
+    return Maker(kind, random).tree()

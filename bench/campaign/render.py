@@ -22,6 +22,7 @@ from campaign.tree import (
     Use,
     While,
     uses,
+    walk,
 )
 from mkold.ir.prims import PRIMS
 
@@ -36,14 +37,10 @@ REGISTERS = ("r1", "r2", "r3")
 
 HEAD = """
 from mkold.lang import (
-    Ptr, Struct, call_rcu, cast, cpu_relax, kernel, mutex, poison, rwlock_t, spinlock_t, u64,
-    unpoison,
+    Ptr, call_rcu, cast, cpu_relax, kernel, mutex, poison, rwlock_t, spinlock_t, u64, unpoison
 )
-
-class Object(Struct):
-    word: u64
-    next: u64
-
+"""
+DROP = """
 @kernel
 def drop(at: u64) -> None:
     p = cast(Ptr[u64], at)
@@ -67,7 +64,8 @@ class KernelPython:
                    for line in self.function(f"P{i}", body, "r1, r2")]  # fmt: skip
         prims = {use.prim for body in tree.threads for use in uses(body)} - {"load", "store"}
         names = f"from mkold.lang import {', '.join(sorted(prims))}" if prims else ""
-        return "\n".join([names, HEAD, *self.helpers, *threads, ""])
+        frees = any(isinstance(stmt, Free) for body in tree.threads for stmt in walk(body))
+        return "\n".join([names, HEAD, DROP if frees else "", *self.helpers, *threads, ""])
 
     def function(self, name: str, body: Body, result: str) -> list[str]:
         types = dict.fromkeys(LETTERS, "u64") | LOCKS

@@ -1,0 +1,88 @@
+"""Trees in the shape of a circle: each thread accesses a word, and then the next thread's.
+
+Message passing, load and store buffering and their kin, with one of what orders two accesses
+between them: this is where a relation that an engine lacks shows.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from campaign.tree import Body, Cond, If, Place, Section, Stmt, Tree, Use
+
+WORDS = "xyz"
+FENCES = ("smp_mb", "smp_rmb", "smp_wmb", "synchronize_rcu", "barrier")
+WAYS = ("none", "fence", "fence", "acquire", "release", "value", "branch", "index", "update",
+        "reader", "handed over", "locked fence", "srcu")  # fmt: skip
+LOCK = Use("spin_lock", (), Place("l")), Use("spin_unlock", (), Place("l"))
+READER = Use("rcu_read_lock"), Use("rcu_read_unlock")
+SRCU_READER = (Use("srcu_read_lock", ("r3",), Place("s")),
+               Use("srcu_read_unlock", (), Place("s"), ("r3",)))  # fmt: skip
+PLAINLY = {"READ_ONCE": "load", "WRITE_ONCE": "store"}
+
+
+def random_shape(random: Random) -> Tree:
+    """A circle of two or three threads."""
+    n = 2 if random.random() < 0.7 else 3
+    threads = tuple(_thread(random, Place(WORDS[i]), Place(WORDS[(i + 1) % n]))
+                    for i in range(n))  # fmt: skip
+    return Tree(threads, (), (random.randint(0, 2), random.randint(0, 2)))
+
+
+def _access(random: Random, place: Place, register: str, word: str, *, read: bool) -> Use:
+    plain = random.random() < 0.12
+    prim = "READ_ONCE" if read else "WRITE_ONCE"
+    prim = PLAINLY[prim] if plain else prim
+    return Use(prim, (register,), place) if read else Use(prim, (), place, (word,))
+
+
+def _thread(random: Random, one: Place, two: Place) -> Body:
+    way = random.choice(WAYS)
+    reads = way in ("value", "branch", "index") or random.random() < 0.5
+    first = _access(random, one, "r1", "1", read=reads)
+    second = _access(random, two, "r2", "2", read=random.random() < 0.5)
+    between: tuple[Stmt, ...] = ()
+    match way:
+        case "fence":
+            between = (Use(random.choice(FENCES)),)
+        case "acquire":
+            first = Use("smp_load_acquire", ("r1",), one)
+        case "release":
+            second = Use("smp_store_release", (), two, ("2",))
+        case "value":
+            second = Use("WRITE_ONCE", (), two, (random.choice(("r1", "r1 + 1", "r1 & 2")),))
+        case "branch":
+            return first, If(Cond("r1", "!=", "0"), (second,)), *_more(random)
+        case "index":
+            second = _access(random, Place("a", "r1 & 1"), "r2", "2", read=not first.dsts)
+        case "update":
+            first = _update(random, one)
+        case "reader":
+            return (Section(READER[0], (first, second), READER[1]),)
+        case "srcu":
+            if random.random() < 0.5:
+                between = (Use("synchronize_srcu", (), Place("s")),)
+            else:
+                return (Section(SRCU_READER[0], (first, second), SRCU_READER[1]),)
+        case "handed over":
+            return Section(LOCK[0], (first,), LOCK[1]), Section(LOCK[0], (second,), LOCK[1])
+        case "locked fence":
+            fence = random.choice(("smp_mb__after_spinlock", "smp_mb__after_unlock_lock"))
+            inner = Section(LOCK[0], (Use(fence), second), LOCK[1])
+            return Section(LOCK[0], (first,), LOCK[1]), inner
+    return first, *between, second, *_more(random)
+
+
+def _update(random: Random, place: Place) -> Use:
+    suffix = random.choice(("", "_relaxed", "_acquire", "_release"))
+    prim = random.choice(("xchg", "cmpxchg", "atomic_add_return"))
+    args = {"xchg": ("1",), "cmpxchg": ("0", "1"), "atomic_add_return": ("1",)}[prim]
+    return Use(prim + suffix, ("r1",), place, args)
+
+
+def _more(random: Random) -> tuple[Stmt, ...]:
+    """Now and then one access more, of a word of the circle."""
+    if random.random() < 0.75:
+        return ()
+    read = random.random() < 0.5
+    return (_access(random, Place(random.choice(WORDS)), "r2", "3", read=read),)
