@@ -113,7 +113,13 @@ def _decided(
 
 def _grounds(program: Program, verdict: Verdict, unroll: int) -> Grounds:
     cut = verdict.status is Status.BOUNDED
-    return Grounds(verdict.engine, bool(loops(program)), unroll if cut else 0, verdict.assumed)
+    return Grounds(
+        verdict.engine,
+        bool(loops(program)),
+        unroll if cut else 0,
+        verdict.assumed,
+        verdict.exercised,
+    )
 
 
 def loops(program: Program) -> dict[Pos | None, str]:

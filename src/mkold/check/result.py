@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mkold.base.errors import MkoldError, SourceError
+from mkold.base.errors import MkoldError, Pos, SourceError
 from mkold.check.claim import Case, Claim
 from mkold.ir.program import Program
 from mkold.lkmm import Execution
@@ -40,13 +40,15 @@ class Grounds:
 
     ``engine`` decided; ``loops``: the program has some; ``bound``: the rounds after which a
     loop was cut, where one was (0: none, so all of them are finite or wait); ``assumed``: what
-    the engine took for granted.
+    the engine took for granted; ``exercised``: the primitives that there are events of, and
+    where.
     """
 
     engine: str = ""
     loops: bool = False
     bound: int = 0
     assumed: tuple[str, ...] = ()
+    exercised: frozenset[tuple[str, Pos | None]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

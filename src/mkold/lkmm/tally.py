@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from mkold.base.errors import Pos
 from mkold.ir.program import Program
 from mkold.lkmm.ask import Ask
+from mkold.lkmm.graph.events import Node
 from mkold.lkmm.states import StateSet
 from mkold.lkmm.verdict import CutLoop, Execution, Observation, Status, Verdict
 from mkold.lkmm.waits import seen
@@ -30,10 +32,15 @@ class Tally:
         self.flags: set[str] = set()
         self.yes = self.no = self.bounded = False
         self.cuts: tuple[CutLoop, ...] = ()
+        self.exercised: frozenset[tuple[str, Pos | None]] = frozenset()
         self.n_candidates = 0
         self.witness: Execution | None = None
         self.forbidden: Execution | None = None
         self.flagged: dict[str, Execution] = {}
+
+    def comes_to(self, nodes: Iterable[Node]) -> None:
+        """Say what of the source there are events of."""
+        self.exercised = frozenset((node.prim, node.at) for node in nodes)
 
     def raise_flag(self, flag: str, draw: Callable[[], Execution]) -> None:
         """Some allowed execution, which ``draw`` draws, raises ``flag``."""
@@ -85,4 +92,5 @@ class Tally:
             forbidden=None if self.witness else self.forbidden,
             flagged=self.flagged,
             cuts=self.cuts,
+            exercised=self.exercised,
         )

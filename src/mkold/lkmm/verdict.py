@@ -206,6 +206,7 @@ class Verdict:
         cycle
     flagged : for each flag an execution that shows it, if witnesses were asked for
     cuts : where ``BOUNDED``: the loops, if the engine says which
+    exercised : the primitives that there are events of, and their places in the source
     """
 
     name: str
@@ -222,3 +223,4 @@ class Verdict:
     forbidden: Execution | None = None
     flagged: dict[str, Execution] = field(default_factory=dict)
     cuts: tuple[CutLoop, ...] = ()
+    exercised: frozenset[tuple[str, Pos | None]] = frozenset()

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mkold.base.errors import LimitError, Pos
+from mkold.base.errors import Pos
 from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import DEFAULT_UNROLL
 from mkold.check.many import Limits, answer, dead
 from mkold.check.program import build_case
 from mkold.check.result import CaseResult
-from mkold.ir.nodes import Function, walk
+from mkold.ir.nodes import Function
 from mkold.ir.variant import Set
-from mkold.lkmm.unroll import unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,13 @@ def cases_as_they_are(
             found = _Look(dead(cases[index], found, limits.timeout_s))
         result = found.result
         broken = frozenset(result.broken)
+        places = frozenset(at for _, at in result.grounds.exercised)
         if result.status in ("undecided", "error"):
             left.append(Open("", claim.name, case.label, result.reason))
         elif not broken or (case.only and not broken & case.only):
             held.append(
-                Held(claim.name, cases[index], found.functions, found.exercised, broken,
-                     result.cpu_s)
-            )  # fmt: skip
+                Held(claim.name, cases[index], found.functions, places, broken, result.cpu_s)
+            )
     return sorted(held, key=lambda one: one.cpu_s), left
 
 
@@ -93,20 +91,11 @@ def distinct(claims: Iterable[Claim]) -> list[tuple[Claim, Case]]:
 class _Look:
     result: CaseResult
     functions: dict[str, Function] = field(default_factory=dict)
-    exercised: frozenset[Pos | None] = frozenset()
 
 
 def _look(case: Case, limits: Limits) -> _Look:
-    """Whether it holds, and what of the source it comes to."""
+    """Whether it holds, and its functions."""
     result = answer(case, limits)
     if result.status not in ("holds", "counterexample"):
         return _Look(result)
-    program = build_case(case).program
-    functions = dict(program.functions)
-    try:
-        exercised = frozenset(node.at for node in unroll(program, DEFAULT_UNROLL).nodes)
-    except LimitError:
-        exercised = frozenset(
-            getattr(stmt, "at", None) for f in functions.values() for stmt in walk(f.body)
-        )
-    return _Look(result, functions, exercised)
+    return _Look(result, dict(build_case(case).program.functions))

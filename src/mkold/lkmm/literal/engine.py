@@ -48,6 +48,7 @@ def decide(program: Program, ask: Ask, check: Callable[[], None]) -> Verdict:
     if sum(map(count, product(*units))) > MOST:
         raise LimitError(f"{program.name}: more than {MOST} candidates for this engine")
     tally = Tally(program, ask)
+    tally.comes_to(graph.nodes)
     faulty = any(may_fault(program, path) for paths in units for path in paths)
     for execution in chain.from_iterable(executions(graph, paths) for paths in product(*units)):
         check()

@@ -44,6 +44,7 @@ def decide(program: Program, ask: Ask, check: Callable[[], None]) -> Verdict:
     may = MayValues(graph)
     units = [unit_paths(graph, unit, may, check) for unit in range(len(program.threads))]
     enumerator = Enumerator(graph, units, Tally(program, ask), check)
+    enumerator.tally.comes_to(graph.nodes)
     enumerator.run()
     return enumerator.tally.verdict()
 

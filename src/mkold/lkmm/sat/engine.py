@@ -34,6 +34,7 @@ def decide(program: Program, ask: Ask, check: Check) -> Verdict:
     program = expanded(program)
     questions, cuts = prepare(program, ask, check)
     answers = _Answers(questions, Tally(program, ask, sees_waiting=True))
+    answers.tally.comes_to(questions.formula.graph.nodes)
     answers.tally.bounded = bool(cuts)
     answers.tally.cuts = tuple({CutLoop(cut.at, cut.rounds): None for cut in cuts})
     answers.run()
