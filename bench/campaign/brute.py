@@ -36,9 +36,11 @@ from mkold.ir.program import Reg
 from mkold.lkmm.known.words import MayValues
 from mkold.lkmm.literal.executions import Execution, count, executions
 from mkold.lkmm.literal.flags import model_flags
+from mkold.lkmm.literal.sets import cycle
 from mkold.lkmm.paths.flags import own_flags
 from mkold.lkmm.paths.paths import Act, unit_paths
 from mkold.lkmm.paths.question import addresses
+from mkold.lkmm.sat.walk import Reach
 from mkold.lkmm.unroll import unroll
 
 State = tuple[int, ...]
@@ -67,12 +69,13 @@ class Brute:
     def every(self) -> Iterator[Execution]:
         return chain.from_iterable(executions(self.graph, paths) for paths in self.choices)
 
-    def all_there_is(self) -> Found:
-        """States, flags and hangs."""
+    def all_there_is(self, *, justified: bool = False) -> Found:
+        """States, flags and hangs; of executions that are ``justified``, or of all."""
         found, asked = Found(), frozenset(addresses(self.program))
+        reach = Reach(self.graph.decisions)
         for execution in self.every():
             made = execution.relations()
-            if made.broken() is not None:
+            if made.broken() is not None or (justified and is_circular(execution, reach)):
                 continue
             found.states.add(execution.final)
             found.flags |= set(model_flags(made, execution.values, asked))
@@ -135,6 +138,19 @@ class Brute:
         order = execution.chains[read.address]
         later = order[order.index(execution.rf[read.id]) + 1 :]
         return resting.issuperset(later)
+
+
+def is_circular(execution: Execution, reach: Reach) -> bool:
+    """Whether some of what happens is justified by itself alone: a read finds what a write
+    stores that would not be there, or not be so, but for that read."""
+    needs: dict[int, set[int]] = {}
+    for act in execution.acts.values():
+        parts = (act.node.guard, act.node.addr, 0 if act.is_read else act.node.value)
+        reads = frozenset().union(*map(reach.of, parts))
+        needs[act.id] = {read for read in reads if read in execution.acts}
+        if act.is_read and execution.rf[act.id] >= 0:
+            needs[act.id].add(execution.rf[act.id])
+    return bool(cycle(frozenset((a, b) for a, some in needs.items() for b in some)))
 
 
 def quiet(execution: Execution, acts: list[Act]) -> bool:

@@ -11,9 +11,15 @@ from random import Random
 from campaign.tree import Body, Cond, If, Place, Section, Stmt, Tree, Use
 
 WORDS = "xyz"
-FENCES = ("smp_mb", "smp_rmb", "smp_wmb", "synchronize_rcu", "barrier")
-WAYS = ("none", "fence", "fence", "acquire", "release", "value", "branch", "index", "update",
-        "reader", "handed over", "locked fence", "srcu")  # fmt: skip
+# What orders a read or a write before a read or a write, and what does not always.
+WAYS = {
+    "RR": ("smp_rmb", "smp_rmb", "acquire", "index", "branch", "smp_mb", "none"),
+    "RW": ("value", "value", "branch", "branch", "index", "acquire", "release", "none"),
+    "WR": ("smp_mb", "synchronize_rcu", "reader", "locked fence", "srcu", "smp_wmb", "update"),
+    "WW": ("smp_wmb", "smp_wmb", "release", "release", "handed over", "smp_mb", "none"),
+}  # fmt: skip
+ANY = ("update", "reader", "synchronize_rcu", "handed over", "locked fence", "srcu", "barrier",
+       "smp_rmb", "smp_wmb", "smp_mb")  # fmt: skip
 LOCK = Use("spin_lock", (), Place("l")), Use("spin_unlock", (), Place("l"))
 READER = Use("rcu_read_lock"), Use("rcu_read_unlock")
 SRCU_READER = (Use("srcu_read_lock", ("r3",), Place("s")),
@@ -37,14 +43,14 @@ def _access(random: Random, place: Place, register: str, word: str, *, read: boo
 
 
 def _thread(random: Random, one: Place, two: Place) -> Body:
-    way = random.choice(WAYS)
-    reads = way in ("value", "branch", "index") or random.random() < 0.5
-    first = _access(random, one, "r1", "1", read=reads)
-    second = _access(random, two, "r2", "2", read=random.random() < 0.5)
+    sorts = random.choice(list(WAYS))
+    way = random.choice(WAYS[sorts] if random.random() < 0.75 else ANY)
+    first = _access(random, one, "r1", "1", read=sorts[0] == "R")
+    second = _access(random, two, "r2", "2", read=sorts[1] == "R")
     between: tuple[Stmt, ...] = ()
     match way:
-        case "fence":
-            between = (Use(random.choice(FENCES)),)
+        case "smp_mb" | "smp_rmb" | "smp_wmb" | "barrier" | "synchronize_rcu":
+            between = (Use(way),)
         case "acquire":
             first = Use("smp_load_acquire", ("r1",), one)
         case "release":
@@ -54,7 +60,8 @@ def _thread(random: Random, one: Place, two: Place) -> Body:
         case "branch":
             return first, If(Cond("r1", "!=", "0"), (second,)), *_more(random)
         case "index":
-            second = _access(random, Place("a", "r1 & 1"), "r2", "2", read=not first.dsts)
+            there = Place(two.name, "r1 ^ r1")  # the word itself, by way of what was read
+            second = _access(random, there, "r2", "2", read=sorts[1] == "R")
         case "update":
             first = _update(random, one)
         case "reader":
