@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
-sys.path.insert(0, str(BENCH))
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from campaign.faults import FAULTS, Fault
 from engine_mutation import faulty_text
 
+BENCH = Path(__file__).parents[2] / "bench"
 ENGINES = Path(__file__).parents[2] / "src" / "mkold" / "lkmm"
 SOME = (
     "read-modify-writes may be torn",
