@@ -5,6 +5,8 @@
     python bench/litmus.py check DIR       every disagreement, and an agreement table
     python bench/litmus.py speed DIR       CPU time against herd7's, full and verdict only
     python bench/litmus.py families DIR    cost as a family grows by one thread
+    python bench/litmus.py loops DIR       tests with loops, one by one, against the herd7 on
+                                           the PATH
 
 DIR holds tests and ``expected.csv`` with herd7's answer and CPU time for each: columns
 path, observation, states, flags (joined by ``;``), full_status, full_cpu_s, fast_status,
@@ -19,6 +21,7 @@ on the PATH is run too, alternating with mkold, on a sample.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -278,9 +281,35 @@ def alternate(folder: Path, rows: Sequence[Row], n: int = 30) -> None:
     print_ratio(mine, theirs)
 
 
+def loops(args: argparse.Namespace) -> int:
+    """The tests of a folder that have loops: herd7 and mkold in turns, the least of three."""
+    columns = ("herd7", "mkold", "as a command")
+    print(f"{'test':<28}" + "".join(f"{column:>14}" for column in columns))
+    total = [0.0, 0.0, 0.0]
+    for path in sorted(args.folder.glob("*.litmus")):
+        text = path.read_text()
+        if not re.search(r"\bwhile\b", text) or not re.search(args.match or "", path.name):
+            continue
+        least = [HERD_LIMIT_S] * 3
+        for _ in range(3):
+            started = time.process_time()
+            decide_file(str(path), Options())
+            mine = time.process_time() - started
+            theirs = _cpu_of(["herd7", "-conf", "linux-kernel.cfg", str(path)])
+            command = _cpu_of([sys.executable, "-m", "mkold.cli.main", "litmus", str(path)])
+            least = list(map(min, least, (theirs, mine, command)))
+        total = [a + b for a, b in zip(total, least, strict=True)]
+        print(
+            f"{path.stem:<28}" + "".join(f"{seconds:>14.3f}" for seconds in least), flush=True
+        )
+    print(f"{'all':<28}" + "".join(f"{seconds:>14.3f}" for seconds in total))
+    return 0
+
+
 def _cpu_of(command: list[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=False, capture_output=True)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(command, check=False, capture_output=True, timeout=3 * HERD_LIMIT_S)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -335,11 +364,11 @@ def shown(seconds: float, decided: bool) -> str:
 
 
 def main(argv: Iterable[str] | None = None) -> int:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("check", "speed", "families"))
+    parser.add_argument("what", choices=("check", "speed", "families", "loops"))
     parser.add_argument(
         "folder", nargs="?", type=Path, default=os.environ.get("MKOLD_LITMUS_CORPUS")
     )
@@ -355,7 +384,7 @@ def main(argv: Iterable[str] | None = None) -> int:
     if args.folder is None:
         parser.error("name a folder, or set MKOLD_LITMUS_CORPUS")
     args.folder = Path(args.folder)
-    commands = {"check": check, "speed": speed, "families": families}
+    commands = {"check": check, "speed": speed, "families": families, "loops": loops}
     return commands[args.what](args)
 
 

@@ -133,9 +133,11 @@ def _listed(path: Path) -> Iterator[str]:
 def _outcomes(
     paths: list[str], options: Options, args: argparse.Namespace
 ) -> Iterator[Outcome]:
-    import mkold.lkmm  # noqa: F401  (once, here, rather than in every worker)
     from mkold.herd.job import decide_file
+    from mkold.lkmm.engines import USUAL, named
 
+    if len(paths) > 1:
+        named(options.engine or USUAL[0])  # once, here, rather than in every worker
     decide = partial(decide_file, options=options)
     hard_s = hard_limit(options.timeout_s)
     done = each(decide, paths, jobs=args.jobs, hard_s=hard_s, memory_bytes=args.memory_limit)

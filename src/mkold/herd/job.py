@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +108,8 @@ def decide_file(path: str, options: Options) -> Outcome:
     except Exception as error:
         outcome.status, outcome.internal = "error", True
         outcome.reason = f"internal error: {type(error).__name__}: {error}"
+        import traceback  # which costs more than a small test
+
         outcome.traceback = "".join(traceback.format_exception(error))
     outcome.cpu_s = time.process_time() - start
     if options.json:

@@ -12,7 +12,7 @@ from mkold.base.errors import Pos
 from mkold.ir.nodes import WORD_BITS, Expr, Local, Op, Stmt
 from mkold.ir.prims import PRIMS, Shape
 from mkold.litmus.arithmetic import Value, convert, of
-from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, BUILTINS, MACROS, Macro
+from mkold.litmus.macros import ATOMIC_OPS, BUILTIN_NAMES, MACROS, Macro, builtin
 from mkold.litmus.source import Tokens, UnsupportedSourceError, shown
 from mkold.litmus.types import INT, LONG, Type
 
@@ -154,7 +154,7 @@ def _builtin(reader: Reader, wanted: bool) -> Value | None:
         tokens.expect("(", f"after {name}")
     if name in ("__atomic_op", "__atomic_op_return", "__atomic_fetch_op"):
         return _atomic_op(reader, name, tag, start, wanted)
-    macro = BUILTINS.get((name, tag.lower()))
+    macro = builtin(name, tag.lower())
     if macro is None:
         tokens.fail(f"{name}{{{tag}}}", index=start, kind=UnsupportedSourceError)
     if wanted and not macro.has_result:
@@ -180,7 +180,7 @@ def _atomic_op(reader: Reader, name: str, tag: str, start: int, wanted: bool) ->
     if sign == "&" and texts[tokens.at] == "~":
         sign = "&~"
         tokens.at += 1
-    macro = BUILTINS.get((f"{name}{sign}", tag.lower()))
+    macro = builtin(f"{name}{sign}", tag.lower())
     if sign not in ATOMIC_OPS or macro is None:
         tokens.fail(f"{name}{{{tag}}} with '{sign}'", index=start, kind=UnsupportedSourceError)
     tokens.expect(",", "after the operator")

@@ -10,13 +10,15 @@ operations of Documentation/atomic_bitops.txt, ``atomic_fetch_add_unless``,
 ``atomic_inc_not_zero``, ``atomic64_t`` and ``atomic_long_t``, reader-writer locks,
 ``smp_cond_load_acquire`` and its like, ``BUG_ON`` and ``WARN_ON_ONCE``.
 
-herd's own words below the macros (``__load{once}``, ``__fence{mb}`` ...) are in ``BUILTINS``.
+herd's own words below the macros (``__load{once}``, ``__fence{mb}`` ...) are found by
+``builtin``; few tests have any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from mkold.ir.prims import PRIMS, Gives, Order, Prim, Shape, When, find, first
 
@@ -90,7 +92,17 @@ def _updates() -> _Builtins:
             yield (f"__atomic_op{sign}", tag), _atomic(op, Order.NORETURN)
 
 
-BUILTINS = {**dict(_accesses()), **dict(_locks()), **dict(_updates())}
+
+@cache
+def _builtins() -> dict[tuple[str, str], Macro]:
+    return {**dict(_accesses()), **dict(_locks()), **dict(_updates())}
+
+
+def builtin(name: str, tag: str) -> Macro | None:
+    """herd's own word ``name`` with annotation ``tag``, such as ``__load`` with ``once``."""
+    return _builtins().get((name, tag))
+
+
 BUILTIN_NAMES = frozenset(
     {"__load", "__store", "__fence", "__xchg", "__cmpxchg", "__lock", "__unlock",
      "__trylock", "__islocked", "__srcu", "__atomic_op", "__atomic_op_return",

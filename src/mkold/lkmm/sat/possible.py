@@ -248,8 +248,7 @@ class _Trial(Columns):
         for part in parts:
             fits = fits & self._really(part)
         column = np.broadcast_to(self.value(value), (self.n,))
-        words: list[int] = np.unique(column[fits]).tolist()
-        return words
+        return sorted(set(column[fits].tolist()))  # np.unique brings in all of numpy.ma
 
     def _really(self, part: Guard) -> Truth:
         if isinstance(part, Opposite):
