@@ -85,7 +85,7 @@ def torture(
     names = [f"{claim.name}: {case.label}" for claim in claims for case in claim.cases]
     models: dict[int, Allowed] = {}
     decided = each(
-        partial(allowed, timeout_s=limits.timeout_s), cases, jobs=limits.jobs,
+        partial(allowed, limits=limits), cases, jobs=limits.jobs,
         hard_s=hard_limit(limits.timeout_s), memory_bytes=limits.memory_bytes, chunk=1,
     )  # fmt: skip
     for index, model in decided:
@@ -103,14 +103,16 @@ def torture(
             yield compare(case, ran(case, rounds, limits), model)
 
 
-def allowed(case: Case, timeout_s: float) -> Allowed:
+def allowed(case: Case, limits: Limits) -> Allowed:
     """What the model has to say of a case."""
     try:
         built = build_case(case)
         out = _left_out(built)
         if out:
             return Allowed(out=out)
-        verdict = lkmm.decide(built.program, states=True, timeout_s=timeout_s)
+        verdict = lkmm.decide(
+            built.program, timeout_s=limits.timeout_s, max_unroll=limits.bound
+        )
     except (LimitError, UnsupportedError) as error:
         return Allowed(out=f"the model did not decide it: {error}")
     except MkoldError as error:
