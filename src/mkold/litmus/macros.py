@@ -92,7 +92,6 @@ def _updates() -> _Builtins:
             yield (f"__atomic_op{sign}", tag), _atomic(op, Order.NORETURN)
 
 
-
 @cache
 def _builtins() -> dict[tuple[str, str], Macro]:
     return {**dict(_accesses()), **dict(_locks()), **dict(_updates())}
