@@ -11,15 +11,16 @@ from random import Random
 from campaign.tree import Body, Cond, If, Place, Section, Stmt, Tree, Use
 
 WORDS = "xyz"
-# What orders a read or a write before a read or a write, and what does not always.
-WAYS = {
-    "RR": ("smp_rmb", "smp_rmb", "acquire", "index", "branch", "smp_mb", "none"),
-    "RW": ("value", "value", "branch", "branch", "index", "acquire", "release", "none"),
-    "WR": ("smp_mb", "synchronize_rcu", "reader", "locked fence", "srcu", "smp_wmb", "update"),
-    "WW": ("smp_wmb", "smp_wmb", "release", "release", "handed over", "smp_mb", "none"),
-}  # fmt: skip
-ANY = ("update", "reader", "synchronize_rcu", "handed over", "locked fence", "srcu", "barrier",
-       "smp_rmb", "smp_wmb", "smp_mb")  # fmt: skip
+# What orders a read or a write before a read or a write ...
+ORDERS = {
+    "RR": ("smp_rmb", "acquire", "index", "smp_mb"),
+    "RW": ("value", "branch", "index", "carried", "acquire", "release"),
+    "WR": ("smp_mb", "smp_mb", "synchronize_rcu", "reader", "locked fence"),
+    "WW": ("smp_wmb", "smp_wmb", "release", "release", "handed over"),
+}
+# ... and what may not.
+ANY = ("none", "update", "reader", "synchronize_rcu", "handed over", "locked fence", "srcu",
+       "barrier", "smp_rmb", "smp_wmb", "smp_mb")  # fmt: skip
 LOCK = Use("spin_lock", (), Place("l")), Use("spin_unlock", (), Place("l"))
 READER = Use("rcu_read_lock"), Use("rcu_read_unlock")
 SRCU_READER = (Use("srcu_read_lock", ("r3",), Place("s")),
@@ -28,11 +29,16 @@ PLAINLY = {"READ_ONCE": "load", "WRITE_ONCE": "store"}
 
 
 def random_shape(random: Random) -> Tree:
-    """A circle of two or three threads."""
+    """A circle of two or three threads; in half of them all is ordered."""
     n = 2 if random.random() < 0.7 else 3
-    threads = tuple(_thread(random, Place(WORDS[i]), Place(WORDS[(i + 1) % n]))
-                    for i in range(n))  # fmt: skip
-    return Tree(threads, (), (random.randint(0, 2), random.randint(0, 2)))
+    most = random.choice((1.0, 0.6))
+    threads = [
+        _thread(random, Place(WORDS[i]), Place(WORDS[(i + 1) % n]), ordered=most)
+        for i in range(n)
+    ]
+    if n == 2 and random.random() < 0.2:  # in between a word is updated by another
+        threads.append((_update(random, Place("y")),))
+    return Tree(tuple(threads), (), (random.randint(0, 2), random.randint(0, 2)))
 
 
 def _access(random: Random, place: Place, register: str, word: str, *, read: bool) -> Use:
@@ -42,9 +48,9 @@ def _access(random: Random, place: Place, register: str, word: str, *, read: boo
     return Use(prim, (register,), place) if read else Use(prim, (), place, (word,))
 
 
-def _thread(random: Random, one: Place, two: Place) -> Body:
-    sorts = random.choice(list(WAYS))
-    way = random.choice(WAYS[sorts] if random.random() < 0.75 else ANY)
+def _thread(random: Random, one: Place, two: Place, *, ordered: float) -> Body:
+    sorts = random.choice(list(ORDERS))
+    way = random.choice(ORDERS[sorts] if random.random() < ordered else ANY)
     first = _access(random, one, "r1", "1", read=sorts[0] == "R")
     second = _access(random, two, "r2", "2", read=sorts[1] == "R")
     between: tuple[Stmt, ...] = ()
@@ -57,6 +63,10 @@ def _thread(random: Random, one: Place, two: Place) -> Body:
             second = Use("smp_store_release", (), two, ("2",))
         case "value":
             second = Use("WRITE_ONCE", (), two, (random.choice(("r1", "r1 + 1", "r1 & 2")),))
+        case "carried":
+            kept = Place("d")
+            between = Use("WRITE_ONCE", (), kept, ("r1",)), Use("READ_ONCE", ("r3",), kept)
+            second = Use("WRITE_ONCE", (), two, ("r3 + 1",))
         case "branch":
             return first, If(Cond("r1", "!=", "0"), (second,)), *_more(random)
         case "index":

@@ -28,4 +28,4 @@ THEMES: dict[str, dict[str, int]] = {
                  "section": 1, "grace": 1, "branch": 2, "follow": 1, "publish": 1},
 }  # fmt: skip
 MOST_ACCESSES = 8
-SHAPES = 0.3  # of all trees: two accesses a thread, in a circle (see ``shapes``)
+SHAPES = 0.4  # of all trees: two accesses a thread, in a circle (see ``shapes``)
