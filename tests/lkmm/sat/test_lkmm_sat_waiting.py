@@ -281,6 +281,18 @@ def set_one(x: Ptr[u64]) -> None:
     WRITE_ONCE(x.value, 1)
 
 @kernel
+def never_counts_up(x: Ptr[u64]) -> None:
+    i: u64 = 0
+    while i < 2:
+        i = 0
+        while i < 2:
+            WRITE_ONCE(x.value, i)
+            if READ_ONCE(x[1]) == 0:
+                break
+            i += 1
+        i += 1
+
+@kernel
 def set_plainly(x: Ptr[u64]) -> None:
     x.value = 1
 """
@@ -291,6 +303,13 @@ def test_a_bound_that_is_hit_is_told() -> None:
     verdict = decided(program(ENDLESS, "beat(x, s)", "set_one(s)"), max_unroll=3)
     assert verdict.status is Status.BOUNDED
     assert verdict.flags == ()
+
+
+def test_a_count_that_gets_nowhere_is_no_count() -> None:
+    made = program(ENDLESS, "never_counts_up(x)", "set_plainly(x)")
+    verdict = decided(made, max_unroll=3, timeout_s=20.0)
+    assert verdict.status is Status.BOUNDED
+    assert verdict.flags == ("data-race",)
 
 
 def test_what_goes_wrong_before_a_bound_is_told() -> None:

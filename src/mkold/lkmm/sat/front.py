@@ -38,10 +38,10 @@ from mkold.lkmm.known.objects import Objects
 from mkold.lkmm.sat import abstract
 from mkold.lkmm.sat.abstract import Abstract, Partly, only
 from mkold.lkmm.sat.knowledge import Knowledge
-from mkold.lkmm.sat.loops import Key, Loops, is_quiet
+from mkold.lkmm.sat.loops import Key, Loops
 from mkold.lkmm.sat.possible import Answers, Possible, Thinker
 from mkold.lkmm.sat.solver import Solver
-from mkold.lkmm.sat.waiting import Cut, Keep, Stand
+from mkold.lkmm.sat.waiting import Cut, Keep, Stand, is_quiet
 from mkold.lkmm.unroll.state import Frame, State
 from mkold.lkmm.unroll.unroller import Unroller
 

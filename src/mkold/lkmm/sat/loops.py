@@ -26,7 +26,7 @@ from mkold.lkmm.graph.events import Node
 from mkold.lkmm.graph.guards import Guard, both, either, negate
 from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, phi, under
 from mkold.lkmm.sat.carried import Carried
-from mkold.lkmm.sat.waiting import Cut, Keep, Stand
+from mkold.lkmm.sat.waiting import Cut, Keep, Stand, is_quiet
 from mkold.lkmm.unroll.state import Env, Frame, Scope, State
 from mkold.lkmm.unroll.unroller import MAX_FORCED, Unroller
 
@@ -182,10 +182,12 @@ class Loops(Unroller):
             self._go_on(stmt, start, state, self.graph.nodes[n_nodes:], again)
             if state.live == 0:
                 return
-            if again.counted == again.rounds and n_open < COUNTED:
-                continue
-            if turn + 1 >= KNOWN:
+            counts = again.counted == again.rounds and n_open < COUNTED
+            if turn >= KNOWN:
+                counts &= any(a != b for a, b in self._taken_over(stmt, start, state))
                 n_open = max(n_open, bound)
+            if counts:
+                continue
             if n_open >= bound and again.kept != 0 and not again.last:
                 spare = both(state.live, again.kept)  # one round more for who kept one
                 state.live = both(state.live, negate(again.kept))
@@ -259,9 +261,7 @@ class Loops(Unroller):
     def _changed(self, stmt: Loop, start: State, state: State, nodes: list[Node]) -> Value:
         """Not 0 where the round left something else than it came upon."""
         differs: Value = 0
-        for name in sorted(self.carried.of(stmt)):
-            before = start.env.get(name, (0, NO_TAINT))[0]
-            now = under(state.env.get(name, (0, NO_TAINT))[0], state.live)
+        for before, now in self._taken_over(stmt, start, state):
             differs = binary("or", differs, binary("ne", now, before))
         for address, (stored, _) in state.mem.items():
             if address not in self.shared:
@@ -272,6 +272,15 @@ class Loops(Unroller):
             if node.is_write or node.thread != self.thread:
                 differs = binary("or", differs, self._written(node))
         return 1 if self._unbalanced(nodes) else differs
+
+    def _taken_over(
+        self, stmt: Loop, start: State, state: State
+    ) -> Iterator[tuple[Value, Value]]:
+        """What each local that a round takes over was, and is now."""
+        none = (0, NO_TAINT)
+        for name in sorted(self.carried.of(stmt)):
+            now = under(state.env.get(name, none)[0], state.live)
+            yield start.env.get(name, none)[0], now
 
     def _written(self, node: Node) -> Value:
         """Not 0 where ``node`` happens and does not put back what was there."""
@@ -338,9 +347,3 @@ class Loops(Unroller):
         taken = self.decide(state, held)  # a writer waits for readers too
         self.graph.waits.append((both(state.live, negate(taken)), self.unit))
         return node.id, both(state.live, taken)
-
-
-def is_quiet(row: Prim) -> bool:
-    """Whether it takes or leaves a lock, which nobody sees who only takes and leaves it."""
-    takes = row.holds is not None and (row.holds.waits or row.holds.sort == "srcu")
-    return takes or row.leaves in ("lock", "mutex", "srcu")

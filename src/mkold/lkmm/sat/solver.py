@@ -1,7 +1,8 @@
 """CaDiCaL behind a few methods: literals, clauses, models, and a clock that is kept.
 
 A literal is a DIMACS number; ``TRUE`` is variable 1, fixed. The solver works in slices of
-conflicts, and ``check`` is called between them: it raises when time is up.
+conflicts, and ``check`` is called between them, and now and then while a formula is made: it
+raises when time is up.
 
 Known limits: one slice may take some tenths of a second on a large formula.
 """
@@ -17,6 +18,7 @@ Lit = int
 TRUE: Lit = 1
 FALSE: Lit = -1
 SLICE = 2_000  # conflicts between two looks at the clock
+LOOK = 4_096  # variables between two looks, while a formula is made
 
 
 class Model:
@@ -56,6 +58,8 @@ class Solver:
     def new(self) -> Lit:
         """A fresh variable."""
         self.n_vars += 1
+        if self.n_vars % LOOK == 0:
+            self._check()
         return self.n_vars
 
     def add(self, clause: list[Lit]) -> None:

@@ -30,6 +30,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mkold.base.errors import Pos
+from mkold.ir.prims import Prim
 from mkold.lkmm.graph.guards import Guard
 from mkold.lkmm.graph.values import Value
 
@@ -88,3 +89,9 @@ class Cut:
     poisoned: bool = False
     rings: tuple[tuple[Guard, tuple[int, ...]], ...] = ()
     endless: bool = False
+
+
+def is_quiet(row: Prim) -> bool:
+    """Whether it takes or leaves a lock, which nobody sees who only takes and leaves it."""
+    takes = row.holds is not None and (row.holds.waits or row.holds.sort == "srcu")
+    return takes or row.leaves in ("lock", "mutex", "srcu")
