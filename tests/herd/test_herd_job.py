@@ -45,3 +45,18 @@ def test_an_internal_error_keeps_its_traceback(
     assert outcome.internal
     assert "internal error: ZeroDivisionError: oh" in outcome.reason
     assert "in broken" in outcome.traceback
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "int r0 = 0; while (r0 < 99) { r0 = READ_ONCE(*x); WRITE_ONCE(*x, r0 + 1); }",
+        "int r0; again: r0 = READ_ONCE(*x); WRITE_ONCE(*x, r0 + 1); if (r0 < 99) goto again;",
+    ],
+)
+def test_a_bound_that_is_hit_names_the_loop(tmp_path: Path, loop: str) -> None:
+    text = HEAD.format(loop, "WRITE_ONCE(*x, 0); WRITE_ONCE(*x, 200);", "exists (x=200)")
+    outcome = decided(tmp_path, text)
+    assert outcome.bounded
+    assert "rounds of the loop in line 5 were not looked at" in outcome.text + outcome.tail
+    assert "Observation t Never" in outcome.tail

@@ -22,9 +22,11 @@ from mkold.litmus.parse import read
 
 if TYPE_CHECKING:
     from mkold.lkmm import Verdict
+    from mkold.lkmm.verdict import CutLoop
 
 MANY_STATES = 20_000
 _BOUNDED = "Bounded: executions that stay longer in a loop were not looked at"
+_CUT = "Bounded: executions with more than {} rounds of the loop in line {} were not looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Outcome:
     observation: str | None = None
     holds: bool | None = None
     bounded: bool = False
+    cuts: tuple[CutLoop, ...] = ()
     n_states: int | None = None
     counts: tuple[int, int] = (0, 0)
     states: str = ""
@@ -152,7 +155,7 @@ def _fill(outcome: Outcome, program: Program, verdict: Verdict, options: Options
     assert verdict.observation is not None
     observation = outcome.observation = verdict.observation.value
     outcome.holds = verdict.holds
-    outcome.bounded = verdict.status.value == "bounded"
+    outcome.bounded, outcome.cuts = verdict.status.value == "bounded", verdict.cuts
     outcome.flags = tuple(flag for flag in verdict.flags if flag not in OWN_FLAGS)
     outcome.notes = tuple(flag for flag in verdict.flags if flag in OWN_FLAGS)
     if options.witness:
@@ -190,12 +193,18 @@ def _word(outcome: Outcome, program: Program) -> None:
         f"Positive: {positive} Negative: {negative}",
         *(f"Flag {flag}" for flag in outcome.flags),
         *(f"Note {note}" for note in outcome.notes),
-        *([_BOUNDED] if outcome.bounded else []),
+        *_bounds(outcome),
         condition_line(program),
         f"Observation {name} {outcome.observation} {positive} {negative}",
     ]
     outcome.text = "\n".join(head) + "\n" + outcome.states
     outcome.tail, outcome.states = "\n".join([*answer, *tail]), ""
+
+
+def _bounds(outcome: Outcome) -> list[str]:
+    """What was not looked at."""
+    found = [_CUT.format(cut.rounds, cut.at.line) for cut in outcome.cuts if cut.at is not None]
+    return found if found or not outcome.bounded else [_BOUNDED]
 
 
 def json_line(outcome: Outcome) -> str:

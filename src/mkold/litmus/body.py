@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mkold.base.errors import Pos
 from mkold.ir.nodes import (
     Assign,
     Block,
@@ -152,6 +153,11 @@ class Body(Statements):
             self.assigned = after_then
         self.out.append(If(cond, then, orelse, at))
 
+    def loop_pos(self, start: int) -> Pos:
+        """Where a loop starts, or may; kept in any case, for a bound that is hit."""
+        token = self.tokens.starts[start]
+        return self.tokens.source.pos(token, token + len(self.tokens.texts[start]))
+
     def new_label(self, what: str) -> str:
         """A label that no source has."""
         self.n_labels += 1
@@ -171,7 +177,7 @@ class Body(Statements):
         label = self.new_label("loop") if self.goes else ""
         body = self.loop_body(label, Continue(label=label))
         self.assigned = known
-        self.out.append(Loop((*test, *body), step, self.pos(start), label))
+        self.out.append(Loop((*test, *body), step, self.loop_pos(start), label))
 
     def _exit_unless(self) -> list[Stmt]:
         """The statements of a loop's condition, with the exit."""
@@ -207,7 +213,7 @@ class Body(Statements):
         tokens.expect(")", "after a condition")
         self.semicolon()
         self.assigned = known
-        self.out.append(Loop((*body, *test), (), self.pos(start), label))
+        self.out.append(Loop((*body, *test), (), self.loop_pos(start), label))
 
     def read_for(self, start: int) -> None:
         tokens = self.tokens
@@ -254,7 +260,7 @@ class Body(Statements):
     def label(self, name: str) -> None:
         """``name:``, and the statement that it is before."""
         tokens = self.tokens
-        jumps = self.labels.place(name, tokens.at, self.pos(tokens.at))
+        jumps = self.labels.place(name, tokens.at, self.loop_pos(tokens.at))
         if jumps and _leaves(self.out):
             self.assigned = set(jumps[0])
         for assigned in jumps:
