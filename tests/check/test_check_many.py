@@ -82,6 +82,10 @@ def dies(m: Setup) -> None:
     os._exit(7)
 
 
+def interrupts(m: Setup) -> None:
+    raise KeyboardInterrupt
+
+
 def deep(m: Setup) -> None:
     deep(m)
 
@@ -149,6 +153,14 @@ def test_bad_input_is_said_with_its_place(setup: Callable[[Setup], None], reason
     assert "test_check_many.py:" in result.reason
     assert "^" in result.fault.text
     assert not result.fault.traceback
+
+
+def test_a_set_up_that_plays_the_keyboard_is_bad_input() -> None:
+    result = one(interrupts, QUICK)
+    assert (result.status, result.reason) == (
+        "error",
+        "its set-up or a test raises KeyboardInterrupt",
+    )
 
 
 def test_an_internal_error_brings_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

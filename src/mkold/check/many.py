@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mkold.base.errors import LimitError, MkoldError
+from mkold.base.errors import InputError, LimitError, MkoldError
 from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL, decide_case
@@ -85,6 +85,8 @@ def answer(case: Case, limits: Limits) -> CaseResult:
         return refused(case, error)
     except MemoryError:
         return undecided(case, "memory ran out")
+    except KeyboardInterrupt:  # not from the keyboard: workers do not hear that
+        return refused(case, InputError("its set-up or a test raises KeyboardInterrupt"))
     except BaseException as error:
         return failed(case, error, traceback.format_exc())
 
