@@ -27,6 +27,18 @@ class Formula(Sources):
         if coherent:
             Places(self.coherence)
         self._final: dict[Observed, Bits] = {}
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Make what the judge and pictures ask a model for: it knows no later variables."""
+        for node in self.memory:
+            self.circuit.value(node.value)
+            for sort in (node.addr_deps, node.data_deps, node.ctrl_deps):
+                for guard in sort.values():
+                    self.circuit.guard(guard)
+        for write in self.writes:
+            for other in self.coherence.near[write.id]:
+                self.coherence.before(write.id, other.id)
 
     # -- what is seen -------------------------------------------------------------
 

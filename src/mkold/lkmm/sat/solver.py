@@ -22,16 +22,18 @@ LOOK = 4_096  # variables between two looks, while a formula is made
 
 
 class Model:
-    """One assignment; a variable that is newer than it counts as false."""
+    """One assignment to the ``n_vars`` variables that there were; it knows of no later ones."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_n_vars", "_values")
 
-    def __init__(self, values: Sequence[int]) -> None:
-        self._values = values
+    def __init__(self, values: Sequence[int], n_vars: int) -> None:
+        self._values, self._n_vars = values, n_vars
 
     def holds(self, lit: Lit) -> bool:
         """Whether ``lit`` is true."""
         var = abs(lit)
+        if var > self._n_vars:
+            raise AssertionError("a model is asked for what was not in the formula")
         true = var <= len(self._values) and self._values[var - 1] > 0
         return true == (lit > 0)
 
@@ -88,7 +90,7 @@ class Solver:
             backend.conf_budget(SLICE)
             found = backend.solve_limited(assumptions=assumed)
             if found is not None or n == slices:
-                return Model(backend.get_model()) if found else None
+                return Model(backend.get_model(), self.n_vars) if found else None
         return None
 
     def close(self) -> None:
