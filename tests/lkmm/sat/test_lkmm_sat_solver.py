@@ -22,7 +22,7 @@ def test_what_is_newer_than_a_model_is_not_read_as_false() -> None:
 
 
 def test_a_dependency_by_way_of_a_branch_orders() -> None:
-    """Where r0 is 1 the address comes from the second read, under a guard that nothing else has."""
+    """Where r0 is 1 the address comes from the first read, under a guard of its own."""
     reader = (
         "r1 = READ_ONCE(y); r0 = READ_ONCE(z); r2 = w; if r0 == 1: r2 = r1; r3 = READ_ONCE(r2)"
     )
