@@ -4,8 +4,8 @@
 
 A fault is one piece of an engine's source in place of another, put there as the module is
 imported, in a process of its own. Programs of both kinds are compared in turn until one
-differs. With WORD only the faults whose line holds it. The table of today, and why some are
-not caught: docs/differential.md.
+differs, those made by hand first. With WORD only the faults whose line holds it. The table of
+today, and why some are not caught: docs/differential.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import importlib.machinery
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -67,20 +69,28 @@ def hunt(fault: Fault, seed: int, n: int) -> str:
     """In this process: how many programs until one differs, and what; empty: none."""
     sys.meta_path.insert(0, Faulty(fault))
     from campaign.compare import compare
-    from campaign.sample import sample
+    from campaign.known import KNOWN, known
+    from campaign.sample import Sample, sample
     from campaign.themes import KINDS
     from mkold.base.errors import InputError
 
-    for number in range(n):
-        for kind in fault.kinds or KINDS:
-            try:
-                found = compare(sample(kind, seed, number)).differences
-            except InputError:
-                continue
-            except Exception as error:  # an engine that breaks down is noticed too
-                found = [f"{type(error).__name__}: {error}"]
-            if found:
-                return f"{number + 1} | {found[0].split(':')[0]}"
+    def differs(make: Callable[[], Sample], *, patient: bool = False) -> str:
+        try:
+            found = compare(make(), patient=patient).differences
+        except InputError:
+            return ""
+        except Exception as error:  # an engine that breaks down is noticed too
+            return type(error).__name__
+        return found[0].split(":")[0] if found else ""
+
+    for number, kind in product(range(len(KNOWN)), KINDS):
+        what = differs(partial(known, kind, number), patient=True)
+        if what:
+            return f"known {number + 1} | {what}"
+    for number, kind in product(range(n), KINDS):
+        what = differs(partial(sample, kind, seed, number))
+        if what:
+            return f"{number + 1} | {what}"
     return ""
 
 

@@ -8,5 +8,6 @@
 ``stopping``     how a written-out thread stops on the way
 ``brute``        every execution of a written-out program, one by one
 ``compare``      what must be equal, and what is not
+``known``        programs made by hand
 ``shrink``       the least program that still differs
 """

@@ -33,6 +33,7 @@ UNROLL = 4  # open rounds that the engines follow
 TIMEOUT_S = {"sat": 0.4, "masks": 0.06, "written out": 0.15}
 LONG_S = 0.4  # for all executions, one by one
 MOST_LISTED, MOST_LOOKED_AT = 150, 1_500  # executions: all of each, hangs alone
+PATIENCE = 30
 MOST_TRIED = 20_000  # where something differs
 OF_ENDS = frozenset({"unmatched-rcu-lock", "unmatched-srcu-lock"})
 AGAIN_S = 0.05  # what is raised while Python tidies up is lost
@@ -46,6 +47,7 @@ class Compared:
     """Of one program: ``differences``, and what was compared (or left out, and why)."""
 
     differences: list[str] = field(default_factory=list)
+    patience: int = 1
     counts: Counter[str] = field(default_factory=Counter)
 
     def same(self, what: str, left: object, right: object, hint: object = "") -> None:
@@ -62,9 +64,13 @@ class Compared:
             self.differences.append(f"{what}: only there {_shown(more)}")
 
 
-def compare(sample: Sample, *, thorough: bool = False) -> Compared:
-    """Hold the engines together on one program; ``thorough``: through ``mkold.check`` too."""
-    found = Compared()
+def compare(sample: Sample, *, thorough: bool = False, patient: bool = False) -> Compared:
+    """Hold the engines together on one program.
+
+    ``thorough``: through ``mkold.check`` and on real threads too; ``patient``: look at many
+    more executions, and take as long as it takes.
+    """
+    found = Compared(patience=PATIENCE if patient else 1)
     sat = _decided(sample.program, "sat", found)
     masks = _decided(sample.program, "masks", found)
     if sat is not None and masks is not None:
@@ -103,7 +109,7 @@ def _is_circular(program: Program, sat: Verdict, found: Compared) -> bool:
 
 def _decided(program: Program, engine: str, found: Compared, what: str = "") -> Verdict | None:
     """The verdict, or None where the engine gives up."""
-    most = TIMEOUT_S[what or engine]
+    most = TIMEOUT_S[what or engine] * found.patience
     try:
         with limited(2 * most):
             verdict = decide(program, engine=engine, timeout_s=most, max_unroll=UNROLL)
@@ -191,7 +197,7 @@ class _WrittenOut:
 
     def brute(self, written: WrittenOut) -> Brute | None:
         brute = _limited(lambda: Brute(written), self.found, "paths")
-        if brute is not None and brute.n > MOST_LOOKED_AT:
+        if brute is not None and brute.n > MOST_LOOKED_AT * self.found.patience:
             self.found.counts["left out: executions, too many"] += 1
             return None
         return brute
@@ -241,7 +247,7 @@ def apart(act: Callable[[], T]) -> T | None:
 def _limited(act: Callable[[], T], found: Compared, what: str) -> T | None:
     """What ``act`` gives, or None if it takes too long."""
     try:
-        with limited(LONG_S):
+        with limited(LONG_S * found.patience):
             return act()
     except (TimeoutError, LimitError):
         found.counts[f"left out: {what}, time"] += 1

@@ -169,7 +169,9 @@ class Litmus:
         init = "\n".join("\t" + start for start in starts)
         threads = [line for i, body in enumerate(tree.threads) for line in self.thread(i, body)]
         observed = " ".join(f"{i}:r1; {i}:r2;" for i in range(len(tree.threads)))
-        clause = " /\\ ".join(f"{i}:r1={word}" for i, word in enumerate(tree.bad))
+        clause = " /\\ ".join(
+            f"{i}:r1={word}" for i, word in enumerate(tree.bad[: len(tree.threads)])
+        )
         return "\n".join(
             [f"C {name}", "", "{", init, "}", "", *threads,
              f"locations [{observed} x; y; z; a[0]; a[1]; c; d;]", f"exists ({clause})", ""]

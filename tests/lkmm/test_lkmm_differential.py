@@ -11,12 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from campaign.brute import Brute
 from campaign.compare import compare
+from campaign.known import HANGS, KNOWN, WAIT, X, known, write
 from campaign.random_tree import random_tree
 from campaign.render import KernelPython
 from campaign.sample import of_tree, sample
 from campaign.shrink import shrunk
 from campaign.themes import KINDS
-from campaign.tree import Body, Cond, If, Jump, Place, Section, Stmt, Tree, Use, While, uses
+from campaign.tree import Body, Tree, Use, uses
 from campaign.written_out import written_out
 from mkold.ir.nodes import Call, Loop, walk
 from mkold.ir.verify import verify
@@ -43,6 +44,13 @@ def test_nothing_differs_among_many(kind: str) -> None:
     assert differences(kind, 1002, SLOW) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(KNOWN)))
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_differs_on_known_programs(kind: str, number: int) -> None:
+    assert compare(known(kind, number), patient=True).differences == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_written_out_programs_have_no_loop_and_no_call(kind: str) -> None:
     for number in range(40):
@@ -63,43 +71,6 @@ def test_programs_have_what_the_campaign_is_for() -> None:
     for word in ("while", "for i", "spin_lock", "rcu_read_lock", "call_rcu", "poison(c", "a[r1",
                  "p1.value", "cmpxchg", "synchronize_srcu", "helper0("):  # fmt: skip
         assert word in source
-
-
-X, Y, L, M = Place("x"), Place("y"), Place("l"), Place("m")
-WAIT = While(Cond(Use("READ_ONCE", (), X), "==", "0"), ())
-SPIN = While(
-    None, (Use("xchg", ("r2",), X, ("1",)), If(Cond("r2", "==", "0"), (Jump("break"),)))
-)
-BOUNCE = While(None, (Use("READ_ONCE", ("r1",), X), Use("WRITE_ONCE", (), Y, ("r1",))))
-
-
-def lock(*body: Use) -> Section:
-    return Section(Use("spin_lock", (), L), body, Use("spin_unlock", (), L))
-
-
-def reader(*body: Stmt) -> Section:
-    return Section(Use("rcu_read_lock"), body, Use("rcu_read_unlock"))
-
-
-def write(place: Place, word: int) -> Use:
-    return Use("WRITE_ONCE", (), place, (str(word),))
-
-
-HANGS: list[tuple[str, tuple[Body, ...], bool]] = [
-    ("waits for nobody", ((WAIT,),), True),
-    ("is waited for", ((WAIT,), (write(X, 1),)), False),
-    ("is taken back", ((WAIT,), (write(X, 1), write(X, 0))), True),
-    ("a lock is left", ((lock(),), (lock(),)), False),
-    ("a lock is kept", ((Use("spin_lock", (), L),), (lock(),)), True),
-    ("a lock is taken twice", ((lock(Use("spin_lock", (), L)),),), True),
-    ("two spin on a word", ((write(X, 1), SPIN), (SPIN,)), True),
-    ("who goes round writing", ((BOUNCE,),), False),
-    ("a grace period in its section",
-     ((reader(Use("synchronize_rcu")),),), True),
-    ("a reader waits for who waits for it",
-     ((reader(WAIT),),
-      (Use("synchronize_rcu"), write(X, 1))), True),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("bodies", "hangs"), [row[1:] for row in HANGS],
