@@ -25,8 +25,8 @@ from mkold.ir.program import POISON, Program
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.graph.guards import Guard, both, either, negate
 from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, phi, under
-from mkold.lkmm.sat.carried import Carried
 from mkold.lkmm.sat.waiting import Cut, Keep, Stand, is_quiet
+from mkold.lkmm.unroll.carried import Carried
 from mkold.lkmm.unroll.state import Env, Frame, Scope, State
 from mkold.lkmm.unroll.unroller import MAX_FORCED, Unroller
 

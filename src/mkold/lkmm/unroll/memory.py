@@ -23,7 +23,7 @@ from mkold.lkmm.graph.values import (
 from mkold.lkmm.known.oracle import Oracle, Words
 from mkold.lkmm.known.past import Site, smallest
 from mkold.lkmm.unroll.builder import small
-from mkold.lkmm.unroll.exposed import exposed
+from mkold.lkmm.unroll.carried import Carried
 from mkold.lkmm.unroll.state import State
 from mkold.lkmm.unroll.unroller import Unroller
 
@@ -38,7 +38,7 @@ class Remembering(Unroller):
         self, program: Program, max_unroll: int, check: Callable[[], None], oracle: Oracle
     ) -> None:
         super().__init__(program, max_unroll, check)
-        self.oracle = oracle
+        self.oracle, self.carried = oracle, Carried(program)
         self.passed: set[Site] = set()
         self.graph.decisions = oracle.decisions
         self.graph.domains = oracle.domains
@@ -53,7 +53,7 @@ class Remembering(Unroller):
 
     def only_waits(self, loop: Loop, start: State, state: State, n_nodes: int) -> bool:
         """As the round only waits for another thread, leaving it out leaves every outcome."""
-        names = exposed(loop)
+        names = self.carried.of(loop)
         if any(state.env.get(name) != start.env.get(name) for name in names):
             return False
         for address, (stored, _) in state.mem.items():
