@@ -52,8 +52,6 @@ class Engine(Protocol):
 def suited(program: Program, ask: Ask) -> str:
     """The engine for ``program``: ``masks`` for what is small and does not wait."""
     text = seen(program)
-    if text.unordered:  # which sat has not
-        return "masks"
     if text.loops or text.n_operations > SMALL:
         return "sat"
     return "sat" if ask.hangs and text.may_wait else "masks"

@@ -13,13 +13,12 @@ from mkold.ir.program import Program
 class Seen:
     """What there is in a program's text, and in what its primitives stand for.
 
-    ``loops``: any. ``blocks``: a lock or a grace period to wait for. ``unordered``: operands
-    of one expression in no order. ``n_operations``: how many operations.
+    ``loops``: any. ``blocks``: a lock or a grace period to wait for. ``n_operations``: how
+    many operations.
     """
 
     loops: bool = False
     blocks: bool = False
-    unordered: bool = False
     n_operations: int = 0
 
     @property
@@ -36,8 +35,6 @@ class Seen:
                     self.look(row.meaning(stmt))
                     continue
                 self.n_operations += 1
-                if stmt.group:
-                    self.unordered = True
                 if row.waits or row.awaits:
                     self.blocks = True
             elif isinstance(stmt, Loop):
