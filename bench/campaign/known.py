@@ -55,6 +55,7 @@ def poll(place: Place) -> While:
 
 
 MB = Use("smp_mb")
+ACQUIRED = Use("smp_load_acquire", ("r1",), X)
 PASS_ON = Use("xchg", ("r2",), Y, ("r1",))
 TRAVELLED = Use("WRITE_ONCE", (), Z, ("r1",)), read("r3", Z)
 ORDERS: list[tuple[str, tuple[Body, ...]]] = [
@@ -84,7 +85,7 @@ ORDERS: list[tuple[str, tuple[Body, ...]]] = [
      ((While(Cond("r1", "!=", "3"), (read("r1", X), PASS_ON), after=True),),
       (write(X, 1), write(X, 2), write(X, 3)))),
     ("a plain read while waiting",
-     ((While(Cond("r1", "==", "0"), (read("r1", X), Use("load", ("r2",), Y)), after=True),),
+     ((While(Cond("r1", "==", "0"), (ACQUIRED, Use("load", ("r2",), Y)), after=True),),
       (Use("store", (), Y, ("1",)), Use("smp_store_release", (), X, ("1",))))),
 ]  # fmt: skip
 KNOWN: list[tuple[str, tuple[Body, ...]]] = [
