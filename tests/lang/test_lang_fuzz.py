@@ -175,7 +175,7 @@ class Writer:
         return f"@kernel\ndef f(p: Ptr[Node], n: {n}) -> {result}:\n{body}\n"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False))
 def test_decoration_raises_source_errors_only(random):
     text = HEAD + Writer(random).function()
