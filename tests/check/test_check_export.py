@@ -8,8 +8,9 @@ import pytest
 
 from mkold import lkmm
 from mkold.base.errors import InputError
-from mkold.check import load
+from mkold.check import Case, Claim, Scenario, Setup, load
 from mkold.check.export.litmus_text import export, exports
+from mkold.check.many import Limits
 from mkold.litmus import parse
 from mkold.lkmm import Observation
 
@@ -17,7 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "claims.py"
 
 
 def test_the_example_in_the_docs(tmp_path: Path) -> None:
-    text = export(load.from_file(EXAMPLE), tmp_path)
+    text = export(exports(load.from_file(EXAMPLE)), tmp_path)
     assert text.endswith("5 of 5 cases exported")
     assert len(list(tmp_path.glob("*.litmus"))) == 5
 
@@ -45,8 +46,28 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
 
 
 def test_files_are_not_overwritten(tmp_path: Path) -> None:
-    claims = load.select(load.shipped(), ["8"])
-    export(claims, tmp_path)
+    done = list(exports(load.select(load.shipped(), ["8"])))
+    export(done, tmp_path)
     with pytest.raises(InputError):
-        export(claims, tmp_path)
-    assert "2 of 2" in export(claims, tmp_path, force=True)
+        export(done, tmp_path)
+    assert "2 of 2" in export(done, tmp_path, force=True)
+
+
+def endless(m: Setup) -> None:
+    while True:
+        pass
+
+
+def raises(m: Setup) -> None:
+    raise ValueError("no such page")
+
+
+def test_a_case_that_does_not_end_or_fails_takes_only_itself() -> None:
+    cases = tuple(Case(f.__name__, Scenario(f.__name__, f)) for f in (endless, raises))
+    limits = Limits(jobs=2, timeout_s=0.3)
+    claims = [Claim("c", "-", "-", cases), *load.select(load.from_file(EXAMPLE), [])]
+    slow, bad, *rest = exports(claims, limits)
+    assert slow.reason == "no answer within 0.3 s"
+    assert bad.result is not None
+    assert "ValueError: no such page" in bad.reason
+    assert len(rest) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -165,6 +166,13 @@ def test_a_data_race_leaves_the_rest_open() -> None:
 # -- what happens natively ------------------------------------------------------------------
 
 
+PLACES = {
+    take: r"spin_lock\(\) of take",
+    wait: "a loop of wait",
+    wait_without_a_rest: "a loop of wait_without_a_rest",
+}
+
+
 @pytest.mark.parametrize(
     "function",
     [take, *(pytest.param(f, marks=pytest.mark.slow) for f in (wait, wait_without_a_rest))],
@@ -177,7 +185,30 @@ def test_threads_that_are_stuck_are_named_and_the_model_knows(function: object) 
 
     result = one(Case("as written", Scenario("stuck", setup)))
     assert result.ruled_out == ()
-    assert result.note == "stuck in round 0: not done: waiter, as the model has it: hang"
+    assert re.fullmatch(
+        rf"stuck in round 0: not done: waiter at {PLACES[function]}, "
+        r"test_check_torture.py:\d+, as the model has it: hang",
+        result.note,
+    )
+
+
+def test_time_that_is_up_is_no_finding() -> None:
+    seen = Outcomes(3, {(1,): Seen(3, 0)}, Stop("time is up", 3, "not done: a at its start"))
+    result = compare(TWO, seen, MODEL)
+    assert result.ruled_out == ()
+    assert result.note == "time is up in round 3: not done: a at its start"
+
+
+def test_who_is_late_is_told_where_it_stands() -> None:
+    def setup(m: Setup) -> None:
+        m.thread("first", (take, m.words(1, "free")))
+        m.thread("second", (wait, m.words(1, "x")))
+
+    found = run.ran(Case("-", Scenario("late", setup)), 10, Limits(timeout_s=2), 2)
+    assert found.stop is not None
+    assert found.stop.kind == "time is up"
+    assert re.search(r"second at a loop of wait, test_check_torture.py:\d+", found.stop.said)
+    assert "first" not in found.stop.said
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Rules
    whatever it does; one that sleeps is killed after ``WALL_FACTOR`` times as long. A worker
    that dies takes only the job it was at. Others go on in a new worker.
 2. A worker's address space is limited; running out ends the job, not the worker, where
-   Python sees it.
+   Python sees it: in the job, and in the sending of what came of it.
 3. Results come as they are finished. Closing the iterator stops the workers at once.
 
 Known limits: workers are forked, so the caller must have no threads of its own.
@@ -19,6 +19,7 @@ import gc
 import math
 import multiprocessing
 import multiprocessing.connection
+import os
 import resource
 import signal
 import time
@@ -28,9 +29,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from mkold.base.bounds import WALL_FACTOR, limit_memory
+
 CHUNK = 8  # short jobs are given out so many at a time
-WALL_FACTOR = 6
-HARD_FACTOR, HARD_EXTRA_S = 1.5, 3.0
+HARD_FACTOR = 1.1
+_NO_MEMORY = 12  # how a worker ends that can't even say that it ran out
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _FORK = multiprocessing.get_context("fork")
@@ -46,7 +49,7 @@ class Died:
 
 def hard_limit(timeout_s: float) -> float:
     """When to kill a job that was to end by itself within ``timeout_s``."""
-    return timeout_s * HARD_FACTOR + HARD_EXTRA_S
+    return timeout_s * HARD_FACTOR
 
 
 def each(
@@ -65,7 +68,7 @@ def each(
     ----------
     function : must not raise; what it returns must pickle
     jobs : worker processes
-    hard_s : seconds of processor time after which a job is killed, rounded up
+    hard_s : seconds of processor time after which a job is killed
     memory_bytes : address space of a worker, ``None`` for no limit
     chunk : at most so many jobs are given to a worker at a time
     todo : indices of the items to do, all if None; the caller may append more while it takes
@@ -135,21 +138,38 @@ def _work(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     if memory is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        limit_memory(memory)
     with contextlib.suppress(EOFError, OSError):
-        while True:
-            for index in connection.recv():
-                _allow(hard_s)
-                try:
-                    result = function(items[index])
-                except MemoryError:
-                    result = Died("memory")
-                connection.send((index, result))
+        try:
+            while True:
+                for index in connection.recv():
+                    _allow(hard_s)
+                    _do(function, items, index, connection)
+        except MemoryError:
+            os._exit(_NO_MEMORY)
+
+
+def _do(
+    function: Callable[[Any], Any], items: Sequence[Any], index: int, connection: Connection
+) -> None:
+    try:
+        connection.send((index, function(items[index])))
+    except MemoryError:
+        pass  # what was made is given back first
+    else:
+        return
+    connection.send((index, Died("memory")))
 
 
 def _allow(seconds: float) -> None:
-    """From now on, so much processor time; then the system kills the process."""
-    limit = math.ceil(time.process_time() + seconds)
+    """From now on, so much processor time; then the system kills the process.
+
+    A timer does it to the millisecond. The limit in whole seconds goes on where a job
+    switches the timer off, and in what it starts.
+    """
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    limit = math.ceil(time.process_time() + seconds + 1)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     if most != resource.RLIM_INFINITY:
         limit = min(limit, most)
@@ -190,8 +210,15 @@ def _bury(worker: _Worker, workers: list[_Worker], todo: deque[int]) -> int:
 
 
 def _cause(worker: _Worker) -> Died:
-    """Why the worker died. A kill from outside is the kernel's answer to no memory."""
-    causes = {-signal.SIGKILL: "memory", -signal.SIGXCPU: "time"}
+    """Why the worker died. A kill from outside is the kernel's answer to no memory, an abort
+    that of a library in C++."""
+    causes = {
+        -signal.SIGKILL: "memory",
+        -signal.SIGABRT: "memory",
+        _NO_MEMORY: "memory",
+        -signal.SIGXCPU: "time",
+        -signal.SIGPROF: "time",
+    }
     code = worker.process.exitcode
     name = signal.Signals(-code).name if code < 0 else f"exit {code}"
     return Died(causes.get(code, "crash"), name)

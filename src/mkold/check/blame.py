@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 
 from mkold.base.errors import InputError, LimitError, MkoldError, Pos, SourceError
 
@@ -38,11 +37,11 @@ def here() -> Pos | None:
 
 def wrong(reason: str, *, hint: str = "", at: Pos | None = None) -> InputError:
     """The error that blames ``at``, or else the code that is calling mkold."""
-    place = at or here()
-    if place is None:
+    found = at or here()
+    if found is None:
         return InputError(f"{reason}\n  hint: {hint}" if hint else reason)
-    linecache.checkcache(place.file)
-    return SourceError(reason, place, linecache.getline(place.file, place.line), hint)
+    linecache.checkcache(found.file)
+    return SourceError(reason, found, linecache.getline(found.file, found.line), hint)
 
 
 @contextmanager
@@ -83,14 +82,24 @@ def users_code(what: str = "", at: Pos | None = None) -> Iterator[None]:
         raise _blamed_on(error, f"{said}sys.exit() ends it", at) from error
     except MkoldError as error:
         raise _blamed_on(error, f"{said}{error}", at) from error
-    except Exception as error:
-        text = f"{said}{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = f"{said}{type(error).__name__}: {_text(error)}"
         raise _blamed_on(error, text.rstrip(": "), at) from error
 
 
+def _text(error: BaseException) -> str:
+    """What an error says, one of anybody's: its ``__str__`` may raise too."""
+    try:
+        return str(error)
+    except Exception as other:
+        return f"its text can't be made: {type(other).__name__}"
+
+
 def _blamed_on(error: BaseException, reason: str, at: Pos | None) -> BaseException:
-    place = _place(error.__traceback__) or at
-    return error if place is None else wrong(reason, at=place)
+    found = place(error) or at
+    return error if found is None else wrong(reason, at=found)
 
 
 def _syntax(error: SyntaxError) -> SourceError:
@@ -100,9 +109,11 @@ def _syntax(error: SyntaxError) -> SourceError:
     return SourceError(error.msg, place, (error.text or "").rstrip("\n"))
 
 
-def _place(trace: TracebackType | None) -> Pos | None:
-    """The innermost frame outside mkold, outside libraries too if there is one."""
-    found = [f for f in traceback.extract_tb(trace) if not _is_ours(f.filename)]
+def place(error: BaseException) -> Pos | None:
+    """Where ``error`` was raised: the innermost frame outside mkold, outside libraries too if
+    there is one."""
+    trace = traceback.extract_tb(error.__traceback__)
+    found = [f for f in trace if not _is_ours(f.filename)]
     own = [f for f in found if not _is_in(f.filename, _LIBRARIES)] or found
     if not own:
         return None

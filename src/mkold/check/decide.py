@@ -77,7 +77,7 @@ def decide_case(
     except RecursionError:
         result = undecided(case, "the program is nested too deep")
     except MemoryError:
-        result = undecided(case, "memory ran out")
+        result = undecided(case, "out of memory")
     return replace(result, n_threads=n_threads, cpu_s=time.process_time() - began)
 
 

@@ -28,7 +28,7 @@ _SMALL_TYPE = re.compile(r"([us])(8|16|32|64)")
 def text(what: str, value: object, *, empty: bool = True) -> str:
     """``value``, a text; an ``empty`` one is fine."""
     if not isinstance(value, str):
-        raise wrong(f"{what} must be a text, not {_shown(value)}")
+        raise wrong(f"{what} must be a text, not {shown(value)}")
     if not (value or empty):
         raise wrong(f"{what} is empty")
     return value
@@ -37,21 +37,21 @@ def text(what: str, value: object, *, empty: bool = True) -> str:
 def truth(what: str, value: object) -> bool:
     """``value``, True or False."""
     if not isinstance(value, bool):
-        raise wrong(f"{what} must be True or False, not {_shown(value)}")
+        raise wrong(f"{what} must be True or False, not {shown(value)}")
     return value
 
 
 def answer(what: str, value: object, at: Pos | None) -> bool:
     """Whether ``value``, what a test gave, is true; a forgotten ``return`` is no answer."""
     if value is None or isinstance(value, str):
-        raise wrong(f"{what} must give True or False, and gave {_shown(value)}", at=at)
+        raise wrong(f"{what} must give True or False, and gave {shown(value)}", at=at)
     return bool(value)
 
 
 def instance(what: str, value: object, kind: type[T]) -> T:
     """``value``, of class ``kind``."""
     if not isinstance(value, kind):
-        raise wrong(f"{what} must be a {kind.__name__}, not {_shown(value)}")
+        raise wrong(f"{what} must be a {kind.__name__}, not {shown(value)}")
     return value
 
 
@@ -59,7 +59,7 @@ def function(what: str, value: object, n_args: int = 1) -> Callable[..., Any]:
     """``value``, a Python function that can be called with ``n_args``."""
     code = getattr(value, "__code__", None)
     if not callable(value) or is_definition(value):
-        raise wrong(f"{what} must be a Python function, not {_shown(value)}")
+        raise wrong(f"{what} must be a Python function, not {shown(value)}")
     if code is not None and getattr(value, "__self__", None) is None:
         least = code.co_argcount - len(getattr(value, "__defaults__", None) or ())
         most = max(code.co_argcount, n_args if code.co_flags & 0x04 else 0)  # 0x04: *args
@@ -74,8 +74,8 @@ def word(what: str, value: object, least: int = 0, most: int = WORD_MASK) -> int
     number = whole(what, value)
     if not least <= number <= most:
         hint = "a word has no sign: write -1 as (1 << 64) - 1" if number < 0 else ""
-        raise wrong(f"{what} must lie in {_power(least)} to {_power(most)}, and is {number}",
-                    hint=hint)  # fmt: skip
+        lie = f"{what} must lie in {_power(least)} to {_power(most)}"
+        raise wrong(f"{lie}, and is {shown(number)}", hint=hint)
     return number
 
 
@@ -84,7 +84,7 @@ def whole(what: str, value: object) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]  # what is none is refused here
     except TypeError:
-        reason = f"{what} must be a whole number, not {_shown(value)}"
+        reason = f"{what} must be a whole number, not {shown(value)}"
     except InputError as error:  # a build parameter
         reason = f"{what}: {error}"
     raise wrong(reason)
@@ -101,14 +101,14 @@ def definition(what: str, value: object) -> Definition:
         found: Definition = value  # type: ignore[assignment]  # the check is by attributes
         return found
     hint = "decorate it with @kernel" if hasattr(value, "__code__") else ""
-    raise wrong(f"{what} must be a kernel function, not {_shown(value)}", hint=hint)
+    raise wrong(f"{what} must be a kernel function, not {shown(value)}", hint=hint)
 
 
 def call(what: str, value: object) -> tuple[Definition, tuple[int, ...]]:
     """``value``, a tuple of a kernel function and the words that it takes."""
     if not isinstance(value, tuple | list) or not value:
         hint = "write (function, word, ...)"
-        raise wrong(f"{what} must be a tuple, not {_shown(value)}", hint=hint)
+        raise wrong(f"{what} must be a tuple, not {shown(value)}", hint=hint)
     called = definition(f"the function of {what}", value[0])
     return called, words(called, value[1:])
 
@@ -155,7 +155,7 @@ def struct(value: object) -> Layout:
     layout = getattr(value, "layout", None)
     if not isinstance(layout, Layout):
         hint = "m.words(n) makes words" if isinstance(value, int) else ""
-        raise wrong(f"an object is of a Struct, not {_shown(value)}", hint=hint)
+        raise wrong(f"an object is of a Struct, not {shown(value)}", hint=hint)
     return layout
 
 
@@ -163,7 +163,7 @@ def names(what: str, value: object) -> frozenset[str]:
     """``value``, a set of texts; a list or a tuple will do."""
     if isinstance(value, str) or not isinstance(value, Collection):
         hint = f'write {{"{value}"}}' if isinstance(value, str) else ""
-        raise wrong(f"{what} must be a set of names, not {_shown(value)}", hint=hint)
+        raise wrong(f"{what} must be a set of names, not {shown(value)}", hint=hint)
     return frozenset(text(f"a name in {what}", one, empty=False) for one in value)
 
 
@@ -176,13 +176,13 @@ def known(
             near = difflib.get_close_matches(str(name), there, 1)
             listed = ", ".join(sorted(there)) or "none"
             hint = f"did you mean {near[0]}?" if near else f"there are: {listed}"
-            raise wrong(f"there is no {what} {_shown(name)}", hint=hint, at=at)
+            raise wrong(f"there is no {what} {shown(name)}", hint=hint, at=at)
 
 
 def mapping(what: str, value: object, check: Callable[[str, object], T]) -> dict[str, T]:
     """``value``, a dict by name; ``check`` looks at each value."""
     if not isinstance(value, Mapping):
-        raise wrong(f"{what} must be a dict, not {_shown(value)}")
+        raise wrong(f"{what} must be a dict, not {shown(value)}")
     return {
         text(f"a name in {what}", name, empty=False): check(f"{name} in {what}", one)
         for name, one in value.items()
@@ -193,14 +193,14 @@ def several(what: str, value: object, check: Callable[[str, object], T]) -> tupl
     """``value``, a tuple or a list; ``check`` looks at each part."""
     if not isinstance(value, tuple | list):
         hint = "a tuple of one is written (x,)"
-        raise wrong(f"{what} must be a tuple, not {_shown(value)}", hint=hint)
+        raise wrong(f"{what} must be a tuple, not {shown(value)}", hint=hint)
     return tuple(check(f"part {i} of {what}", one) for i, one in enumerate(value))
 
 
 def edit(what: str, value: object) -> Edit:
     """``value``, an edit whose fields make sense."""
     if not isinstance(value, Edit):
-        raise wrong(f"{what} must be an edit (Drop, Swap, ...), not {_shown(value)}")
+        raise wrong(f"{what} must be an edit (Drop, Swap, ...), not {shown(value)}")
     kind = type(value).__name__
     for item in fields(value):
         one = getattr(value, item.name)
@@ -222,12 +222,17 @@ def _power(number: int) -> str:
     return str(number)
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+def shown(value: object) -> str:
+    """``value`` in a few words, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # of a class of the caller's, or an int of thousands of digits
+        return f"a value of {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 __all__ = [
     "answer", "call", "definition", "edit", "function", "instance", "is_definition", "known",
-    "mapping", "names", "several", "struct", "text", "truth", "whole", "word", "words", "wrong",
+    "mapping", "names", "several", "shown", "struct", "text", "truth", "whole", "word", "words",
+    "wrong",
 ]  # fmt: skip

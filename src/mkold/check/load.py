@@ -1,4 +1,8 @@
-"""Claims from Python files: the ones that ship, and a user's."""
+"""Claims from Python files: the ones that ship, and a user's.
+
+A claims file is Python, and it runs: with all that its user may do, under the limits of the
+verb.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from mkold.base.errors import InputError, Pos
-from mkold.check.blame import users_code, wrong
+from mkold.base.bounds import within
+from mkold.base.errors import InputError, LimitError, Pos
+from mkold.check.blame import place, users_code, wrong
 from mkold.check.claim import Claim
+from mkold.check.door import shown
 
 # Claims about code that no architecture is part of.
 GENERIC = "generic"
+LOAD_S = 60.0
 
 
 def shipped() -> list[Claim]:
@@ -41,29 +48,30 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits.group()), name) if digits else (1 << 30, name)
 
 
-def from_file(path: Path) -> list[Claim]:
+def from_file(path: Path, timeout_s: float = LOAD_S) -> list[Claim]:
     """The list ``CLAIMS`` of a Python file.
 
     Raises
     ------
     InputError : no such file, it fails to run, or it has no claim in ``CLAIMS``
+    LimitError : it does not end within ``timeout_s`` of processor time, or memory runs out
     """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
-    module = _run(path.resolve())
+    module = _run(path.resolve(), timeout_s)
     claims = getattr(module, "CLAIMS", None)
-    place = Pos(str(path), 1)
+    top = Pos(str(path), 1)
     if not isinstance(claims, list | tuple):
-        raise wrong(f"{path.name} defines no list CLAIMS of mkold.check.Claim", at=place)
+        raise wrong(f"{path.name} defines no list CLAIMS of mkold.check.Claim", at=top)
     if not claims:
-        raise wrong(f"the list CLAIMS of {path.name} is empty", at=place)
+        raise wrong(f"the list CLAIMS of {path.name} is empty", at=top)
     for i, claim in enumerate(claims):
         if not isinstance(claim, Claim):
-            raise wrong(f"CLAIMS[{i}] is no mkold.check.Claim: {claim!r}", at=place)
+            raise wrong(f"CLAIMS[{i}] is no mkold.check.Claim: {shown(claim)}", at=top)
     return list(claims)
 
 
-def _run(path: Path) -> ModuleType:
+def _run(path: Path, timeout_s: float) -> ModuleType:
     """The module that the file makes. It may import its neighbours, as a script does."""
     name = f"mkold_claims_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -72,8 +80,12 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     _forget_neighbours(path.parent)
     sys.modules[name] = module
-    with users_code(at=Pos(str(path), 1)):
-        spec.loader.exec_module(module)
+    importlib.import_module("mkold.lang")  # which is no time of the file's
+    try:
+        with users_code(at=Pos(str(path), 1)), within(timeout_s):
+            spec.loader.exec_module(module)
+    except (LimitError, MemoryError) as error:
+        raise LimitError(f"{place(error) or path}: {error or 'out of memory'}") from error
     return module
 
 

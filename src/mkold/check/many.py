@@ -84,7 +84,7 @@ def answer(case: Case, limits: Limits) -> CaseResult:
     except MkoldError as error:
         return refused(case, error)
     except MemoryError:
-        return undecided(case, "memory ran out")
+        return undecided(case, "out of memory")
     except KeyboardInterrupt:  # not from the keyboard: workers do not hear that
         return refused(case, InputError("its set-up or a test raises KeyboardInterrupt"))
     except BaseException as error:
@@ -96,5 +96,5 @@ def dead(case: Case, died: Died, timeout_s: float) -> CaseResult:
     if died.cause == "time":
         return undecided(case, f"no answer within {timeout_s:g} s", cpu_s=hard_limit(timeout_s))
     if died.cause == "memory":
-        return undecided(case, "memory ran out")
+        return undecided(case, "out of memory")
     return undecided(case, "the process that decided it died")

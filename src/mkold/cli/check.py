@@ -124,12 +124,19 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; the exit code says how it ended."""
-    from mkold.view import claims as view
+    from mkold.base.bounds import memory
 
     _check_options(args)
+    with memory(args.memory_limit):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from mkold.view import claims as view
+
     if args.replay:
         return _replay(args)
-    claims, files = _claims(args.claims, args.arch)
+    claims, files = _claims(args)
     if args.list:
         deliver(args, view.list_json(claims), view.list_text(claims))
         return Exit.HOLDS
@@ -161,16 +168,17 @@ def _check_options(args: argparse.Namespace) -> None:
     args.json = args.json or (name.endswith(".json") and not fixed)
 
 
-def _claims(words: list[str], arch: str | None) -> tuple[list[Claim], dict[str, Path]]:
+def _claims(args: argparse.Namespace) -> tuple[list[Claim], dict[str, Path]]:
     """The claims meant: those of the files named, else shipped ones, narrowed by name."""
     from mkold.check import load
 
+    words, arch = args.claims, args.arch
     names = [word for word in words if not word.endswith(".py")]
     pool: list[Claim] = []
     files: dict[str, Path] = {}
     for word in words:
         if word.endswith(".py"):
-            found = load.from_file(Path(word))
+            found = load.from_file(Path(word), args.timeout)
             pool += found
             files |= {claim.name: Path(word) for claim in found}
     pool = pool if files else load.shipped()
@@ -303,9 +311,16 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:
-    from mkold.check.export.litmus_text import export
+    from mkold.check.export.litmus_text import export, exports
+    from mkold.check.result import ClaimResult
 
     if args.export.exists() and not args.export.is_dir():
         raise UsageError(f"{args.export} is not a directory")
-    deliver(args, None, export(claims, args.export, force=args.force))
-    return Exit.HOLDS
+    done = list(exports(claims, _limits(args)))
+    deliver(args, None, export(done, args.export, force=args.force))
+    bad = tuple(one.result for one in done if one.result is not None)
+    if not bad:
+        return Exit.HOLDS
+    results = ClaimResult(claims[0], bad)
+    _say_faults(results, set())
+    return _exit_code([results])

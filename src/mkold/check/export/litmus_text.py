@@ -1,23 +1,28 @@
 """Cases as C litmus tests, so that herd7 can be asked the same question.
 
 A case is straightened (``straighten``), written, read back and decided again; only a text
-that comes back with the same final states and the same data races is kept.
+that comes back with the same final states and the same data races is kept. Each case is done
+in a worker, under the limits of the verb.
 """
 
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mkold import lkmm
-from mkold.base.errors import LimitError, UnsupportedError
+from mkold.base.errors import LimitError, MkoldError, UnsupportedError
 from mkold.base.output import write_file
+from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
-from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL
 from mkold.check.export.straighten import straighten
+from mkold.check.many import Limits, dead
 from mkold.check.program import build_case
+from mkold.check.result import CaseResult, failed, refused
 from mkold.ir.nodes import Break, Loop
 from mkold.ir.program import Program
 from mkold.litmus import parse, write
@@ -25,20 +30,25 @@ from mkold.litmus.names import Names
 from mkold.lkmm.unroll import unroll
 
 MAX_STATES = 64
+_USUAL = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """``text`` of the litmus test, or the ``reason`` why there is none."""
+    """``text`` of the litmus test, or the ``reason`` why there is none.
+
+    ``result``: why nothing could be asked of the case at all.
+    """
 
     claim: str
     label: str
     name: str
     text: str
     reason: str = ""
+    result: CaseResult | None = None
 
 
-def export(claims: Iterable[Claim], folder: Path, *, force: bool = False) -> str:
+def export(done: Iterable[Exported], folder: Path, *, force: bool = False) -> str:
     """Write one ``.litmus`` file a case that fits; returns what was written and what not.
 
     Raises
@@ -46,7 +56,7 @@ def export(claims: Iterable[Claim], folder: Path, *, force: bool = False) -> str
     InputError : a file exists and ``force`` is not set
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = list(exports(claims))
+    done = list(done)
     lines = []
     for one in done:
         if one.reason:
@@ -59,20 +69,47 @@ def export(claims: Iterable[Claim], folder: Path, *, force: bool = False) -> str
     return "\n".join([*lines, f"{n} of {len(done)} cases exported"])
 
 
-def exports(claims: Iterable[Claim]) -> Iterator[Exported]:
+def exports(claims: Iterable[Claim], limits: Limits = _USUAL) -> Iterator[Exported]:
     """Each case as a litmus test, or why not."""
-    for claim in claims:
-        for i, case in enumerate(claim.cases):
-            name = re.sub(r"[^A-Za-z0-9]+", "-", f"{claim.name}-{i}-{case.label}").strip("-")
-            try:
-                yield Exported(claim.name, case.label, name, litmus_text(case, name))
-            except (UnsupportedError, LimitError) as error:
-                yield Exported(claim.name, case.label, name, "", str(error))
-            except RecursionError:
-                yield Exported(claim.name, case.label, name, "", "branches too deep")
+    asked = [
+        (claim.name, re.sub(r"[^A-Za-z0-9]+", "-", f"{claim.name}-{i}-{case.label}"), case)
+        for claim in claims
+        for i, case in enumerate(claim.cases)
+    ]
+    named = [(claim, name.strip("-"), case) for claim, name, case in asked]
+    done = each(
+        partial(_export, limits=limits), named, jobs=limits.jobs,
+        hard_s=hard_limit(limits.timeout_s), memory_bytes=limits.memory_bytes, chunk=1,
+    )  # fmt: skip
+    found = {}
+    for index, one in done:
+        if isinstance(one, Died):
+            claim, name, case = named[index]
+            reason = dead(case, one, limits.timeout_s).reason
+            one = Exported(claim, case.label, name, "", reason)
+        found[index] = one
+    yield from (found[index] for index in range(len(named)))
 
 
-def litmus_text(case: Case, name: str) -> str:
+def _export(asked: tuple[str, str, Case], limits: Limits) -> Exported:
+    """Whatever happens, a result."""
+    claim, name, case = asked
+    left_out = partial(Exported, claim, case.label, name, "")
+    try:
+        return Exported(claim, case.label, name, litmus_text(case, name, limits))
+    except (UnsupportedError, LimitError) as error:
+        return left_out(str(error))
+    except MemoryError:
+        return left_out("out of memory")
+    except RecursionError:
+        return left_out("branches too deep")
+    except MkoldError as error:
+        return left_out(str(error).partition("\n")[0], refused(case, error))
+    except BaseException as error:
+        return left_out(f"{error!r}", failed(case, error, traceback.format_exc()))
+
+
+def litmus_text(case: Case, name: str, limits: Limits) -> str:
     """The case as a litmus test that reads back to the same verdict.
 
     Raises
@@ -80,15 +117,15 @@ def litmus_text(case: Case, name: str) -> str:
     UnsupportedError, LimitError : the case can't be said in herd's dialect
     """
     program = build_case(case).program
-    verdict = _decide(program)
+    verdict = _decide(program, limits)
     if verdict.status is not lkmm.Status.OK:
         raise UnsupportedError("the model did not decide it")
     if len(verdict.states) > MAX_STATES:
         raise UnsupportedError(f"more than {MAX_STATES} final states")
-    straight = straighten(unroll(program, DEFAULT_UNROLL), verdict.states)
+    straight = straighten(unroll(program, limits.bound), verdict.states)
     text = write(replace(straight, name=name))
     read_back = parse(text, f"{name}.litmus")
-    again = _decide(_by_rounds(read_back))
+    again = _decide(_by_rounds(read_back), limits)
     if again.status is not lkmm.Status.OK:
         raise UnsupportedError("read back, it is not decided in time")
     if _shown(straight, verdict) != _shown(read_back, again):
@@ -109,13 +146,13 @@ def _by_rounds(program: Program) -> Program:
     )
 
 
-def _decide(program: Program) -> lkmm.Verdict:
+def _decide(program: Program, limits: Limits) -> lkmm.Verdict:
     return lkmm.decide(
         program,
         states=True,
         flags=True,
-        timeout_s=DEFAULT_TIMEOUT_S,
-        max_unroll=DEFAULT_UNROLL,
+        timeout_s=limits.timeout_s,
+        max_unroll=limits.bound,
     )
 
 

@@ -12,6 +12,7 @@ from mkold.check.claim import Case
 from mkold.check.program import Built, parameters
 from mkold.check.setup import HEAP_START
 from mkold.check.torture.code import Torture, torture_begin, torture_end
+from mkold.check.torture.marks import Marks, words
 from mkold.ir import boot
 from mkold.ir.edit import bind
 from mkold.ir.link import link
@@ -41,11 +42,13 @@ BATCH_ROUNDS = 2_000
 AFRESH, AFRESH_END = boot.MEMBLOCK, boot.STACKS
 
 
-def image_of(case: Case, built: Built) -> tuple[Image, list[str]]:
+def image_of(case: Case, built: Built) -> tuple[Image, list[str], Marks]:
     """The scenario's functions, edited as the checker's are, and a loop for each thread."""
+    marks = Marks(_STANDS)
 
     def edited(module: Module) -> Mapping[str, Function]:
-        return apply(module.functions, parameters(case.scenario, module), case.edits)
+        functions = apply(module.functions, parameters(case.scenario, module), case.edits)
+        return marks.put(functions, built.module.functions)
 
     module, linked = link(built.module.extended([torture_begin, torture_end]), edited)
     loops = _loops(built, module)
@@ -54,7 +57,7 @@ def image_of(case: Case, built: Built) -> tuple[Image, list[str]]:
     verify(functions)
     entries = [loop.name for loop in loops]
     trusted = {module.name_of(torture_begin), module.name_of(torture_end)}
-    return Image(functions, entries, checked=True, trusted=trusted), entries
+    return Image(functions, entries, checked=True, trusted=trusted), entries, marks
 
 
 def _loops(built: Built, module: Module) -> list[Function]:
@@ -88,10 +91,11 @@ def _store_result(slot: int, dst: str) -> Op:
 
 
 _CONTROL = boot.BOOT_WORDS
+_STANDS = _CONTROL + 64
 
 
 def _results_address() -> int:
-    return _CONTROL + 64
+    return _STANDS + words(boot.MAX_CPUS)
 
 
 def memory_of(built: Built) -> tuple[Memory, int, int, int]:

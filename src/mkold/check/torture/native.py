@@ -17,6 +17,7 @@ from mkold.check.claim import Case
 from mkold.check.program import build_case
 from mkold.check.torture.code import Torture
 from mkold.check.torture.image import BATCH_ROUNDS, image_of, memory_of
+from mkold.check.torture.marks import Marks
 from mkold.native.image import Image
 from mkold.native.llvm.sites import Status
 from mkold.native.memory import Memory
@@ -29,8 +30,8 @@ _LOOK_S = 0.02
 class Stop:
     """Why the threads went no further in round ``round``.
 
-    ``kind`` is ``stuck``, ``crash``, or that of a ``native.Site`` (``BUG_ON``, ``poison
-    read``); ``said`` has what is known besides.
+    ``kind`` is ``stuck``, ``time is up``, ``crash``, or that of a ``native.Site``
+    (``BUG_ON``, ``poison read``); ``said`` has what is known besides.
     """
 
     kind: str
@@ -58,19 +59,21 @@ class Outcomes:
 
 def run_natively(case: Case, rounds: int, timeout_s: float) -> Outcomes:
     """Final states of ``rounds`` rounds, up to the first that stops, or till time is up."""
+    began = time.process_time()
     built = build_case(case)
-    image, entries = image_of(case, built)
+    image, entries, marks = image_of(case, built)
     memory, control, log, width = memory_of(built)
     names = [thread.name for thread in built.setup.threads]
-    watch = _Watch(image, entries, names, memory, control)
+    ends = began + timeout_s * len(names)
+    watch = _Watch(image, entries, names, memory, control, marks, ends)
     seen: dict[tuple[int, ...], Seen] = {}
-    done, stop, ends = 0, None, time.process_time() + timeout_s * len(names)
+    done, stop = 0, None
     while done < rounds and stop is None and time.process_time() < ends:
         batch = min(BATCH_ROUNDS, rounds - done)
         n_whole, stop = watch.run(batch, done)
         rows = memory.words[log : log + n_whole * width].reshape(n_whole, width)
         _count(rows, done, seen)
-        done += batch if stop is None else n_whole
+        done += n_whole
     warned = image.warned(memory)
     return Outcomes(done, seen, stop, str(warned) if warned else "")
 
@@ -84,13 +87,15 @@ def _count(rows: np.ndarray, before: int, seen: dict[tuple[int, ...], Seen]) -> 
 
 
 class _Watch:
-    """Runs batches of rounds and sees whether the threads get on."""
+    """Runs batches of rounds and sees whether the threads get on, till time is up."""
 
     def __init__(
-        self, image: Image, entries: list[str], names: list[str], memory: Memory, control: int
-    ) -> None:
+        self, image: Image, entries: list[str], names: list[str], memory: Memory, control: int,
+        marks: Marks, ends: float,
+    ) -> None:  # fmt: skip
         self.image, self.entries, self.names = image, entries, names
         self.memory, self.control = memory, control
+        self.marks, self.ends = marks, ends
 
     def run(self, batch: int, before: int) -> tuple[int, Stop | None]:
         """How many rounds were whole, and why the next was not."""
@@ -120,7 +125,7 @@ class _Watch:
         return int(self.memory.words[self.control + Torture.offset(name)])
 
     def _wait(self, threads: list[threading.Thread]) -> bool:
-        """Whether all came back, rather than that some are stuck."""
+        """Whether all came back, rather than that some are stuck or that time is up."""
         last, since = -1, time.process_time()
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
@@ -130,6 +135,8 @@ class _Watch:
                 last, since = phase, now
             elif now - since > STUCK_S * len(threads):
                 return False
+            if now > self.ends:
+                return False
         return True
 
     def _stop(self, number: int, in_batch: int) -> Stop:
@@ -138,5 +145,10 @@ class _Watch:
             return Stop(finding.site.kind, number, str(finding))
         ended = self._word("ended")
         rounds = self.memory.words[ended : ended + len(self.names)]
-        late = [name for name, n in zip(self.names, rounds, strict=True) if n <= in_batch]
-        return Stop("stuck", number, f"not done: {', '.join(late)}")
+        late = [
+            f"{name} at {self.marks.of(self.memory.words, i)}"
+            for i, (name, n) in enumerate(zip(self.names, rounds, strict=True))
+            if n <= in_batch
+        ]
+        kind = "time is up" if time.process_time() > self.ends else "stuck"
+        return Stop(kind, number, f"not done: {', '.join(late)}")

@@ -44,19 +44,24 @@ _STOPS = {
 _CRASHES = _STRAY | {"bad-call", "division-by-zero", "invalid-free"}
 # What leaves everything else open.
 _VOID = _CRASHES | {"data-race"}
+_OURS = ("time is up", "out of memory")  # the end of the rounds, and nothing of the threads'
 _SHOWN = 8
-_NATIVE_FACTOR = 20  # many threads use processor time at once
+_COMPILE_S = 10.0  # that a scenario's machine code may take, beside its threads' time
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What the model has: final states, over ``names``; flags; ``out``: why it is left out."""
+    """What the model has of ``n_threads``: final states, over ``names``; flags.
+
+    ``out``: why it is left out.
+    """
 
     states: frozenset[tuple[int, ...]] = frozenset()
     flags: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     engine: str = ""
     out: str = ""
+    n_threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def torture(
             yield TortureResult(case.scenario.name, case.label, 0, 0, 0,
                                 note=f"left out: {model.out}")  # fmt: skip
         else:
-            yield compare(case, ran(case, rounds, limits), model)
+            yield compare(case, ran(case, rounds, limits, model.n_threads), model)
 
 
 def allowed(case: Case, limits: Limits) -> Allowed:
@@ -126,8 +131,9 @@ def allowed(case: Case, limits: Limits) -> Allowed:
     names = [*built.setup.watched]
     names += [f"{thread}'s result {call}.{k}" for thread, call, k in built.results]
     return Allowed(
-        frozenset(verdict.states), frozenset(verdict.flags), tuple(names), verdict.engine
-    )
+        frozenset(verdict.states), frozenset(verdict.flags), tuple(names), verdict.engine,
+        n_threads=len(built.setup.threads),
+    )  # fmt: skip
 
 
 def _left_out(built: Built) -> str:
@@ -139,14 +145,14 @@ def _left_out(built: Built) -> str:
     return ""
 
 
-def ran(case: Case, rounds: int, limits: Limits) -> Outcomes:
+def ran(case: Case, rounds: int, limits: Limits, n_threads: int) -> Outcomes:
     """What the machine did, in a process of its own; a crash is an outcome too."""
     run = partial(run_natively, rounds=rounds, timeout_s=limits.timeout_s)
-    hard_s = hard_limit(limits.timeout_s) * _NATIVE_FACTOR
+    hard_s = hard_limit(limits.timeout_s) * n_threads + _COMPILE_S
     ((_, found),) = each(run, [case], jobs=1, hard_s=hard_s, chunk=1)
     if not isinstance(found, Died):
         return found
-    kind = "stuck" if found.cause == "time" else "crash"
+    kind = {"time": "time is up", "memory": "out of memory"}.get(found.cause, "crash")
     return Outcomes(0, stop=Stop(kind, 0, f"the process ended: {found.cause} {found.signal}"))
 
 
@@ -165,7 +171,7 @@ def compare(case: Case, seen: Outcomes, model: Allowed) -> TortureResult:
         reasons = _STOPS.get(seen.stop.kind, _CRASHES) & model.flags
         if reasons:
             text += f", as the model has it: {', '.join(sorted(reasons))}"
-        (notes if reasons or void else said).append(text)
+        (notes if reasons or void or seen.stop.kind in _OURS else said).append(text)
     if seen.warned and not void and "warn-on" not in model.flags:
         said.append(seen.warned)
     return TortureResult(

@@ -34,13 +34,7 @@ class Coherence:
         self._before: dict[tuple[int, int], Lit] = {}
         self._co: dict[tuple[int, int], Lit] = {}
         self._fr: dict[tuple[int, int], Lit] = {}
-        at = sources.at
-        self.near = {
-            a.id: [
-                b for b in sources.writes if b is not a and at[a.id].keys() & at[b.id].keys()
-            ]
-            for a in (*sources.writes, *sources.reads)
-        }
+        self.near = {a.id: self._near(a) for a in (*sources.writes, *sources.reads)}
         self.lazy = sum(len(self.near[w.id]) ** 2 for w in sources.writes) > 3 * MOST
         if not self.lazy:
             self._transitive()
@@ -51,6 +45,13 @@ class Coherence:
             self._operands_in_some_order()
             self._reads_in_order()
             self._atomic()
+
+    def _near(self, access: Node) -> list[Node]:
+        """Other writes that may be of a word of ``access``."""
+        self.sources.solver.look()
+        at = self.sources.at
+        words = at[access.id].keys()
+        return [b for b in self.sources.writes if b is not access and words & at[b.id].keys()]
 
     # -- literals -----------------------------------------------------------------
 

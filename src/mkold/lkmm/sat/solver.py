@@ -18,7 +18,7 @@ Lit = int
 TRUE: Lit = 1
 FALSE: Lit = -1
 SLICE = 2_000  # conflicts between two looks at the clock
-LOOK = 4_096  # variables between two looks, while a formula is made
+LOOK = 4_096  # variables, and clauses, between two looks, while a formula is made
 
 
 class Model:
@@ -57,6 +57,10 @@ class Solver:
         self._add = self._backend.add_clause
         self.add([self.new()])
 
+    def look(self) -> None:
+        """At the clock, from what takes long and makes no clauses."""
+        self._check()
+
     def new(self) -> Lit:
         """A fresh variable."""
         self.n_vars += 1
@@ -67,6 +71,8 @@ class Solver:
     def add(self, clause: list[Lit]) -> None:
         """At least one of ``clause`` holds."""
         self.n_clauses += 1
+        if self.n_clauses % LOOK == 0:
+            self._check()
         self._add(clause)
 
     def solve(
