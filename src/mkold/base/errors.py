@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from mkold.base.shown import shown
+
 
 class Exit(IntEnum):
     """Exit codes of every verb."""
@@ -90,12 +92,13 @@ class SourceError(InputError):
         self.reason, self.pos, self.text, self.hint = reason, pos, text, hint
 
     def __str__(self) -> str:
-        lines = [f"{self.pos}: error: {self.reason}"]
+        lines = [shown(f"{self.pos}: error: {self.reason}", keep="\n")]
         if self.text:
-            shown = self.text.expandtabs(1).rstrip("\n")
-            width = max(1, min(self.pos.end, len(shown) + 1) - self.pos.col)
-            lines.append(f"    {shown}")
-            lines.append("    " + " " * (self.pos.col - 1) + "^" * width)
+            text = self.text.expandtabs(1).rstrip("\n")
+            before = len(shown(text[: self.pos.col - 1])) + max(0, self.pos.col - 1 - len(text))
+            marked = shown(text[self.pos.col - 1 : max(self.pos.col, self.pos.end - 1)])
+            lines.append(f"    {shown(text)}")
+            lines.append("    " + " " * before + "^" * max(1, len(marked)))
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)

@@ -1,6 +1,8 @@
-"""The command line: one module per verb, found through the table in ``main``.
+import os
+import signal
+import sys
 
-A verb's module has ``HELP`` (one sentence), ``prepare_parser(parser)``, which adds its
-options and must import nothing heavy, and ``run(args) -> int``, which does the work,
-imports what it needs and returns an exit code. Bad input raises ``MkoldError``.
-"""
+_STARTED = os.path.basename("".join(sys.argv[:1])) in ("mkold", "__main__.py")
+if _STARTED and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until main() listens, Ctrl-C ends the program without a word.
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mkold.base.errors import Exit, InputError, UsageError
-from mkold.base.output import refuse_overwrite, write_file
+from mkold.base.files import read_text
+from mkold.base.output import refuse_overwrite, staged, write_file
+from mkold.base.shown import shown
 from mkold.base.workers import Died, each, hard_limit
 from mkold.cli.options import (
     StatusLine,
@@ -96,15 +98,11 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.output is None:
             return report.run(_outcomes(paths, options, args), sys.stdout)
-        with _opened(args.output) as file:
+        with (
+            staged(args.output, force=args.force) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             return report.run(_outcomes(paths, options, args), file)
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"can't write {path}: {error.strerror}") from error
 
 
 def _files(names: list[str]) -> Iterator[str]:
@@ -123,11 +121,8 @@ def _files(names: list[str]) -> Iterator[str]:
 
 
 def _listed(path: Path) -> Iterator[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read the list {path}: {error}") from error
-    yield from (line for line in map(str.strip, lines) if line and not line.startswith("#"))
+    lines = map(str.strip, read_text(path).splitlines())
+    yield from (line for line in lines if line and not line.startswith("#"))
 
 
 def _outcomes(
@@ -193,7 +188,7 @@ class _Report:
         if outcome.reason:
             text = outcome.reason
             where = "" if outcome.path in text else f"{outcome.path}: "
-            print(f"mkold: {where}{text}", file=sys.stderr)
+            print(shown(f"mkold: {where}{text}", keep="\n"), file=sys.stderr)
         if outcome.traceback and os.environ.get("MKOLD_DEBUG"):
             sys.stderr.write(outcome.traceback)
         out.write(outcome.text)
@@ -224,7 +219,7 @@ class _Report:
 
         pictures = grid.explained(outcome.verdict, outcome.program)
         if not pictures:
-            print(f"mkold: {outcome.path}: nothing to draw", file=sys.stderr)
+            print(f"mkold: {shown(outcome.path)}: nothing to draw", file=sys.stderr)
             return
         if self.args.explain and not self.args.json:
             for picture in pictures:

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -19,11 +20,12 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from mkold import __version__
+from mkold.base import signals
 from mkold.base.errors import Exit, MkoldError
+from mkold.base.files import OUTSIDE
+from mkold.base.shown import shown
 
 SIGPIPE_EXIT = 141
-_BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 VERBS = {
     "run": "age a guest that replays a trace; compare the aging paths side by side",
@@ -59,30 +61,72 @@ class Verb(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; never raises."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run the command line and return its exit code; never raises.
+
+    Without ``argv`` it is the process's own, which then ends.
+    """
+    _open_streams()
+    try:
+        with signals.heard(last=argv is None):
+            return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # between two steps of the above
+        return int(Exit.INTERRUPTED)
+
+
+def _main(arguments: list[str]) -> int:
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
-    except MkoldError as error:
-        _say(f"mkold: {error}")
-        return int(error.exit_code)
     except KeyboardInterrupt:
-        _say("mkold: interrupted")
-        return int(Exit.INTERRUPTED)
+        return _interrupted()
     except BrokenPipeError:
         _give_up_stdout()
         return SIGPIPE_EXIT
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            _give_up_stdout()
-            _say(f"mkold: can't write the result: {error.strerror}")
-            return int(Exit.BAD_INPUT)
-        if isinstance(error, OSError) and error.errno in _BAD_NAME:
-            _say(f"mkold: {str(error.filename)[:80]}: {error.strerror}")
-            return int(Exit.BAD_INPUT)
-        return _internal(error)
+        if signals.interrupted() and not isinstance(error, MkoldError):
+            return _interrupted()  # a library made something else of it
+        return _failed(error)
     return code
+
+
+def _interrupted() -> int:
+    _say("mkold: interrupted")
+    return int(Exit.INTERRUPTED)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong; the exit code for it."""
+    match error:
+        case MkoldError():
+            _say(f"mkold: {error}")
+            return int(error.exit_code)
+        case MemoryError():
+            _say("mkold: out of memory")
+            return int(Exit.UNDECIDED)
+        case OSError(errno=errno.ENOMEM | errno.EAGAIN):
+            _say(f"mkold: out of memory or processes: {error.strerror}")
+            return int(Exit.UNDECIDED)
+        case OSError() if error.errno in OUTSIDE and not os.environ.get("MKOLD_DEBUG"):
+            if error.filename is None:
+                _give_up_stdout()
+            name = "can't write the result" if error.filename is None else error.filename
+            _say(f"mkold: {shown(name, most=200)}: {error.strerror}")
+            return int(Exit.BAD_INPUT)
+    return _internal(error)
+
+
+def _open_streams() -> None:
+    """What was closed is /dev/null: else the next file opened would be taken for it."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -121,8 +165,8 @@ def _parser(chosen: str | None) -> tuple[argparse.ArgumentParser, Verb | None]:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):
+        print(shown(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def _give_up_stdout() -> None:

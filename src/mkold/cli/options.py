@@ -12,6 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mkold.base.memory import allowance
+from mkold.base.shown import shown
+
+YEAR_S = 366 * 86400.0
+MOST_MEMORY = 4 << 30
+
 
 def add_output_options(parser: argparse.ArgumentParser, *, json_schema: str) -> None:
     """Add ``--json``, ``-o FILE`` and ``--force``; ``deliver`` obeys them.
@@ -39,12 +45,14 @@ def add_work(
         help="processes (default: one per CPU, here %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=positive_float, default=timeout_s, metavar="S",
+        "--timeout", type=seconds, default=timeout_s, metavar="S",
         help=f"processor seconds for one {one} (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--memory-limit", type=size, default=4 << 30, metavar="BYTES",
-        help="memory for one process, as 800M or 4G (default 4G)",
+        "--memory-limit", type=size, metavar="BYTES",
+        default=min(MOST_MEMORY, allowance(os.cpu_count() or 1)),
+        help="memory for one process, as 800M or 4G (default: what the machine has, "
+        "shared by all, at most 4G)",
     )  # fmt: skip
 
 
@@ -97,16 +105,16 @@ def deliver(
     text : the plain form, or what makes it
     """
     if args.json and body is not None:
-        shown = json.dumps(body, indent=2, allow_nan=False)
+        result = json.dumps(body, indent=2, allow_nan=False)
     else:
-        shown = text if isinstance(text, str) else text()
-    shown = shown if shown.endswith("\n") else shown + "\n"
+        result = text if isinstance(text, str) else text()
+    result = result if result.endswith("\n") else result + "\n"
     if args.output is not None:
         from mkold.base.output import write_file
 
-        write_file(args.output, shown, force=args.force)
+        write_file(args.output, result, force=args.force)
     else:
-        sys.stdout.write(shown)
+        sys.stdout.write(result)
 
 
 class StatusLine:
@@ -124,7 +132,7 @@ class StatusLine:
         if self._live and now >= self._next:
             self._next = now + self._interval_s
             self._shown = True
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{shown(text)}")
             sys.stderr.flush()
 
     def clear(self) -> None:
@@ -152,7 +160,10 @@ def count(text: str) -> int:
 def size(text: str) -> int:
     """An option's value: a number of bytes; K, M and G count in 1024."""
     scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
-    return int(positive_float(text[:-1] if scale > 1 else text) * scale)
+    value = positive_float(text[:-1] if scale > 1 else text) * scale
+    if not 1 << 20 <= value < 1 << 62:
+        raise argparse.ArgumentTypeError(f"{text} is not a size of 1M or more")
+    return int(value)
 
 
 def positive_float(text: str) -> float:
@@ -160,6 +171,14 @@ def positive_float(text: str) -> float:
     value = float(_number(text, float, "a number"))
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and finite")
+    return value
+
+
+def seconds(text: str) -> float:
+    """An option's value: a time above 0 that a system can count, at most a year."""
+    value = positive_float(text)
+    if value > YEAR_S:
+        raise argparse.ArgumentTypeError(f"{text} seconds are more than a year")
     return value
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite
+from mkold.base.shown import shown
 from mkold.cli.options import StatusLine, add_force, count
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ examples:
 
 The program runs under valgrind's lackey tool, some hundred times slower than usual, with its
 own input and output. Only the program itself is recorded, not other programs it starts; of a
-script, name the interpreter. Ctrl-C, SIGTERM and --max-accesses end the program, and what was
-recorded until then is kept. How it ended is told on standard error and in the trace; that
-does not change the exit code of mkold, which is 0 once a trace is written (130 after Ctrl-C).
+script, name the interpreter. Ctrl-C, SIGTERM, SIGHUP and --max-accesses end the program, and
+what was recorded until then is kept. How it ended is told on standard error and in the
+trace; that does not change the exit code of mkold, which is 0 once a trace is written (130
+after Ctrl-C).
+Where the disk is full, the recording is kept in the folder for temporary files, exit code 3.
 """
 
 
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_overwrite(args.output, force=args.force)
     from mkold.trace.fold import Folder
     from mkold.trace.parquet import write_folded
-    from mkold.trace.record import Limits
+    from mkold.trace.record import NO_ROOM, Limits
 
     limits = Limits(args.instructions, args.max_accesses)
     status = StatusLine()
@@ -83,29 +85,37 @@ def run(args: argparse.Namespace) -> int:
         rate = n_accesses / max(time.monotonic() - start, 1e-3)
         status.show(f"{n_accesses:,} accesses, {n_rows:,} runs, {rate:,.0f} a second")
 
-    with Folder(args.max_accesses) as folder, _termination_interrupts():
+    with Folder(args.max_accesses) as folder:
         try:
             origin = _fill(args, folder, limits, progress)
         finally:
             status.clear()
+        if origin.stopped == "interrupted" and not folder.n_accesses:
+            raise KeyboardInterrupt
         header = folder.header(origin)
-        write_folded(args.output, folder, header, force=args.force)
+        try:
+            write_folded(args.output, folder, header, force=args.force)
+        except InputError as error:
+            raise _kept(folder, header, error) from error
     print(_summary(header, args.output), file=sys.stderr)
+    if header.stopped == NO_ROOM:
+        return Exit.BAD_INPUT
     return Exit.INTERRUPTED if header.stopped == "interrupted" else Exit.HOLDS
 
 
-@contextlib.contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: the program ends, what was recorded is kept."""
+def _kept(folder: Folder, header: Header, error: InputError) -> InputError:
+    """What to raise where the trace can't be written: the recording is saved elsewhere, if
+    it can be."""
+    from mkold.trace.parquet import write_folded
+
+    handle, name = tempfile.mkstemp(prefix="mkold-", suffix=".parquet")
+    os.close(handle)
     try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        write_folded(name, folder, header, force=True)
+    except InputError:
+        os.unlink(name)
+        return error
+    return InputError(f"{error}\n  hint: the recording is kept in {name}")
 
 
 def _fill(
@@ -124,15 +134,16 @@ def _fill(
 def _open(name: str) -> BinaryIO:
     try:
         return Path(name).open("rb")
-    except OSError as error:
-        raise InputError(f"can't read {name}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise InputError(f"can't read {shown(name, most=200)}: {reason}") from error
 
 
 def _summary(header: Header, path: Path) -> str:
     """Two or three lines: what was recorded, where it is, how the program ended."""
     size = path.stat().st_size if path.is_file() else 0
     lines = [
-        f"{path}: {header.n_accesses:,} accesses ({header.n_reads:,} reads, "
+        f"{shown(path)}: {header.n_accesses:,} accesses ({header.n_reads:,} reads, "
         f"{header.n_writes:,} writes) to {header.n_pages:,} pages, "
         f"{header.n_rows:,} runs, {size:,} bytes"
     ]

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from mkold.base.errors import Exit, UsageError
+from mkold.base.memory import allowance
 from mkold.cli.options import (
     StatusLine,
     add_output_options,
@@ -16,6 +17,7 @@ from mkold.cli.options import (
     positive_float,
     positive_int,
     share,
+    size,
 )
 from mkold.kvm.architectures import ARCHITECTURES
 
@@ -104,6 +106,10 @@ def _measuring_options(measure: argparse._ArgumentGroup) -> None:
         "--rounds", type=positive_int, default=3, metavar="N", help="turns of each path (3)"
     )
     measure.add_argument(
+        "--memory-limit", type=size, metavar="BYTES",
+        help="memory for all of it, as 800M or 4G (default: what the machine has)",
+    )  # fmt: skip
+    measure.add_argument(
         "--seed", type=int, default=1, metavar="N", help="where in the trace vCPUs start (1)"
     )
 
@@ -114,10 +120,12 @@ def run(args: argparse.Namespace) -> int:
     from mkold.run.measure import run as measure
 
     machine, spec = _specs(args)
-    trace, name = _load(args.trace)
+    bound = args.memory_limit or allowance()
+    trace, name = _load(args.trace, bound)
     status = StatusLine()
     try:
-        result = measure(trace, machine, spec=spec, name=name, progress=status.show)
+        result = measure(trace, machine, spec=spec, name=name, progress=status.show,
+                         memory_bytes=bound)  # fmt: skip
     except KeyboardInterrupt:
         status.clear()
         _leave()
@@ -170,7 +178,7 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
     return machine.check(), spec.check()
 
 
-def _load(name: str | None) -> tuple[Trace, str]:
+def _load(name: str | None, bound: int) -> tuple[Trace, str]:
     from mkold.trace import find_trace, read_trace, shipped
 
     known = shipped()
@@ -178,7 +186,7 @@ def _load(name: str | None) -> tuple[Trace, str]:
     if not chosen:
         raise UsageError("no trace: name a file (mkold record makes one)")
     path = find_trace(chosen)
-    return read_trace(path), path.stem if chosen in known else str(path)
+    return read_trace(path, memory_bytes=bound), path.stem if chosen in known else str(path)
 
 
 def _text(args: argparse.Namespace, result: RunResult) -> str:

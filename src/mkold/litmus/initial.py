@@ -17,6 +17,7 @@ from mkold.litmus.types import read_type
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\Z")
 _NULLS = frozenset({"NULL"})
+MAX_DIGITS = 1000  # Python turns no longer decimal number to a value, or slowly
 MAX_LENGTH = 4096
 
 
@@ -40,6 +41,8 @@ def read_initial(source: Text, start: int, end: int) -> Globals:
 def number(token: str) -> int | None:
     """The value of an integer token as a word; ``None`` if it is no integer."""
     if not token[:1].isdigit():
+        return None
+    if len(token) > MAX_DIGITS:
         return None
     if token.isdecimal():
         value = int(token)

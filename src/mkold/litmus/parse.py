@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mkold.base.errors import InputError, SourceError
+from mkold.base.files import read_text
 from mkold.ir.nodes import Const, Function, Op, walk
 from mkold.ir.prims import PRIMS, Shape
 from mkold.ir.program import (
@@ -44,11 +45,7 @@ def read(path: Path, *, placed: bool = True) -> Program:
     ------
     InputError : the file can't be read, or (``SourceError``) is not a litmus test
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    return parse(text, str(path), placed=placed)
+    return parse(read_text(path), str(path), placed=placed)
 
 
 def parse(text: str, file: str = "<litmus>", *, placed: bool = True) -> Program:

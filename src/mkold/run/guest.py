@@ -4,7 +4,8 @@ What an access is
 -----------------
 A row of the trace is a run of ``n`` accesses to one page. Each of the ``n`` is performed:
 a look at the request word, a TLB lookup (``kvm_vcpu_access``), then a load or a store of
-one word of the frame. What the program computed in between is not modelled.
+one word of the frame. What the program computed in between is not modelled. A run of any
+length ends soon after the machine stops.
 
 Check values
 ------------
@@ -40,6 +41,7 @@ from mkold.mm.mm_types import PAGE_SHIFT
 ROW_PAGE_SHIFT = 32
 ROW_RUN_MASK = (1 << 31) - 1
 CHECK_MULTIPLIER = 0x9E3779B97F4A7C15
+STRETCH = 1 << 16  # a longer run looks in between whether the machine stops
 MAX_VCPUS = 8  # words in the line of a page that holds check values
 
 
@@ -119,16 +121,25 @@ def guest_writes(guest: Ptr[Guest], page: u64, n: u64) -> u64:
 def replay_row(guest: Ptr[Guest], row: u64) -> bool:
     """One run of accesses; False when the vCPU has to stop."""
     page = row >> ROW_PAGE_SHIFT
-    n = (row >> 1) & ROW_RUN_MASK
-    if not READ_ONCE(guest.touched[page]):
-        WRITE_ONCE(guest.touched[page], 1)
-    done: u64 = 0
-    if row & 1:
-        done = guest_writes(guest, page, n)
-    else:
-        done = guest_reads(guest, page, n)
-    WRITE_ONCE(guest.accesses, guest.accesses + done)
-    return done == n
+    left = (row >> 1) & ROW_RUN_MASK
+    while left:
+        part: u64 = left
+        if part > STRETCH:
+            part = STRETCH
+        if not READ_ONCE(guest.touched[page]):
+            WRITE_ONCE(guest.touched[page], 1)
+        done: u64 = 0
+        if row & 1:
+            done = guest_writes(guest, page, part)
+        else:
+            done = guest_reads(guest, page, part)
+        WRITE_ONCE(guest.accesses, guest.accesses + done)
+        if done != part:
+            return False
+        left -= part
+        if left and READ_ONCE(guest.kvm.stop):
+            return False
+    return True
 
 
 @kernel

@@ -35,6 +35,8 @@ Words = NDArray[np.uint64]
 FOREVER = 1 << 62
 KSWAPD_SLEEP_S = 0.0005
 JOIN_S = 0.5
+WORD_BYTES = 8
+ROW_BYTES = 3 * WORD_BYTES  # packed, what it is packed from, and its copy in the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,3 +312,11 @@ def frames_for(n_pages: int, share: float) -> int:
     if share >= 1:
         return n_pages + MIN_FRAMES
     return max(MIN_FRAMES, int(n_pages * share))
+
+
+def needed_bytes(n_pages: int, n_rows: int, spec: MachineSpec) -> int:
+    """About what a machine takes: swap, frames and tables by the page, the trace by the row."""
+    frames = frames_for(n_pages, spec.memory_share)
+    by_page = (n_pages + frames) << spec.page_shift
+    by_vcpu = n_pages * WORD_BYTES * (4 + 2 * spec.vcpus)
+    return by_page + by_vcpu + n_rows * ROW_BYTES

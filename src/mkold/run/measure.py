@@ -18,10 +18,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mkold.base.errors import InputError
+from mkold.base.memory import allowance, require
+from mkold.base.shown import shown
 from mkold.native import Image, KernelBugError, Memory
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import machine_image
-from mkold.run.machine import Counters, Machine, frames_for
+from mkold.run.machine import Counters, Machine, frames_for, needed_bytes
 from mkold.run.program import Program, pack
 from mkold.run.results import (
     GenerationSample,
@@ -35,7 +37,6 @@ from mkold.run.spec import MachineSpec, RunSpec
 from mkold.trace import Trace
 
 SAMPLES = 60
-MAX_PAGES = 1 << 22  # 16 GiB of guest at 4 KiB, and as much swap area
 SLEEP_S = 0.05
 # A measurement that was cut shorter than this says nothing.
 MIN_ELAPSED_S = 0.02
@@ -51,6 +52,7 @@ def run(
     spec: RunSpec | None = None,
     name: str = "trace",
     progress: Progress | None = None,
+    memory_bytes: int | None = None,
 ) -> RunResult:
     """Replay ``trace`` on ``machine``, path by path, and compare.
 
@@ -62,6 +64,7 @@ def run(
     spec : how long, how often, in which paths
     name : what to call the trace in the result
     progress : called with one line now and then
+    memory_bytes : the most that the machine may take; by default from what there is
 
     Returns
     -------
@@ -70,29 +73,31 @@ def run(
     Raises
     ------
     UsageError : a value of ``machine`` or ``spec`` makes no sense
-    InputError : the trace is empty or too large to be held in memory
+    InputError : the trace is empty
+    LimitError : the machine needs more memory than the bound
     KeyboardInterrupt : Ctrl-C before anything was measured
     """
     spec = spec or RunSpec()
     spec = (replace(spec, paths=tuple(paths)) if paths is not None else spec).check()
     machine = (machine or MachineSpec()).check()
-    return _Run(trace, machine, spec, name, progress or (lambda text: None)).run()
+    bound = allowance() if memory_bytes is None else memory_bytes
+    return _Run(trace, machine, spec, name, progress or (lambda text: None), bound).run()
 
 
 class _Run:
     """One run: what all rounds share, and what was found so far."""
 
     def __init__(
-        self, trace: Trace, machine: MachineSpec, spec: RunSpec, name: str, progress: Progress
-    ) -> None:
+        self, trace: Trace, machine: MachineSpec, spec: RunSpec, name: str,
+        progress: Progress, bound: int,
+    ) -> None:  # fmt: skip
         self.began = time.perf_counter()
         self.machine, self.spec, self.progress = machine, spec, progress
         if not len(trace):
             raise InputError(f"{name}: the trace has no accesses")
         self.program = pack(trace, machine.page_shift)
-        n_pages = self.program.n_pages
-        if n_pages > MAX_PAGES:
-            raise InputError(f"{name}: {n_pages} pages; at most {MAX_PAGES} are held")
+        need = needed_bytes(self.program.n_pages, len(trace), machine)
+        require(need, bound, f"a machine for {shown(name)}")
         command, accesses = trace.header.command, trace.n_accesses
         self.trace = TraceInfo(name, command, trace.n_pages, accesses, len(trace))
         self.found: dict[str, list[Round]] = {path: [] for path in spec.paths}

@@ -8,6 +8,7 @@ into it; the numbers are put in at the end. When the pieces in memory exceed
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from mkold.base.errors import InputError, LimitError
 from mkold.trace.lackey import Accesses
 from mkold.trace.schema import (
     MAX_PAGES,
+    MAX_REGIONS,
     MAX_RUN,
     PAGE_SIZE,
     U8,
@@ -56,6 +58,10 @@ class Origin:
     exit_status: int | None = None
 
 
+class NoRoomError(LimitError):
+    """What memory does not hold can't be written; what was taken before is still there."""
+
+
 class Folder:
     """Takes accesses, gives a trace.
 
@@ -82,6 +88,7 @@ class Folder:
         self._n_held = 0
         self._vpns = np.empty(0, np.uint64)
         self._spill: tempfile.TemporaryDirectory[str] | None = None
+        self._no_room = False
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +108,7 @@ class Folder:
         Raises
         ------
         LimitError : more than ``MAX_PAGES`` pages
+        NoRoomError : the folder for temporary files is full; what was taken stays
         """
         vpn, write = batch.vpn, batch.write
         if self._max is not None:
@@ -121,9 +129,11 @@ class Folder:
         Raises
         ------
         InputError : nothing was recorded
+        LimitError : the pages lie in more than ``MAX_REGIONS`` stretches
         """
         self._close()
-        self._seal()
+        with contextlib.suppress(NoRoomError):  # it stays in memory
+            self._seal()
         if not self.n_accesses:
             raise InputError(f"no memory accesses found in {origin.command or 'the input'}")
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -200,14 +210,22 @@ class Folder:
             self._spill_all()
 
     def _spill_all(self) -> None:
+        if self._no_room:
+            return
         if self._spill is None:
             self._spill = tempfile.TemporaryDirectory(prefix="mkold-trace-")
         for at, piece in enumerate(self._pieces):
             if isinstance(piece, Piece):
                 path = Path(self._spill.name) / f"{at}.npz"
-                np.savez(
-                    path, vpns=piece.vpns, page=piece.page, write=piece.write, run=piece.run
-                )
+                try:
+                    np.savez(
+                        path, vpns=piece.vpns, page=piece.page, write=piece.write,
+                        run=piece.run,
+                    )  # fmt: skip
+                except OSError as error:
+                    path.unlink(missing_ok=True)
+                    self._no_room = True
+                    raise NoRoomError(f"no room in {path.parent}: {error.strerror}") from error
                 self._pieces[at] = path
         self._n_held = 0
 
@@ -220,6 +238,11 @@ def _load(path: Path) -> Piece:
 def _regions(vpns: U64) -> tuple[Region, ...]:
     """Maximal stretches of consecutive pages in a sorted, non-empty array."""
     breaks = np.flatnonzero(np.diff(vpns) != 1) + 1
+    if len(breaks) >= MAX_REGIONS:
+        raise LimitError(
+            f"the trace's pages lie in {len(breaks) + 1:,} separate stretches; "
+            f"at most {MAX_REGIONS:,} are held"
+        )
     firsts = np.concatenate((np.zeros(1, breaks.dtype), breaks))
     lengths = np.diff(firsts, append=len(vpns))
     return tuple(

@@ -6,56 +6,59 @@ The file's key-value metadata holds the header under the key ``mkold.trace``, as
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mmap
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import polars as pl
 
-from mkold.base.errors import InputError
+from mkold.base import child, memory
+from mkold.base.errors import InputError, LimitError, MkoldError
+from mkold.base.files import open_file
 from mkold.base.output import staged
+from mkold.base.shown import shown
 from mkold.trace.fold import Folder
 from mkold.trace.schema import U8, U32, Header, Trace
+
+if TYPE_CHECKING:  # traces are read in another process: only writing loads the library
+    import polars as pl
 
 METADATA_KEY = "mkold.trace"
 LEVEL = 19  # written once, read often
 ROW_GROUP = 1 << 24  # large groups and pages: repetition far apart is what compresses
 DATA_PAGE_BYTES = 1 << 26
-MAX_ROWS = 1 << 28
-_TYPES = {"page": pl.UInt32(), "write": pl.Boolean(), "run": pl.UInt32()}
+_READ = "mkold.trace.columns:read"
 
 
-def read_trace(path: str | os.PathLike[str]) -> Trace:
+def read_trace(path: str | os.PathLike[str], *, memory_bytes: int | None = None) -> Trace:
     """Read a trace file and check it against its own header.
+
+    Parameters
+    ----------
+    memory_bytes : the bound for reading it; by default from what the machine has
 
     Raises
     ------
     InputError : no such file, not a trace, damaged, or at odds with its header
+    LimitError : it needs more memory than the bound
     """
-    path = Path(path)
-    header = read_header(path)
-    n_rows = _guard(path, lambda: pl.scan_parquet(path).select(pl.len()).collect().item())
-    if n_rows != header.n_rows or n_rows > MAX_ROWS:
-        raise InputError(
-            f"{path}: the header says {header.n_rows} rows, the file has {n_rows}; "
-            f"at most {MAX_ROWS} are read"
-        )
-    frame = _guard(path, lambda: pl.read_parquet(path, columns=list(_TYPES)))
-    if any(frame[name].null_count() for name in frame.columns):
-        raise InputError(f"{path}: the columns have gaps")
-    trace = Trace(
-        frame["page"].to_numpy(),
-        frame["write"].cast(pl.UInt8).to_numpy(),
-        frame["run"].to_numpy(),
-        header,
-    )
+    bound = memory.allowance() if memory_bytes is None else memory_bytes
+    with open_file(path) as source, _scratch() as target:
+        header, n_rows = _ask(path, source, target, bound)
+        if n_rows != header.n_rows:
+            raise InputError(
+                f"{shown(path)}: the header says {header.n_rows} rows, the file has {n_rows}"
+            )
+        page, run, write = _columns(target, n_rows)
     try:
-        return trace.check()
+        return Trace(page, write, run, header).check()
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{shown(path)}: {error}") from error
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -65,21 +68,50 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     ------
     InputError : no such file, or not a trace
     """
-    path = Path(path)
-    metadata = _guard(path, lambda: pl.read_parquet_metadata(path))
-    if METADATA_KEY not in metadata:
-        raise InputError(
-            f"{path} is a Parquet file, but not a trace: record one with `mkold record`"
-        )
-    schema = _guard(path, lambda: pl.read_parquet_schema(path))
-    if dict(schema) != _TYPES or any(schema[name].is_nested() for name in schema):
-        raise InputError(f"{path}: the columns are {', '.join(schema)}, not page, write, run")
+    with open_file(path) as source:
+        return _ask(path, source, None, memory.allowance())[0]
+
+
+def _ask(
+    path: str | os.PathLike[str], source: BinaryIO, target: BinaryIO | None, bound: int
+) -> tuple[Header, int]:
+    """The header, and how many rows went to ``target``."""
+    name = shown(path, most=200)
+    files = [file.fileno() for file in (source, target) if file is not None]
+    request = {"key": METADATA_KEY, "bound": bound}
     try:
-        return Header.from_json(json.loads(metadata[METADATA_KEY]))
+        answer = child.ask(_READ, request, files, memory_bytes=_room(bound))
+        header = Header.from_json(json.loads(answer["metadata"]))
+    except LimitError as error:
+        raise LimitError(
+            f"{name}: {error}; {memory.in_words(bound)} are allowed (--memory-limit)"
+        ) from error
+    except MkoldError as error:
+        raise InputError(f"{name}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: the header is not JSON: {error}") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{name}: the header is not JSON: {error}") from error
+    return header, answer["n_rows"]
+
+
+def _room(bound: int) -> int:
+    """The address space of a process that may take ``bound``: libraries map some for show."""
+    return bound + (2 << 30)
+
+
+def _scratch() -> BinaryIO:
+    """A file without a name, in memory where the system has that."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("mkold-trace"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _columns(file: BinaryIO, n_rows: int) -> tuple[U32, U32, U8]:
+    """The arrays that lie in the file, mapped."""
+    if not n_rows:
+        return np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint8)
+    mapped = mmap.mmap(file.fileno(), 9 * n_rows, access=mmap.ACCESS_COPY)
+    words = np.frombuffer(mapped, np.uint32, 2 * n_rows)
+    return words[:n_rows], words[n_rows:], np.frombuffer(mapped, np.uint8, n_rows, 8 * n_rows)
 
 
 def write_trace(path: str | os.PathLike[str], trace: Trace, *, force: bool = False) -> None:
@@ -90,7 +122,7 @@ def write_trace(path: str | os.PathLike[str], trace: Trace, *, force: bool = Fal
     InputError : it disagrees with its header, or the file exists or can't be written
     """
     trace.check()
-    with staged(Path(path), force=force) as temporary:
+    with staged(Path(path), force=force) as temporary, _writing(path):
         frame = _frame(trace.page, trace.write, trace.run)
         _sink(frame.lazy(), temporary, trace.header)
 
@@ -104,51 +136,52 @@ def write_folded(
     ------
     InputError : the file exists or can't be written
     """
-    path = Path(path)
-    with staged(path, force=force) as temporary, tempfile.TemporaryDirectory() as scratch:
+    import polars as pl
+
+    with (
+        staged(Path(path), force=force) as temporary,
+        _writing(path),
+        tempfile.TemporaryDirectory(prefix="mkold-") as scratch,
+    ):
         parts = []
         for at, (page, write, run) in enumerate(folder.pieces()):
             part = Path(scratch) / f"{at}.arrow"
             _frame(page, write, run).write_ipc(part)
-            parts.append(pl.scan_ipc(part))
+            parts.append(pl.scan_ipc(part, glob=False))
         _sink(pl.concat(parts), temporary, header)
+
+
+@contextlib.contextmanager
+def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """The library's complaints while it writes become ours."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"can't write {shown(path)}: {shown(error, most=200)}") from error
 
 
 def _sink(frame: pl.LazyFrame, path: Path, header: Header) -> None:
     """Write rows as they come; one way for all, so that equal traces are equal files."""
-    frame.sink_parquet(
-        path,
-        compression="zstd",
-        compression_level=LEVEL,
-        statistics=False,
-        row_group_size=ROW_GROUP,
-        data_page_size=DATA_PAGE_BYTES,
-        maintain_order=True,
-        metadata=_metadata(header),
-    )
+    with path.open("r+b") as file:
+        frame.sink_parquet(
+            f"/proc/self/fd/{file.fileno()}",  # the library takes no name that is not UTF-8
+            compression="zstd",
+            compression_level=LEVEL,
+            statistics=False,
+            row_group_size=ROW_GROUP,
+            data_page_size=DATA_PAGE_BYTES,
+            maintain_order=True,
+            metadata=_metadata(header),
+        )
 
 
 def _frame(page: U32, write: U8, run: U32) -> pl.DataFrame:
+    import polars as pl
+
     return pl.DataFrame({"page": page, "write": write.astype(np.bool_), "run": run})
 
 
 def _metadata(header: Header) -> dict[str, str]:
     return {METADATA_KEY: json.dumps(header.to_json(), separators=(",", ":"))}
-
-
-def _guard(path: Path, read: Any) -> Any:
-    """Run a polars call on a file that may be anything; its complaints become ours."""
-    if path.is_dir():
-        raise InputError(f"{path} is a directory, not a trace")
-    try:
-        return read()
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable trace: {reason}") from error
-    except BaseException as error:
-        # A Rust panic on a damaged file is no Exception; nothing else is caught here.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise InputError(f"{path} is not a readable trace: the file is damaged") from error

@@ -5,8 +5,8 @@ Rules
 1. The program keeps its own standard input, output and error; lackey writes to a pipe.
 2. Only the process that was started is traced: children that it forks or executes run, but
    are not recorded.
-3. Ctrl-C, or the bound on accesses, ends the program; what was recorded until then is kept,
-   and the header says why the recording stopped.
+3. Ctrl-C (SIGTERM, SIGHUP), a full disk, or the bound on accesses ends the program; what was
+   recorded until then is kept, and the header says why the recording stopped.
 4. How the program itself ended (exit status, or minus the signal) goes to the header.
 
 Known limit: lackey serialises threads and slows a program down some hundred times.
@@ -26,14 +26,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from mkold.base import signals
 from mkold.base.errors import InputError, UsageError
-from mkold.trace.fold import Folder, Origin
+from mkold.base.shown import shown
+from mkold.trace.fold import Folder, NoRoomError, Origin
 from mkold.trace.lackey import parse
 
 _F_SETPIPE_SZ = 1031  # Linux; the fcntl module has it from Python 3.10 on, not everywhere
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _GRACE_S = 2.0
+NO_ROOM = "no room"  # the disk for what memory does not hold is full
 
 Progress = Callable[[int, int], None]
 
@@ -64,24 +67,28 @@ def record(
     """
     valgrind = _valgrind()
     if shutil.which(command[0]) is None:
-        raise UsageError(f"no such program: {command[0]}")
+        raise UsageError(f"no such program: {shown(command[0], most=200)}")
     origin = Origin(shlex.join(command), _version(valgrind), limits.instructions)
     read_end, write_end = os.pipe()
     with contextlib.suppress(OSError):
         fcntl.fcntl(read_end, _F_SETPIPE_SZ, _PIPE_BYTES)
     options = ["--tool=lackey", "--trace-mem=yes", "--child-silent-after-fork=yes"]
-    process = subprocess.Popen(
-        [valgrind, *options, f"--log-fd={write_end}", *command], pass_fds=[write_end]
-    )
-    os.close(write_end)
+    process: subprocess.Popen[bytes] | None = None
+    status: int | None = None
     stopped = "interrupted"
     try:
+        with signals.whole():
+            process = subprocess.Popen(
+                [valgrind, *options, f"--log-fd={write_end}", *command], pass_fds=[write_end]
+            )
+            os.close(write_end)
         stopped = _fold(_pipe(read_end, process), folder, limits, "valgrind", True, progress)
     except KeyboardInterrupt:
         pass
     finally:
         os.close(read_end)
-        status = _reap(process, stop=stopped != "end")
+        if process is not None:
+            status = _reap(process, stop=stopped != "end")
     if stopped == "end" and not folder.n_accesses:
         raise InputError(f"valgrind recorded nothing and ended with status {status}")
     return replace(origin, stopped=stopped, exit_status=status if stopped == "end" else None)
@@ -114,7 +121,11 @@ def _fold(
     """Feed the folder; say why it ended."""
     parsed = parse(chunks, name=name, instructions=limits.instructions, cut=cut)
     for batch in parsed:
-        folder.add(batch)
+        try:
+            with signals.whole():
+                folder.add(batch)
+        except NoRoomError:
+            return NO_ROOM
         progress(folder.n_accesses, folder.n_rows)
         if folder.full:
             return "max-accesses"

@@ -29,6 +29,7 @@ SCHEMA = "mkold.trace/1"
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 MAX_RUN = (1 << 31) - 1
+MAX_REGIONS = 1 << 20  # a header holds them all, some 400 bytes of memory each
 MAX_PAGES = 1 << 26  # 256 GiB touched: far more than a replay can hold
 
 U8 = NDArray[np.uint8]
@@ -57,7 +58,7 @@ class Header:
     command : the recorded command as typed, or what was imported
     date : when it was recorded, UTC, ISO 8601
     source : the recorder, with its version
-    stopped : why the recording ended: "end", "max-accesses", "interrupted"
+    stopped : why the recording ended: "end", "max-accesses", "interrupted", "no room"
     exit_status : of the command; None when unknown or not waited for
     instructions : whether instruction fetches were recorded (as reads)
     page_size : bytes
@@ -130,6 +131,8 @@ def _list(body: dict[str, Any]) -> list[Any]:
     entries = body.get("regions")
     if not isinstance(entries, list):
         raise InputError("the trace's header has no proper 'regions'")
+    if len(entries) > MAX_REGIONS:
+        raise InputError(f"the trace's header has more than {MAX_REGIONS} regions")
     return entries
 
 
@@ -205,6 +208,7 @@ class Trace:
             "the number of accesses": total != header.n_accesses,
             "the number of reads": reads != header.n_reads,
             "the number of writes": total - reads != header.n_writes,
+            f"a run of more than {MAX_RUN} accesses": bool((self.run > MAX_RUN).any()),
             "a run of length 0": bool((self.run == 0).any()),
             "a kind that is neither read nor write": bool((self.write > 1).any()),
             "the number of pages": not _dense(self.page, header.n_pages),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mkold.base.errors import InputError
+from mkold.base.shown import shown
 
 _DATA = Path(__file__).parent / "data"
 SUFFIX = ".parquet"
@@ -28,6 +29,7 @@ def find_trace(name: str) -> Path:
         return path
     if name in known:
         return known[name]
+    listed = ", ".join(known)
     raise InputError(
-        f"no trace {name}: neither a file nor a shipped trace ({', '.join(known)})"
+        f"no trace {shown(name, most=200)}: neither a file nor a shipped trace ({listed})"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
+from mkold.base.shown import shown
 from mkold.run.results import GenerationSample, PathResult, RunResult, summarise
 from mkold.view.chart import Layer, draw_stacked, legend
 from mkold.view.table import percent, si, text_table
@@ -39,7 +40,7 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
     plural = "" if machine.vcpus == 1 else "s"
     micro = "µs" if unicode else "us"
     lines = [
-        f"{trace.name}: {trace.command}"[:96],
+        shown(f"{trace.name}: {trace.command}", most=96),
         f"{si(trace.accesses)} accesses to {trace.pages:,} pages of 4 KiB; "
         f"{machine.vcpus} vCPU{plural}, "
         f"{result.frames:,} frames for {result.pages:,} pages of {machine.page_size}{held}",

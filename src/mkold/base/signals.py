@@ -1,0 +1,115 @@
+"""Ctrl-C, SIGTERM and SIGHUP: heard alike, heard once, and never in the middle of a step.
+
+Rules
+-----
+1. Within ``heard()`` the first of them raises ``KeyboardInterrupt`` in the main thread.
+   Whoever is interrupted cleans up on its way out; there is nothing else to know.
+2. Another one within ``PATIENCE_S`` does nothing, so that an impatient second Ctrl-C does not
+   break the cleaning up. A later one ends the process at once.
+3. Within ``whole()`` it waits until the step is done: what was begun has a name by then.
+4. One that was lost (Python drops what is raised in a destructor) is raised again.
+5. A signal that was ignored when mkold was started (``nohup``, ``&``) stays ignored.
+
+Processes that mkold starts are deaf to all three, and die with it: ``as_helper``.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mkold.base.errors import Exit
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+class _Ear:
+    """What was heard. One a process."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.steps = 0
+        self.waiting = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if self.since is None:
+            self.since = now
+            if not self.steps:
+                raise KeyboardInterrupt
+            self.waiting = True
+        elif now - self.since > PATIENCE_S:
+            os._exit(Exit.INTERRUPTED)
+
+
+_EAR = _Ear()
+
+
+@contextlib.contextmanager
+def heard(*, last: bool = False) -> Iterator[None]:
+    """Hear the signals of rule 1; ``last``: nothing comes after but the end of the process,
+    which they don't disturb."""
+    _EAR.since, _EAR.steps, _EAR.waiting = None, 0, False
+    before: dict[signal.Signals, Any] = {}
+    lost = sys.unraisablehook
+    sys.unraisablehook = _again
+    try:
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, _EAR)
+    except ValueError:  # not the main thread
+        pass
+    try:
+        yield
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, signal.SIG_IGN if last else handler)
+        sys.unraisablehook = lost
+
+
+def interrupted() -> bool:
+    """Whether one was heard: what fails after it is no error of its own."""
+    return _EAR.since is not None
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """A step that is not interrupted; one that came meanwhile is raised at its end."""
+    _EAR.steps += 1
+    try:
+        yield
+    finally:
+        _EAR.steps -= 1
+    if _EAR.waiting and not _EAR.steps:
+        _EAR.waiting = False
+        raise KeyboardInterrupt
+
+
+def as_helper() -> None:
+    """This process works for the one that started it, which alone hears the signals; when
+    that ends, so does this."""
+    parent = os.getppid()
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended meanwhile
+        os._exit(Exit.INTERRUPTED)
+
+
+def _again(lost: Any) -> None:
+    """Python tells what it dropped."""
+    if lost.exc_type is KeyboardInterrupt and interrupted():
+        _EAR.since = None
+        _thread.interrupt_main()
+        return
+    sys.__unraisablehook__(lost)
