@@ -60,3 +60,27 @@ def test_every_flag_of_the_engines_is_a_property() -> None:
     assert len(raised) >= 12
     assert raised <= {*PROPERTIES, *WARNINGS}
     assert set(mkold.lkmm.verdict.OWN_FLAGS) <= set(PROPERTIES)
+
+
+@pytest.mark.parametrize("sign", ["\x1b]0;x\x07", "\x00", "\ud800", "\u202e"])
+def test_names_can_not_drive_a_terminal(sign: str) -> None:
+    with pytest.raises(InputError, match="control character") as caught:
+        door.text("a name", f"x{sign}")
+    assert sign not in str(caught.value)
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+UNSPEAKABLE = {"class": Unspeakable(), "int": 10**5000, "list": [10**5000]}
+
+
+@pytest.mark.parametrize("value", UNSPEAKABLE.values(), ids=UNSPEAKABLE)
+def test_any_value_can_be_named(value: object) -> None:
+    with pytest.raises(InputError, match="not a value of"):
+        door.text("a name", value)
+    if isinstance(value, int):
+        with pytest.raises(InputError, match="and is a value of int"):
+            door.word("a word", value)

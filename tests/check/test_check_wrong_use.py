@@ -94,6 +94,7 @@ SETUPS = {
     'm.call(setup, box)': "must be a kernel function",
     'm.call(stop, box)': "stop stops: BUG_ON",
     'get(box)': "get is a kernel function",
+    "m.declare(None)": "parameters must be a set of names, not None",
     'm.new(3)': "an object is of a Struct, not 3",
     'm.new(u64)': "an object is of a Struct",
     'm.new(Box, 3)': "an object's name must be a text, not 3",
@@ -116,6 +117,21 @@ SETUPS = {
     '1 / 0': "ZeroDivisionError: division by zero",
     'raise SystemExit(1)': "sys.exit() ends it",
 }  # fmt: skip
+
+
+ENDS = {
+    'end.result("consumer", "x")': "the number of a call must be a whole number, not 'x'",
+    "end.result([], 0)": "the name of a thread must be a text, not []",
+    'end.result("consumer", 0, -1)': "index must lie in 0 to",
+    "end[[]]": "the name of a word must be a text, not []",
+}
+
+
+@pytest.mark.parametrize("code", ENDS)
+def test_in_a_test_of_final_states(code: str, tmp_path: Path) -> None:
+    error = blamed(tmp_path, setup=f'm.never("n", lambda end: {code}, "s")')
+    assert ENDS[code] in error.reason
+    assert caret(error) == code
 
 
 @pytest.mark.parametrize("code", SETUPS)

@@ -15,7 +15,9 @@ import pytest
 
 from mkold.base.errors import Exit, LimitError, UnsupportedError
 from mkold.check import decide, many
+from mkold.check.needed import answer as needs
 from mkold.check.result import ClaimResult
+from mkold.check.torture import run as torture_run
 from mkold.cli import check
 from mkold.cli.main import main
 
@@ -130,6 +132,30 @@ def test_what_was_decided_before_ctrl_c_is_written(
     file = tmp_path / "x.json"
     assert main(["check", str(mine), EXAMPLE, "-o", str(file)]) == Exit.INTERRUPTED
     assert [c["name"] for c in json.loads(file.read_text())["claims"]] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "module", "left"),
+    [("--needed", needs, "places"), ("--torture", torture_run, "cases")],
+)
+def test_what_was_found_before_ctrl_c_is_written_in_other_modes(
+    mode: str, module: Any, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = module.each, []
+
+    def stops(*args: Any, **named: Any) -> Iterator[Any]:
+        calls.append(None)
+        done = real(*args, **named)
+        yield next(done)
+        done.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "each", stops)
+    file = tmp_path / "x.json"
+    argv = ["check", EXAMPLE, "config-torn", mode, "--rounds", "5", "-o", str(file)]
+    assert main(argv) == Exit.INTERRUPTED
+    assert calls
+    assert isinstance(json.loads(file.read_text())[left], list)
 
 
 def test_claims_that_hold_exit_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,6 +301,24 @@ def test_replay_of_a_users_file_and_after_its_fix(
     mine.write_text(mine.read_text().replace('"as it is"', '"as it was"'))
     assert main(["check", "--replay", str(file)]) == Exit.BAD_INPUT
     assert "no case 'as it is' any more" in capsys.readouterr().err
+
+
+def test_a_replay_file_does_not_choose_what_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "elsewhere").mkdir()
+    claims = tmp_path / "elsewhere" / "claims.py"
+    claims.write_text(f"open({str(ran)!r}, 'w').close()\nCLAIMS = []\n")
+    finding = {"file": str(claims), "claim": "c", "case": "k", "property": "hang"}
+    file = tmp_path / "x.replay.json"
+    file.write_text(json.dumps({"schema": "mkold.replay/1", "findings": [finding]}))
+    assert main(["check", "--replay", str(file)]) == Exit.BAD_INPUT
+    assert "which is not beside it" in capsys.readouterr().err
+    assert not ran.exists()
+    assert main(["check", "--replay", str(file), str(claims)]) == Exit.BAD_INPUT
+    assert "the list CLAIMS of claims.py is empty" in capsys.readouterr().err
+    assert ran.exists()
 
 
 def test_replay_of_something_possible_says_it_is_there(

@@ -85,8 +85,16 @@ def users_code(what: str = "", at: Pos | None = None) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        text = f"{said}{type(error).__name__}: {_text(error)}"
-        raise _blamed_on(error, text.rstrip(": "), at) from error
+        text = f"{said}{type(error).__name__}: {_text(error)}".rstrip(": ")
+        raise _blamed_on(error, f"{text}{_inside(error)}", at) from error
+
+
+def _inside(error: BaseException) -> str:
+    """Of an error that mkold's own code came to, where: it should have been refused sooner."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not _is_in(frames[-1].filename, [_PACKAGE / "check"]):
+        return ""
+    return f" (in mkold, {Path(frames[-1].filename).name}:{frames[-1].lineno})"
 
 
 def _text(error: BaseException) -> str:

@@ -31,6 +31,8 @@ def text(what: str, value: object, *, empty: bool = True) -> str:
         raise wrong(f"{what} must be a text, not {shown(value)}")
     if not (value or empty):
         raise wrong(f"{what} is empty")
+    if any(sign not in "\n\t" and not sign.isprintable() for sign in value):
+        raise wrong(f"{what} has a control character: {shown(value)}")
     return value
 
 

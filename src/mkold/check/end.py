@@ -22,7 +22,7 @@ class End:
         self.heard: set[str] = set()
 
     def __getitem__(self, name: str) -> int:
-        word = self._words.get(name)
+        word = self._words.get(door.text("the name of a word", name))
         if word is None:
             door.known("word that is watched", [name], self._words)
         self.seen.add(name)
@@ -30,12 +30,14 @@ class End:
 
     def result(self, thread: str, call: int = -1, index: int = 0) -> int:
         """One result word of one call of a thread, calls in program order."""
+        door.text("the name of a thread", thread)
+        call, index = door.whole("the number of a call", call), door.word("index", index)
         number = call if call >= 0 else call + 1 + self._last_call(thread)
         word = self._results.get((thread, number, index))
         if word is None:
             n = sum((name, i) == (thread, number) for name, i, _ in self._results)
             raise door.wrong(
-                f"call {call} of thread {thread} has {n} results, no result {index}"
+                f"call {door.shown(call)} of thread {thread} has {n} results, no result {index}"
             )
         self.heard.add(thread)
         return word

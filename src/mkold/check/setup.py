@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from mkold.base.errors import Pos
@@ -84,9 +84,9 @@ class Setup:
         """Say what hooks stand for, by name: here and in the threads (an architecture's)."""
         self.hooks.update(door.mapping("hooks", hooks, door.definition))
 
-    def declare(self, parameters: Iterable[str]) -> None:
+    def declare(self, parameters: Collection[str]) -> None:
         """Build parameters that may be set though nothing in the scenario uses them."""
-        self.parameters |= door.names("parameters", frozenset(parameters))
+        self.parameters |= door.names("parameters", parameters)
 
     def new(self, struct: LaidOut, name: str = "", *, count: int = 1) -> int:
         """A zeroed object (or ``count`` in a row); returns its word address."""

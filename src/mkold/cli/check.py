@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the engine is imported when a claim is decided, not for --h
     from mkold.check.claim import Claim
     from mkold.check.many import Limits
     from mkold.check.result import ClaimResult
+    from mkold.check.torture.run import TortureResult
 
 TIMEOUT_S, BOUND = 60.0, 4
 _DRAWN = (".html", ".svg")
@@ -34,7 +35,8 @@ HELP = """\
 Decide claims about kernel Python under the Linux-kernel memory model.
 
 With no argument, every claim that ships with mkold. A number or a name picks claims; a
-Python file brings its own (a list CLAIMS; see docs/check.md)."""
+Python file brings its own (a list CLAIMS; see docs/check.md). The file is run, as any Python
+program is: name only files that you would run."""
 
 _EPILOG = """\
 examples:
@@ -60,7 +62,10 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.epilog = _EPILOG
     parser.add_argument(
-        "claims", nargs="*", metavar="CLAIM", help="a number, a name, or a Python file"
+        "claims",
+        nargs="*",
+        metavar="CLAIM",
+        help="a number, a name, or a Python file, which is run",
     )
     _add_modes(parser)
     parser.add_argument(
@@ -118,7 +123,11 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         "--export", type=Path, metavar="DIR", help="write each case as a litmus test for herd7"
     )
     mode.add_argument(
-        "--replay", type=Path, metavar="FILE", help="reproduce a saved counterexample"
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="reproduce a saved counterexample; runs the claims file that it names, if that "
+        "is beside it or given as CLAIM",
     )
 
 
@@ -161,8 +170,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"--json does not go with {name}; name another file")
     if fixed and (args.list or args.needed or args.torture or args.export):
         raise UsageError(f"{name} is for counterexamples; name another file")
-    if args.replay and args.claims:
-        raise UsageError("--replay FILE says which claims; name none")
+    if args.replay and not all(word.endswith(".py") for word in args.claims):
+        raise UsageError("--replay FILE says which claims; name none, or the files they are in")
     if args.replay and args.arch:
         raise UsageError("--replay FILE says which claims; --arch does not go with it")
     args.json = args.json or (name.endswith(".json") and not fixed)
@@ -206,7 +215,8 @@ def _replay(args: argparse.Namespace) -> int:
     from mkold.check.replay import asked
 
     args.explain = args.diff = True
-    return _decide(args, list(asked(args.replay)), {})
+    named = [Path(word) for word in args.claims]
+    return _decide(args, list(asked(args.replay, named, args.timeout)), {})
 
 
 def _deliver(
@@ -292,6 +302,8 @@ def _needed(args: argparse.Namespace, claims: list[Claim]) -> int:
     found = needed(claims, _limits(args), status.show)
     status.clear()
     deliver(args, needed_json(found), needed_text(found))
+    if found.interrupted:
+        return Exit.INTERRUPTED
     left = found.open or any(need.verdict == "undecided" for need in found.needs)
     return Exit.UNDECIDED if left else Exit.HOLDS
 
@@ -301,13 +313,20 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.view.torture import ALARM, torture_json, torture_text
 
     status = StatusLine()
-    results = list(torture(claims, args.rounds, _limits(args), status.show))
+    results: list[TortureResult] = []
+    interrupted = False
+    try:
+        results.extend(torture(claims, args.rounds, _limits(args), status.show))
+    except KeyboardInterrupt:  # what ran by then is written
+        interrupted = True
     status.clear()
     deliver(args, torture_json(results), torture_text(results))
     bad = [result for result in results if result.ruled_out]
     for result in bad:
         print(f"mkold: {result.scenario}, {result.label}: {ALARM}", file=sys.stderr)
-    return Exit.INTERNAL if bad else Exit.HOLDS
+    if bad:
+        return Exit.INTERNAL
+    return Exit.INTERRUPTED if interrupted else Exit.HOLDS
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:

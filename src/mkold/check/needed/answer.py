@@ -70,10 +70,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answer for each place, and the cases that could not be decided as they are."""
+    """The answer for each place, and the cases that could not be decided as they are.
+
+    ``interrupted``: by the keyboard; there are answers for the places that were done by then.
+    """
 
     needs: tuple[Need, ...]
     open: tuple[Open, ...]
+    interrupted: bool = False
 
 
 def needed(
@@ -91,8 +95,13 @@ def needed(
             if forms and site.at in one.exercised:
                 trial = trials.setdefault(site.name, _Trial(site, forms))
                 trial.held.append(one)
-    _try_all([*trials.values()], limits, progress)
-    return Answers(tuple(trial.need() for trial in trials.values()), tuple(left))
+    interrupted = False
+    try:
+        _try_all([*trials.values()], limits, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+    done = [trial for trial in trials.values() if trial.done]
+    return Answers(tuple(trial.need() for trial in done), tuple(left), interrupted)
 
 
 @dataclass(slots=True)

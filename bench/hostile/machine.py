@@ -1,0 +1,146 @@
+"""Faults of the machine: signals at random times, full disks, workers killed, little memory.
+
+Each run is a process of its own in a folder of its own. Whatever hits it, nothing that it
+started may live on, nothing but whole results may be left, and a file that was there before is
+either as it was or replaced whole.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from hostile import ran
+from hostile.claims import SOURCE
+from hostile.inputs import Say
+
+END_S = 60.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OLD = "what was there before\n"
+_ROOT = Path(__file__).parents[2]
+_SLOW = """C heavy
+{}
+P0(int *x, int *y) { int r; r = READ_ONCE(*y); r = READ_ONCE(*y); WRITE_ONCE(*x, 1); }
+P1(int *x, int *y) { int r; r = READ_ONCE(*x); WRITE_ONCE(*y, 1); WRITE_ONCE(*y, 2); }
+exists (x=1)
+"""
+
+
+def prepared(folder: Path) -> list[tuple[str, ...]]:
+    """Commands to be hit, and the files that they need."""
+    claims, tests, lines = folder / "claims.py", folder / "tests", folder / "lines.txt"
+    claims.write_text(SOURCE.replace("WHICH", "0"))
+    tests.mkdir()
+    for i in range(40):
+        (tests / f"{i}.litmus").write_text(_SLOW)
+    lines.write_text("".join(f" L {i << 12:08x},8\n" for i in range(200_000)))
+    return [
+        ("check", str(claims), "-o", "OUT.html"),
+        ("check", str(claims), "--json"),
+        ("check", str(claims), "--torture", "--rounds", "50000"),
+        ("check", "5", "-o", "OUT.txt"),
+        ("litmus", str(tests), "-o", "OUT.txt"),
+        ("record", "--import", str(lines), "-o", "OUT.parquet"),
+        ("run", "--duration", "1", "--rounds", "1"),
+    ]
+
+
+def signals(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
+    """One signal, or two, at a random time."""
+    rng = random.Random(f"signals {seed}")
+
+    def hit(process: ran.subprocess.Popen[str]) -> str:
+        number = rng.choice(SIGNALS)
+        after = rng.choice((rng.uniform(0, 0.4), rng.uniform(0, 4)))
+        time.sleep(after)
+        process.send_signal(number)
+        twice = rng.random() < 0.2
+        if twice:
+            time.sleep(rng.uniform(0, 0.2))
+            process.send_signal(number)
+        return f"{number.name}{' twice' * twice} after {after:.2f} s"
+
+    return _each(n, rng, folder, say, hit)
+
+
+def faults(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
+    """A worker killed, no room on the disk, or little memory."""
+    rng = random.Random(f"faults {seed}")
+
+    def kill(process: ran.subprocess.Popen[str]) -> str:
+        ends = time.monotonic() + rng.uniform(0.5, 3)
+        while time.monotonic() < ends and process.poll() is None:
+            for child in ran.children(process.pid)[:1]:
+                if rng.random() < 0.1:
+                    os.kill(child, signal.SIGKILL)
+                    return "a worker killed"
+            time.sleep(0.02)
+        return "no worker killed"
+
+    def nothing(process: ran.subprocess.Popen[str]) -> str:
+        return "its limits"
+
+    counts: Counter[str] = Counter()
+    for number in range(n):
+        low = rng.choice((
+            {}, {resource.RLIMIT_FSIZE: rng.choice((0, 100, 4096))},
+            {resource.RLIMIT_AS: rng.choice((300, 500, 800, 1500)) << 20},
+        ))  # fmt: skip
+        part = folder / str(number)
+        part.mkdir()
+        counts += _each(1, rng, part, say, nothing if low else kill, low)
+    return counts
+
+
+def _each(
+    n: int, rng: random.Random, folder: Path, say: Say,
+    hit: Callable[[ran.subprocess.Popen[str]], str], low: dict[int, int] | None = None,
+) -> Counter[str]:  # fmt: skip
+    commands = prepared(folder)
+    counts: Counter[str] = Counter()
+    for number in range(n):
+        place = folder / f"run{number}"
+        place.mkdir()
+        argv = [word.replace("OUT", str(place / "out")) for word in rng.choice(commands)]
+        output = next((Path(word) for word in argv if word.startswith(str(place))), None)
+        if output is not None and rng.random() < 0.5:
+            output.write_text(OLD)
+            argv.append("--force")
+        word = f"{os.getpid()}-{folder.name}-{number}"
+        process = ran.started(word, place, *argv, preexec_fn=_limiting(low or {}))
+        what = hit(process)
+        done = ran.ended(process, END_S)
+        counts["ran"] += 1
+        counts[f"exit {done.code}"] += 1
+        wrong = [done.wrong(), *_left(word, place, output, done)]
+        if any(wrong):
+            counts["wrong"] += 1
+            said = "; ".join(text for text in wrong if text)
+            say(f"{' '.join(argv)}: {what}, limits {low or {}}: {said}")
+    return counts
+
+
+def _limiting(low: dict[int, int]) -> Callable[[], None]:
+    def limit() -> None:
+        for kind, size in low.items():
+            resource.setrlimit(kind, (size, size))
+
+    return limit
+
+
+def _left(word: str, place: Path, output: Path | None, done: ran.Ran) -> list[str]:
+    """What lives on, what is left, what is lost."""
+    wrong = [f"process {pid} lives on" for pid in ran.survivors(word)]
+    names = {path.name for path in place.iterdir()}
+    if output is not None:
+        names.discard(output.name)
+        if output.exists() and output.stat().st_size == 0:
+            wrong.append(f"{output.name} is empty")
+    wrong += [f"{name} is left" for name in sorted(names)]
+    return wrong
