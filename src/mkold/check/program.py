@@ -19,7 +19,7 @@ from mkold.check.properties import PROPERTIES, WARNINGS
 from mkold.check.scenario import Scenario
 from mkold.check.setup import Setup, ThreadCalls
 from mkold.ir.module import Module, collect
-from mkold.ir.nodes import Call, Const, Function, Return
+from mkold.ir.nodes import Call, Function, Local, Return
 from mkold.ir.program import Mem, Program, Reg, Thread
 from mkold.ir.variant import Edit, Set, apply, diff
 from mkold.ir.verify import verify
@@ -73,16 +73,13 @@ def build(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Built:
     """
     setup, module = _set_up(scenario)
     edited = apply(module.functions, parameters(scenario, module), edits)
-    entries, results = _entries(setup.threads, module)
+    entries, threads, results = _entries(setup.threads, module)
     functions = {**edited, **{entry.name: entry for entry in entries}}
     verify(functions)
     program = Program(
         name=scenario.name,
         functions=functions,
-        threads=tuple(
-            Thread(thread.name, entry.name)
-            for thread, entry in zip(setup.threads, entries, strict=True)
-        ),
+        threads=threads,
         init={a: word for a, word in setup.memory.items() if word},
         symbols=setup.names,
         observed=_observed(setup, results),
@@ -161,18 +158,31 @@ def _observed(setup: Setup, results: tuple[tuple[str, int, int], ...]) -> tuple[
 
 def _entries(
     threads: list[ThreadCalls], module: Module
-) -> tuple[list[Function], tuple[tuple[str, int, int], ...]]:
-    entries, results = [], []
+) -> tuple[list[Function], tuple[Thread, ...], tuple[tuple[str, int, int], ...]]:
+    """Threads that make the same calls run one function, each with words of its own: so an
+    engine can see that they may be exchanged."""
+    entries: dict[tuple[str, ...], Function] = {}
+    made, results = [], []
     for thread in threads:
-        body = []
-        for i, (function, args) in enumerate(thread.calls):
-            name = module.name_of(function)
-            n_results = module.functions[name].n_results
-            dsts = tuple(_local(i, k) for k in range(n_results))
-            results += [(thread.name, i, k) for k in range(n_results)]
-            body.append(Call(name, dsts, tuple(map(Const, args))))
-        entries.append(Function(f"thread:{thread.name}", (), (*body, Return())))
-    return entries, tuple(results)
+        names = tuple(module.name_of(function) for function, _ in thread.calls)
+        words = [word for _, args in thread.calls for word in args]
+        for i, name in enumerate(names):
+            results += [(thread.name, i, k) for k in range(module.functions[name].n_results)]
+        if names not in entries:
+            entries[names] = _entry(f"thread:{thread.name}", names, thread, module)
+        made.append(Thread(thread.name, entries[names].name, tuple(words)))
+    return [*entries.values()], tuple(made), tuple(results)
+
+
+def _entry(name: str, names: tuple[str, ...], thread: ThreadCalls, module: Module) -> Function:
+    """Makes the calls of ``names``, with words that it is given."""
+    params = [f"word{i}" for i in range(sum(len(args) for _, args in thread.calls))]
+    given = iter(params)
+    body = []
+    for i, (called, (_, args)) in enumerate(zip(names, thread.calls, strict=True)):
+        dsts = tuple(_local(i, k) for k in range(module.functions[called].n_results))
+        body.append(Call(called, dsts, tuple(Local(next(given)) for _ in args)))
+    return Function(name, tuple(params), (*body, Return()))
 
 
 def _local(call: int, index: int) -> str:
