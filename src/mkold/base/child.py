@@ -14,6 +14,7 @@ Unlike a worker it is not forked, so neither side needs to be without threads.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -114,6 +115,16 @@ class _Helper:
 
 
 _IDLE: _Helper | None = None
+
+
+def dismiss() -> None:
+    """End the idle process now; done by itself when this one ends."""
+    if _IDLE is not None and _IDLE.owner == os.getpid():
+        _IDLE.process.kill()
+        _IDLE.end()
+
+
+atexit.register(dismiss)
 
 
 def _helper() -> _Helper:

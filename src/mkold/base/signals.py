@@ -15,12 +15,12 @@ Processes that mkold starts are deaf to all three, and die with it: ``as_helper`
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +29,7 @@ from mkold.base.errors import Exit
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
+AGAIN_S = 0.01
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,13 +38,14 @@ class _Ear:
 
     def __init__(self) -> None:
         self.since: float | None = None
+        self.number = int(signal.SIGINT)
         self.steps = 0
         self.waiting = False
 
     def __call__(self, number: int, frame: Any) -> None:
         now = time.monotonic()
         if self.since is None:
-            self.since = now
+            self.since, self.number = now, number
             if not self.steps:
                 raise KeyboardInterrupt
             self.waiting = True
@@ -106,10 +108,17 @@ def as_helper() -> None:
         os._exit(Exit.INTERRUPTED)
 
 
+def _repeat() -> None:
+    _EAR.since = None
+    os.kill(os.getpid(), _EAR.number)
+
+
 def _again(lost: Any) -> None:
     """Python tells what it dropped."""
     if lost.exc_type is KeyboardInterrupt and interrupted():
-        _EAR.since = None
-        _thread.interrupt_main()
+        # Not from here: what is raised in this hook is dropped too.
+        again = threading.Timer(AGAIN_S, _repeat)
+        again.daemon = True
+        again.start()
         return
     sys.__unraisablehook__(lost)

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from mkold.base import signals
 from mkold.base.bounds import WALL_FACTOR, limit_memory
 
 CHUNK = 8  # short jobs are given out so many at a time
@@ -79,7 +80,8 @@ def each(
     try:
         while todo or any(worker.given for worker in workers):
             while len(workers) < jobs and _idle(workers) < len(todo):
-                workers.append(_start(function, items, hard_s, memory_bytes, workers))
+                with signals.whole():
+                    workers.append(_start(function, items, hard_s, memory_bytes, workers))
             for worker in workers:
                 if not worker.given and todo:
                     worker.give(todo, jobs, chunk)
@@ -131,7 +133,7 @@ def _work(
     function: Callable[[Any], Any], items: Sequence[Any], connection: Connection,
     hard_s: float, memory: int | None, inherited: list[Connection],
 ) -> None:  # fmt: skip
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.as_helper()
     for other in inherited:  # else the end of the parent would go unnoticed
         other.close()
     # What was there before the fork is no garbage; short jobs make little of their own.
