@@ -11,9 +11,11 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hostile import ran
@@ -21,6 +23,7 @@ from hostile.claims import SOURCE
 from hostile.inputs import Say
 
 END_S = 60.0
+PYTHON_STARTS_S = 0.3
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OLD = "what was there before\n"
 _ROOT = Path(__file__).parents[2]
@@ -30,6 +33,15 @@ P0(int *x, int *y) { int r; r = READ_ONCE(*y); r = READ_ONCE(*y); WRITE_ONCE(*x,
 P1(int *x, int *y) { int r; r = READ_ONCE(*x); WRITE_ONCE(*y, 1); WRITE_ONCE(*y, 2); }
 exists (x=1)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What was done to a run; ``early``: a signal that came when Python itself was starting, so
+    that it may end the process as it ends any."""
+
+    what: str
+    early: int = 0
 
 
 def prepared(folder: Path) -> list[tuple[str, ...]]:
@@ -55,7 +67,7 @@ def signals(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
     """One signal, or two, at a random time."""
     rng = random.Random(f"signals {seed}")
 
-    def hit(process: ran.subprocess.Popen[str]) -> str:
+    def hit(process: subprocess.Popen[str]) -> Hit:
         number = rng.choice(SIGNALS)
         after = rng.choice((rng.uniform(0, 0.4), rng.uniform(0, 4)))
         time.sleep(after)
@@ -64,7 +76,8 @@ def signals(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
         if twice:
             time.sleep(rng.uniform(0, 0.2))
             process.send_signal(number)
-        return f"{number.name}{' twice' * twice} after {after:.2f} s"
+        what = f"{number.name}{' twice' * twice} after {after:.2f} s"
+        return Hit(what, number if after < PYTHON_STARTS_S else 0)
 
     return _each(n, rng, folder, say, hit)
 
@@ -73,18 +86,18 @@ def faults(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
     """A worker killed, no room on the disk, or little memory."""
     rng = random.Random(f"faults {seed}")
 
-    def kill(process: ran.subprocess.Popen[str]) -> str:
+    def kill(process: subprocess.Popen[str]) -> Hit:
         ends = time.monotonic() + rng.uniform(0.5, 3)
         while time.monotonic() < ends and process.poll() is None:
             for child in ran.children(process.pid)[:1]:
                 if rng.random() < 0.1:
                     os.kill(child, signal.SIGKILL)
-                    return "a worker killed"
+                    return Hit("a worker killed")
             time.sleep(0.02)
-        return "no worker killed"
+        return Hit("no worker killed")
 
-    def nothing(process: ran.subprocess.Popen[str]) -> str:
-        return "its limits"
+    def nothing(process: subprocess.Popen[str]) -> Hit:
+        return Hit("its limits")
 
     counts: Counter[str] = Counter()
     for number in range(n):
@@ -100,7 +113,7 @@ def faults(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
 
 def _each(
     n: int, rng: random.Random, folder: Path, say: Say,
-    hit: Callable[[ran.subprocess.Popen[str]], str], low: dict[int, int] | None = None,
+    hit: Callable[[subprocess.Popen[str]], Hit], low: dict[int, int] | None = None,
 ) -> Counter[str]:  # fmt: skip
     commands = prepared(folder)
     counts: Counter[str] = Counter()
@@ -118,11 +131,12 @@ def _each(
         done = ran.ended(process, END_S)
         counts["ran"] += 1
         counts[f"exit {done.code}"] += 1
-        wrong = [done.wrong(), *_left(word, place, output, done)]
+        early = what.early and done.code == -what.early
+        wrong = ["" if early else done.wrong(), *_left(word, place, output, done)]
         if any(wrong):
             counts["wrong"] += 1
             said = "; ".join(text for text in wrong if text)
-            say(f"{' '.join(argv)}: {what}, limits {low or {}}: {said}")
+            say(f"{' '.join(argv)}: {what.what}, limits {low or {}}: {said}")
     return counts
 
 

@@ -134,28 +134,46 @@ def test_what_was_decided_before_ctrl_c_is_written(
     assert [c["name"] for c in json.loads(file.read_text())["claims"]] == ["one"]
 
 
+def test_ctrl_c_before_anything_is_decided_leaves_what_was_there(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*args: Any) -> Iterator[ClaimResult]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(many, "decide_claims", stops)
+    file = tmp_path / "x.json"
+    file.write_text("old")
+    assert main(["check", str(mine), "-o", str(file), "--force"]) == Exit.INTERRUPTED
+    assert file.read_text() == "old"
+
+
 @pytest.mark.parametrize(
-    ("mode", "module", "left"),
-    [("--needed", needs, "places"), ("--torture", torture_run, "cases")],
+    ("mode", "module", "left", "last"),
+    [("--needed", needs, "places", 1), ("--torture", torture_run, "cases", 3)],
 )
 def test_what_was_found_before_ctrl_c_is_written_in_other_modes(
-    mode: str, module: Any, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    mode: str, module: Any, left: str, last: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     real, calls = module.each, []
 
     def stops(*args: Any, **named: Any) -> Iterator[Any]:
         calls.append(None)
         done = real(*args, **named)
+        if len(calls) < last:
+            yield from done
+            return
         yield next(done)
         done.close()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "each", stops)
     file = tmp_path / "x.json"
-    argv = ["check", EXAMPLE, "config-torn", mode, "--rounds", "5", "-o", str(file)]
+    argv = ["check", EXAMPLE, "config-freed", mode, "--rounds", "5", "-o", str(file)]
     assert main(argv) == Exit.INTERRUPTED
-    assert calls
-    assert isinstance(json.loads(file.read_text())[left], list)
+    assert len(calls) == last
+    assert len(json.loads(file.read_text())[left]) >= last // 2
 
 
 def test_claims_that_hold_exit_with_zero(capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,7 +238,9 @@ def _deliver(
             _say_faults(result, told)
             if not args.json and not args.output:
                 print(view.claim_text(result, explain=args.explain, diff=args.diff), flush=True)
-    except KeyboardInterrupt:  # what was decided by then is written
+    except KeyboardInterrupt:  # what was decided by then is written, over what was there
+        if not results:
+            raise
         interrupted = True
     status.clear()
     if args.output:
@@ -318,6 +320,8 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
     try:
         results.extend(torture(claims, args.rounds, _limits(args), status.show))
     except KeyboardInterrupt:  # what ran by then is written
+        if not results:
+            raise
         interrupted = True
     status.clear()
     deliver(args, torture_json(results), torture_text(results))

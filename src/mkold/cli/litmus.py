@@ -175,6 +175,8 @@ class _Report:
             for outcome in outcomes:
                 self._one(outcome, out)
         except KeyboardInterrupt:
+            if not self.seen:  # what was in the file before is more than nothing
+                raise
             interrupted = True
         self.status.clear()
         if self.n_tests > 1:
