@@ -23,7 +23,7 @@ from hostile.claims import SOURCE
 from hostile.inputs import Say
 
 END_S = 60.0
-PYTHON_STARTS_S = 0.3
+PYTHON_STARTS_S = 0.6
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OLD = "what was there before\n"
 _ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mkold import __version__
-from mkold.base.errors import InputError, LimitError, UsageError
+from mkold.base.errors import Exit, InputError, LimitError, UsageError
 from mkold.cli import main as door
 
 Capture = pytest.CaptureFixture[str]
@@ -169,3 +169,13 @@ def test_a_full_disk_is_reported_without_a_traceback() -> None:
         )
     assert run.returncode == 3
     assert run.stderr.strip() == "mkold: can't write the result: No space left on device"
+
+
+def test_an_interrupt_within_an_exec_of_text_is_no_death_by_signal() -> None:
+    text = (
+        "import sys\nfrom mkold.cli import main\n"
+        "def stopped(argv): exec('raise KeyboardInterrupt')\n"
+        "main._dispatch = stopped\nsys.exit(main.main([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (Exit.INTERRUPTED, b"mkold: interrupted\n")

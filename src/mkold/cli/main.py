@@ -90,6 +90,9 @@ def _main(arguments: list[str]) -> int:
 
 
 def _interrupted() -> int:
+    # Python remembers a KeyboardInterrupt that left an exec() of text (dataclasses use it),
+    # caught or not, and would end by SIGINT; the next such exec() makes it forget.
+    exec("")
     _say("mkold: interrupted")
     return int(Exit.INTERRUPTED)
 
