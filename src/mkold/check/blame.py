@@ -84,6 +84,11 @@ def users_code(what: str = "", at: Pos | None = None) -> Iterator[None]:
         raise _blamed_on(error, f"{said}{error}", at) from error
     except KeyboardInterrupt:
         raise
+    except RecursionError as error:
+        text = (
+            f"{said}too deep: Python's limit of calls or expressions in each other is reached"
+        )
+        raise _blamed_on(error, text, at) from error
     except BaseException as error:
         text = f"{said}{type(error).__name__}: {_text(error)}".rstrip(": ")
         raise _blamed_on(error, f"{text}{_inside(error)}", at) from error
