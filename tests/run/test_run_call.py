@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from run_traces import hot_and_cold, trace_of
 
-from mkold.base.errors import UsageError
+from mkold.base.errors import InputError, UsageError
 from mkold.run import PATHS, MachineSpec, RunSpec, run
 from mkold.run.machine import frames_for
+from mkold.trace.schema import MAX_RUN
 
 SHORT = RunSpec(rounds=1, duration_s=0.4, warmup_s=0.1)
 
@@ -100,3 +103,21 @@ def test_senseless_paths_are_refused(paths: tuple[str, ...]) -> None:
 def test_a_tiny_trace_runs() -> None:
     result = run(trace_of([0, 1], [0, 1]), MachineSpec(), spec=SHORT, paths=("lockless",))
     assert not result.wrong
+
+
+@pytest.mark.parametrize("write", [0, 1])
+def test_one_run_of_two_thousand_million_accesses_stops(write: int) -> None:
+    trace = trace_of([0, 1], [write, 1], [MAX_RUN, 1])
+    began = time.perf_counter()
+    spec = RunSpec(paths=("lockless",), rounds=1, duration_s=0.3, warmup_s=0.05)
+    result = run(trace, MachineSpec(vcpus=1), spec=spec)
+    assert time.perf_counter() - began < 20
+    (path,) = result.paths
+    assert path.rounds[0].accesses > 0
+    assert path.young_true > 0  # touched again after each count
+    assert not result.wrong
+
+
+def test_a_longer_run_is_refused() -> None:
+    with pytest.raises(InputError, match="a run of more than"):
+        trace_of([0], [0], [MAX_RUN + 1]).check()

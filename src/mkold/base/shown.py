@@ -7,6 +7,7 @@ allow them. Escapes are Python's own (``\\x1b``), so what was there can be read 
 
 from __future__ import annotations
 
+import html
 import re
 
 # C0 and C1 controls, DEL, line and paragraph separators, marks that turn the direction of
@@ -28,6 +29,11 @@ def shown(text: object, *, keep: str = "", most: int | None = None) -> str:
     if most is not None and len(found) > most:
         return found[: most - 3] + "..."
     return found
+
+
+def xml(text: object, *, quote: bool = False) -> str:
+    """``text`` for XML and HTML: shown, and its markup escaped; ``quote`` in attributes."""
+    return html.escape(shown(text, keep="\n\t"), quote=quote)
 
 
 def _escape(character: str) -> str:

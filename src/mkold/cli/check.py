@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import Exit, UsageError
+from mkold.base.shown import shown
 from mkold.cli.options import (
     StatusLine,
     add_engine,
@@ -237,7 +238,8 @@ def _deliver(
             results.append(result)
             _say_faults(result, told)
             if not args.json and not args.output:
-                print(view.claim_text(result, explain=args.explain, diff=args.diff), flush=True)
+                text = view.claim_text(result, explain=args.explain, diff=args.diff)
+                print(shown(text, keep="\n\t"), flush=True)
     except KeyboardInterrupt:  # what was decided by then is written, over what was there
         if not results:
             raise
@@ -249,7 +251,7 @@ def _deliver(
     elif args.json:
         deliver(args, view.results_json(results), "")
     else:
-        print(view.summary_text(results))
+        print(shown(view.summary_text(results), keep="\n\t"))
     return Exit.INTERRUPTED if interrupted else _exit_code(results)
 
 
@@ -258,7 +260,7 @@ def _say_faults(result: ClaimResult, told: set[str]) -> None:
     for case in result.cases:
         if case.fault is not None and case.fault.text not in told:
             told.add(case.fault.text)
-            print(f"mkold: {case.fault.text}", file=sys.stderr)
+            print(shown(f"mkold: {case.fault.text}", keep="\n"), file=sys.stderr)
             if case.fault.traceback and os.environ.get("MKOLD_DEBUG"):
                 sys.stderr.write(case.fault.traceback)
 

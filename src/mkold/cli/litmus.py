@@ -193,12 +193,12 @@ class _Report:
             print(shown(f"mkold: {where}{text}", keep="\n"), file=sys.stderr)
         if outcome.traceback and os.environ.get("MKOLD_DEBUG"):
             sys.stderr.write(outcome.traceback)
-        out.write(outcome.text)
+        out.write(shown(outcome.text, keep="\n\t"))
         if outcome.spool:
             with open(outcome.spool, encoding="utf-8") as states:
                 shutil.copyfileobj(states, out, 1 << 20)
             os.unlink(outcome.spool)
-        out.write(outcome.tail)
+        out.write(shown(outcome.tail, keep="\n\t"))
         out.flush()
         self._explain(outcome, out)
         if self.n_tests > 1:
@@ -225,7 +225,7 @@ class _Report:
             return
         if self.args.explain and not self.args.json:
             for picture in pictures:
-                print(text.draw_text(picture), file=out, end="\n\n")
+                print(shown(text.draw_text(picture), keep="\n\t"), file=out, end="\n\n")
         if self.args.svg is not None:
             write_file(self.args.svg, draw_svg(pictures[0]), force=self.args.force)
         if self.args.dot is not None:

@@ -95,7 +95,11 @@ def check_output(args: argparse.Namespace) -> None:
 
 
 def deliver(
-    args: argparse.Namespace, body: Mapping[str, Any] | None, text: Callable[[], str] | str
+    args: argparse.Namespace,
+    body: Mapping[str, Any] | None,
+    text: Callable[[], str] | str,
+    *,
+    coloured: bool = False,
 ) -> None:
     """Write the result as JSON or as text, to the file named or to standard output.
 
@@ -103,11 +107,13 @@ def deliver(
     ----------
     body : the JSON form, with its ``schema``; numbers must be finite. None: it has none
     text : the plain form, or what makes it
+    coloured : the text has colours, and what is foreign in it is fit to be shown
     """
     if args.json and body is not None:
         result = json.dumps(body, indent=2, allow_nan=False)
     else:
         result = text if isinstance(text, str) else text()
+        result = result if coloured else shown(result, keep="\n\t")
     result = result if result.endswith("\n") else result + "\n"
     if args.output is not None:
         from mkold.base.output import write_file

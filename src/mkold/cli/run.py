@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         _leave()
     finally:
         status.clear()
-    deliver(args, result.to_json(), lambda: _text(args, result))
+    deliver(args, result.to_json(), lambda: _text(args, result), coloured=True)
     if result.interrupted:
         print("mkold: interrupted; the figures are of what was measured", file=sys.stderr)
         return Exit.INTERRUPTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from mkold.base.shown import shown
 from mkold.view.grid import Box, Picture
 from mkold.view.palette import colour
 
@@ -51,4 +52,4 @@ def _node(box: Box) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return shown(text, keep="\n").replace("\\", "\\\\").replace('"', '\\"')

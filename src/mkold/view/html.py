@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from html import escape
 
 from mkold.base.errors import InputError
+from mkold.base.shown import xml
 from mkold.check.claim import Case
 from mkold.check.result import CaseResult, ClaimResult
 from mkold.check.story.explain import race_words, stories
@@ -80,19 +80,19 @@ def _page(results: Sequence[ClaimResult]) -> Iterator[str]:
 
 
 def _row(result: ClaimResult) -> str:
-    name = escape(result.claim.name)
+    name = xml(result.claim.name)
     return (
         f'<tr class="{result.verdict}"><td><a href="#{name}">{name}</a></td>'
-        f"<td><b>{result.verdict}</b></td><td>{escape(result.claim.sentence)}</td></tr>"
+        f"<td><b>{result.verdict}</b></td><td>{xml(result.claim.sentence)}</td></tr>"
     )
 
 
 def _claim(result: ClaimResult) -> Iterator[str]:
     claim = result.claim
-    yield f'<section id="{escape(claim.name)}" class="{result.verdict}">'
-    yield f"<h2>{escape(claim.name)}: <b>{result.verdict}</b></h2>"
-    yield f"<blockquote>{escape(claim.sentence)}</blockquote>"
-    yield f'<p class="source">{escape(claim.source)}</p>'
+    yield f'<section id="{xml(claim.name, quote=True)}" class="{result.verdict}">'
+    yield f"<h2>{xml(claim.name)}: <b>{result.verdict}</b></h2>"
+    yield f"<blockquote>{xml(claim.sentence)}</blockquote>"
+    yield f'<p class="source">{xml(claim.source)}</p>'
     for case, found in zip(claim.cases, result.cases, strict=True):
         status = found.status
         if claim.asks == "possible":
@@ -104,22 +104,22 @@ def _claim(result: ClaimResult) -> Iterator[str]:
 def _case(case: Case, found: CaseResult, status: str) -> Iterator[str]:
     beside = "" if case.decides else " (for contrast)"
     yield f'<article class="{status}">'
-    yield f"<h3>{escape(case.label)}{beside}: <b>{status}</b></h3>"
+    yield f"<h3>{xml(case.label)}{beside}: <b>{status}</b></h3>"
     if found.reason:
-        yield f"<p>{escape(found.reason)}</p>"
+        yield f"<p>{xml(found.reason)}</p>"
     if found.changes:
         yield from _diff(found.changes)
     told = stories(found.breaches)
     for breach, story, same in told:
-        yield f"<p><b>{escape(breach.property)}</b>: {escape(breach.sentence)}"
+        yield f"<p><b>{xml(breach.property)}</b>: {xml(breach.sentence)}"
         if same is not None:
-            yield f" The execution of {escape(told[same][0].property)} shows it too."
-            yield f" {escape(race_words(story))}</p>"
+            yield f" The execution of {xml(told[same][0].property)} shows it too."
+            yield f" {xml(race_words(story))}</p>"
         elif story is None:
             yield " No execution could be drawn.</p>"
         else:
             yield "</p><ul>"
-            yield from (f"<li>{escape(text)}</li>" for text in story.words)
+            yield from (f"<li>{xml(text)}</li>" for text in story.words)
             yield f"</ul><figure>{draw_svg(picture_of(story, words=False))}</figure>"
     yield "</article>"
 
@@ -127,8 +127,8 @@ def _case(case: Case, found: CaseResult, status: str) -> Iterator[str]:
 def _diff(text: str) -> Iterator[str]:
     css = {"+": "add", "-": "cut"}
     lines = (
-        f'<span class="{css[line[0]]}">{escape(line)}</span>'
-        if line[:1] in css else escape(line) for line in text.splitlines()
+        f'<span class="{css[line[0]]}">{xml(line)}</span>'
+        if line[:1] in css else xml(line) for line in text.splitlines()
     )  # fmt: skip
     yield "<details open><summary>changes to the source</summary><pre>"
     yield "\n".join(lines)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from xml.sax.saxutils import escape
 
+from mkold.base.shown import xml
 from mkold.ir.program import Program
 from mkold.lkmm.verdict import Execution
 from mkold.view.grid import Picture, picture
@@ -39,7 +39,7 @@ def draw_svg(shown: Picture) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'aria-label="{escape(shown.title, {chr(34): "&quot;"})}">',
+        f'aria-label="{xml(shown.title, quote=True)}">',
         f"<style>{_style()}</style>",
         f'<rect class="ground" width="{width:.0f}" height="{height:.0f}"/>',
         *_prose(title, MARGIN + LINE * 0.75, "title"),
@@ -87,14 +87,14 @@ def _style() -> str:
 def _prose(lines: list[str], y: float, css: str) -> Iterator[str]:
     for i, line in enumerate(lines):
         at = f'x="{MARGIN:.0f}" y="{y + LINE * i:.1f}"'
-        yield f'<text class="{css}" {at}>{escape(line)}</text>'
+        yield f'<text class="{css}" {at}>{xml(line)}</text>'
 
 
 def _heads(shown: Picture, layout: Plan, top: float) -> Iterator[str]:
     for name, x in zip(shown.columns, layout.heads, strict=True):
         yield (
             f'<text class="head" text-anchor="middle" x="{x:.1f}" y="{top - PAD:.1f}">'
-            f"{escape(name)}</text>"
+            f"{xml(name)}</text>"
         )
     for column, x in enumerate(layout.heads):
         stack = [placed for placed in layout.boxes if placed.box.column == column]
@@ -113,12 +113,12 @@ def _box(placed: Placed) -> Iterator[str]:
     )
     lines = 2 if box.source else 1
     first = y + placed.height / 2 - (lines - 1) * LINE / 2 + 4
-    label = escape(f"{box.letter}: {box.label}")
+    label = xml(f"{box.letter}: {box.label}")
     yield f'<text x="{x + PAD:.1f}" y="{first:.1f}">{label}</text>'
     if box.source:
         yield (
             f'<text class="soft" x="{x + PAD:.1f}" y="{first + LINE:.1f}">'
-            f"{escape(box.source)}</text>"
+            f"{xml(box.source)}</text>"
         )
     if box.mark in ("freed", "poison", "race", "waits"):
         yield (
@@ -164,5 +164,5 @@ def _label(path: Wire) -> str:
     x, y = path.label
     return (
         f'<text class="label t-{kind(path.link.relation)}" x="{x:.1f}" y="{y + 4:.1f}">'
-        f"{escape(path.link.relation)}</text>"
+        f"{xml(path.link.relation)}</text>"
     )
