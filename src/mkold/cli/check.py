@@ -82,12 +82,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     add_work(work, one="case", timeout_s=TIMEOUT_S)
     add_engine(work)
     work.add_argument(
-        "--bound",
-        type=positive_int,
-        default=BOUND,
-        metavar="N",
+        "--bound", type=positive_int, default=BOUND, metavar="N",
         help="rounds of a loop that has no end of its own (default %(default)s)",
-    )
+    )  # fmt: skip
     work.add_argument(
         "--rounds",
         type=positive_int,
