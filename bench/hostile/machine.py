@@ -38,11 +38,11 @@ exists (x=1)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What was done to a run; ``early``: a signal that came when Python itself was starting, so
-    that it may end the process as it ends any."""
+    """What was done to a run; ``early``: a signal may have come when Python itself was starting,
+    before any line of mkold's, and then ends the process as it ends any."""
 
     what: str
-    early: int = 0
+    early: bool = False
 
 
 def prepared(folder: Path) -> list[tuple[str, ...]]:
@@ -78,7 +78,7 @@ def signals(n: int, seed: int, folder: Path, say: Say) -> Counter[str]:
             time.sleep(rng.uniform(0, 0.2))
             process.send_signal(number)
         what = f"{number.name}{' twice' * twice} after {after:.2f} s"
-        return Hit(what, number if after < PYTHON_STARTS_S else 0)
+        return Hit(what, after < PYTHON_STARTS_S)
 
     return _each(n, rng, folder, say, hit)
 
@@ -132,7 +132,7 @@ def _each(
         done = ran.ended(process, END_S)
         counts["ran"] += 1
         counts[f"exit {done.code}"] += 1
-        early = what.early and done.code == -what.early
+        early = what.early and "mkold" not in done.err
         wrong = ["" if early else done.wrong(), *_left(word, place, output, done)]
         if any(wrong):
             counts["wrong"] += 1
