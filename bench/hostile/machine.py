@@ -38,8 +38,11 @@ exists (x=1)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What was done to a run; ``early``: a signal may have come when Python itself was starting,
-    before any line of mkold's, and then ends the process as it ends any."""
+    """What was done to a run.
+
+    ``early``: a signal may have come when Python itself was starting, before any line of
+    mkold's, and then ends the process as it ends any.
+    """
 
     what: str
     early: bool = False
