@@ -67,7 +67,7 @@ def show(label: str, scenario: Scenario) -> bool:
 def main() -> None:
     print("| machine | threads | verdict | s |\n| --- | ---: | --- | ---: |")
     small = GEOMETRIES[0]
-    for pages in (1, 2, 4, 6, 8):
+    for pages in (1, 2, 4, 8, 12):
         if not show(f"{pages} page(s), switch to HPT", against_switch(pages, 1, small)):
             break
     for sizes in GEOMETRIES[1:]:
@@ -75,14 +75,14 @@ def main() -> None:
         label = f"2 pages, {entries} entries, switch to HPT"
         if not show(label, against_switch(2, 1, sizes)):
             break
-    for walkers in (2, 3, 4):
+    for walkers in (2, 4, 8):
         label = f"1 page, {walkers} walkers, switch to HPT"
         if not show(label, against_switch(1, walkers, small)):
             break
-    for pages in (2, 8, 16):
+    for pages in (2, 16):
         if not show(f"{pages} pages, hardware", against_hardware(pages, 1)):
             break
-    for vcpus in (2, 4, 6):
+    for vcpus in (2, 4, 8):
         if not show(f"2 pages, {vcpus} vCPUs", against_hardware(2, vcpus)):
             break
 
