@@ -15,7 +15,7 @@ import os, sys, time, signal
 from mkold.base import signals
 from mkold.base.workers import each
 def say(text):
-    print(text, flush=True)
+    os.write(1, f"{text}\\n".encode())  # in one piece
 """
 WAITS = """
 with signals.heard(last=True):
