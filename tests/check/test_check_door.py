@@ -84,3 +84,8 @@ def test_any_value_can_be_named(value: object) -> None:
     if isinstance(value, int):
         with pytest.raises(InputError, match="and is a value of int"):
             door.word("a word", value)
+
+
+def test_an_answer_that_is_neither() -> None:
+    with pytest.raises(InputError, match="must give True or False: The truth value"):
+        door.answer("the test of x", __import__("numpy").zeros(2), None)

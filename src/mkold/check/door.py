@@ -47,7 +47,10 @@ def answer(what: str, value: object, at: Pos | None) -> bool:
     """Whether ``value``, what a test gave, is true; a forgotten ``return`` is no answer."""
     if value is None or isinstance(value, str):
         raise wrong(f"{what} must give True or False, and gave {shown(value)}", at=at)
-    return bool(value)
+    try:
+        return bool(value)
+    except Exception as error:  # an array, say, is neither
+        raise wrong(f"{what} must give True or False: {error}", at=at) from error
 
 
 def instance(what: str, value: object, kind: type[T]) -> T:
