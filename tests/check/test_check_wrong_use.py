@@ -181,7 +181,7 @@ def test_a_test_that_gives_no_answer(value: str, tmp_path: Path) -> None:
 def test_an_answer_that_is_neither_true_nor_false(tmp_path: Path) -> None:
     code = 'm.never("bad", lambda end: __import__("numpy").arange(2), "s")'
     error = blamed(tmp_path, setup=code)
-    assert "test of bad: ValueError" in error.reason
+    assert "test of bad must give True or False" in error.reason
     assert caret(error) == code
 
 

