@@ -195,3 +195,12 @@ def test_a_signal_ends_every_verb_and_nothing_is_left(
         time.sleep(0.05)
     assert living(process.pid) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_file_outlives_a_run_that_decides_nothing(tmp_path: Path) -> None:
+    old, bad = tmp_path / "old.txt", tmp_path / "bad.litmus"
+    old.write_text("kept\n")
+    bad.write_text("C bad\n{}\nP0(int *x) { nonsense(; }\nexists (0:r0=0)\n")
+    assert main(["litmus", str(bad), "-o", str(old), "--force"]) == 3
+    assert old.read_text() == "kept\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.litmus", "old.txt"]

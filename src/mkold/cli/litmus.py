@@ -98,11 +98,27 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.output is None:
             return report.run(_outcomes(paths, options, args), sys.stdout)
+        return _into_file(args, report, _outcomes(paths, options, args))
+
+
+class _NothingWritten(Exception):  # noqa: N818 - a way out, not an error
+    """So that the file stays as it was."""
+
+
+def _into_file(args: argparse.Namespace, report: _Report, outcomes: Iterator[Outcome]) -> int:
+    """Write to ``args.output``; where there is nothing to write, leave it as it was."""
+    code = 0
+    try:
         with (
             staged(args.output, force=args.force) as temporary,
             temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            return report.run(_outcomes(paths, options, args), file)
+            code = report.run(outcomes, file)
+            if not file.tell():
+                raise _NothingWritten
+    except _NothingWritten:
+        print(shown(f"mkold: {args.output}: nothing to write"), file=sys.stderr)
+    return code
 
 
 def _files(names: list[str]) -> Iterator[str]:
