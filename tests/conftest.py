@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PURPOSES = ("slow", "quality")
 
@@ -20,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         text = f"run tests marked {purpose} too"
         parser.addoption(f"--run{purpose}", action="store_true", help=text)
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties get fewer examples where time matters, the usual hundred with the slow."""
+    settings.register_profile("quick", max_examples=35)
+    if not config.getoption("--runslow"):
+        settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
