@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 from idioms import NEVER, ROWS, SOMETIMES
-from small import program
+from small import by_masks, program
 
-from mkold.lkmm import Axiom, Observation, decide
+from mkold.lkmm import Axiom, Observation
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_outcome(
     threads: tuple[str, ...], asked: str, observation: Observation, axiom: Axiom | None
 ) -> None:
     made = program(*threads, exists=asked)
-    full, quick = decide(made), decide(made, states=False, witness=True)
+    full, quick = by_masks(made), by_masks(made, states=False, witness=True)
     assert full.observation is observation
     assert quick.observation is observation
     assert full.holds is (observation is not NEVER)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import pytest
 from flag_rows import ROWS
-from small import program
+from small import by_masks, program
 
 from mkold.ir.program import POISON
 from mkold.lkmm import decide
 
+each = pytest.mark.parametrize(
+    ("threads", "flags"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS]
+)
 
-@pytest.mark.parametrize(("threads", "flags"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+
+@each
+def test_flags_of_masks(threads: tuple[str, ...], flags: set[str]) -> None:
+    """It sees a hang only where no execution ends."""
+    found = set(by_masks(program(*threads, observed="x")).flags)
+    assert found - {"hang"} == flags - {"hang"}
+    assert found <= flags
+
+
+@each
 def test_flags(threads: tuple[str, ...], flags: set[str]) -> None:
     verdict = decide(program(*threads, observed="x"), witness=True)
     assert set(verdict.flags) == flags

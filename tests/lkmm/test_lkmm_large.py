@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from small import program
+from small import by_masks, program
 
 from mkold.base.errors import LimitError
-from mkold.lkmm import Observation, Status, decide
+from mkold.lkmm import Observation, Status
 from mkold.lkmm.masks import engine
 from mkold.lkmm.masks.numbering import Numbering, from_bits, tile, to_bits
 from mkold.lkmm.masks.valuations import add_states
@@ -30,19 +30,19 @@ def _all_ones(n: int) -> str:
 @pytest.mark.parametrize(("acquire", "n_states"), [(True, 4095), (False, 4096)])
 def test_twelve_threads(acquire: bool, n_states: int) -> None:
     made = program(*_ring(12, acquire=acquire), exists=_all_ones(12))
-    verdict = decide(made)
+    verdict = by_masks(made)
     assert isinstance(verdict.states, PackedStates)
     assert len(verdict.states) == len(set(verdict.states)) == n_states
     assert verdict.observation is (Observation.NEVER if acquire else Observation.SOMETIMES)
     assert list(verdict.states[:2]) == sorted(verdict.states)[:2]
-    assert decide(made, states=False).n_candidates == 1
+    assert by_masks(made, states=False).n_candidates == 1
 
 
 def test_pieces_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     made = program(*_ring(6, acquire=True), "WRITE_ONCE(a, 2)", exists=_all_ones(6))
-    whole = decide(made)
+    whole = by_masks(made)
     monkeypatch.setattr(engine, "PIECE", 8)
-    parts = decide(made)
+    parts = by_masks(made)
     assert set(parts.states) == set(whole.states)
     assert parts.observation is whole.observation
 
@@ -50,16 +50,16 @@ def test_pieces_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_orders_by_numpy_and_by_hand_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = "spin_lock(l); r1 = READ_ONCE(x); WRITE_ONCE(x, {}); spin_unlock(l)"
     made = program(*(lock.format(i + 1) for i in range(4)), observed="x 0:r1 1:r1")
-    by_hand = set(decide(made).states)
+    by_hand = set(by_masks(made).states)
     monkeypatch.setattr("mkold.lkmm.masks.cohere.MANY", 2)
-    assert set(decide(made).states) == by_hand
+    assert set(by_masks(made).states) == by_hand
     assert len(by_hand) == len({(x, a, b) for x, a, b in by_hand})
 
 
 def test_time_is_kept() -> None:
     adder = "r1 = atomic_fetch_add_relaxed(x, 1); r2 = READ_ONCE(x)"
     made = program(*[adder] * 8, observed="0:r1")
-    verdict = decide(made, timeout_s=0.3)
+    verdict = by_masks(made, timeout_s=0.3)
     assert verdict.status is Status.TIMEOUT
     assert verdict.observation is None
     assert verdict.cpu_s < 3
@@ -69,7 +69,7 @@ def test_too_many_orders_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made = program(*["WRITE_ONCE(x, 1)"] * 9, observed="x")
     monkeypatch.setattr("mkold.lkmm.masks.locations.MAX_ORDERS", 1000)
     with pytest.raises(LimitError, match="coherence orders"):
-        decide(made)
+        by_masks(made)
 
 
 def test_tiling_and_numbering() -> None:

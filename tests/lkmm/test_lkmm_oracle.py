@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from random_programs import common, random_program, threads
-from small import VARIABLES, program
+from small import VARIABLES, by_masks, program
 
 from mkold.ir.nodes import (
     Assign,
@@ -27,7 +27,7 @@ from mkold.ir.nodes import (
     walk,
 )
 from mkold.ir.program import Program
-from mkold.lkmm import Status, decide
+from mkold.lkmm import Status
 
 REGISTERS = tuple(f"r{i}" for i in range(4))
 
@@ -50,7 +50,7 @@ def called(made: Program) -> Program:
 @given(threads(most=3))
 def test_rounds_change_nothing(bodies: list[list[str]]) -> None:
     made = random_program(bodies)
-    blind, known = decide(made), decide(called(made))
+    blind, known = by_masks(made), by_masks(called(made))
     assert set(known.states) == set(blind.states)
     # A word that one thread alone touches makes no event, so it can't be mixed or raced.
     assert set(known.flags) <= set(blind.flags)
@@ -69,13 +69,13 @@ def waiting(body: str) -> Program:
 
 
 def test_a_loop_that_waits_is_exact() -> None:
-    verdict = decide(waiting("WRITE_ONCE(x, 1); smp_wmb(); WRITE_ONCE(y, 1)"))
+    verdict = by_masks(waiting("WRITE_ONCE(x, 1); smp_wmb(); WRITE_ONCE(y, 1)"))
     assert verdict.status is Status.OK
     assert set(verdict.states) == {(1,)}
 
 
 def test_a_loop_that_waits_without_the_writers_barrier() -> None:
-    verdict = decide(waiting("WRITE_ONCE(x, 1); WRITE_ONCE(y, 1)"))
+    verdict = by_masks(waiting("WRITE_ONCE(x, 1); WRITE_ONCE(y, 1)"))
     assert set(verdict.states) == {(0,), (1,)}
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from small import program
+from small import by_masks, program
 
 from mkold.ir.nodes import CallRcu, Const, Function, Local, Op, Return
-from mkold.lkmm import Observation, decide
+from mkold.lkmm import Observation
 
 NEVER, SOMETIMES = Observation.NEVER, Observation.SOMETIMES
 ALONE = [
@@ -41,7 +41,7 @@ ALONE = [
 @pytest.mark.parametrize(("text", "init", "result"), ALONE)
 def test_alone(text: str, init: dict[str, int], result: tuple[int, int] | None) -> None:
     """``result``: register r1 and variable x at the end; one state only."""
-    verdict = decide(program(text, observed="0:r1 x", init=init))
+    verdict = by_masks(program(text, observed="0:r1 x", init=init))
     if result is None:
         assert len(verdict.states) == 1
     else:
@@ -51,7 +51,7 @@ def test_alone(text: str, init: dict[str, int], result: tuple[int, int] | None) 
 @pytest.mark.parametrize("suffix", ["", "_relaxed", "_acquire", "_release"])
 def test_increments_never_get_lost(suffix: str) -> None:
     one = f"r1 = atomic_fetch_add{suffix}(x, 1)"
-    verdict = decide(program(one, one, one, observed="x 0:r1"))
+    verdict = by_masks(program(one, one, one, observed="x 0:r1"))
     assert {state[0] for state in verdict.states} == {3}
     assert {state[1] for state in verdict.states} == {0, 1, 2}
 
@@ -68,7 +68,7 @@ def test_full_order_of_exchanges(prim: str, forbidden: bool) -> None:
         f"WRITE_ONCE(y, 1); r2 = {prim}(v, 1); r1 = READ_ONCE(x)",
         exists="0:r1=0 1:r1=0",
     )
-    assert (decide(made).observation is NEVER) is forbidden
+    assert (by_masks(made).observation is NEVER) is forbidden
 
 
 @pytest.mark.parametrize("order", ["", "_acquire", "_release"])
@@ -79,7 +79,7 @@ def test_a_failed_cmpxchg_orders_nothing(order: str) -> None:
         "WRITE_ONCE(y, 1); smp_mb(); r1 = READ_ONCE(x)",
         exists="0:r1=0 1:r1=0",
     )
-    assert decide(made).observation is SOMETIMES
+    assert by_masks(made).observation is SOMETIMES
 
 
 def test_void_atomics_are_not_ordered_by_rmb() -> None:
@@ -90,7 +90,7 @@ def test_void_atomics_are_not_ordered_by_rmb() -> None:
         ("atomic_inc(y); smp_rmb(); r2 = READ_ONCE(x)", "y=2", False),
     ):
         made = program(shape, reader, exists=f"{seen} 1:r2=0")
-        assert (decide(made).observation is NEVER) is forbidden
+        assert (by_masks(made).observation is NEVER) is forbidden
 
 
 def test_atomic_fences_need_an_atomic() -> None:
@@ -100,7 +100,7 @@ def test_atomic_fences_need_an_atomic() -> None:
             "WRITE_ONCE(y, 1); smp_mb(); r1 = READ_ONCE(x)",
             exists="0:r1=0 1:r1=0",
         )
-        assert (decide(made).observation is NEVER) is forbidden
+        assert (by_masks(made).observation is NEVER) is forbidden
 
 
 def test_call_rcu_waits_for_readers() -> None:
@@ -115,7 +115,7 @@ def test_call_rcu_waits_for_readers() -> None:
     functions = {**made.functions, "P0": Function("P0", (), body)}
     from dataclasses import replace
 
-    assert decide(replace(made, functions=functions)).observation is NEVER
+    assert by_masks(replace(made, functions=functions)).observation is NEVER
     direct = (caller.body[0], Op("WRITE_ONCE", (), (Const(address), Const(2))), Return())
     functions["P0"] = Function("P0", (), direct)
-    assert decide(replace(made, functions=functions)).observation is SOMETIMES
+    assert by_masks(replace(made, functions=functions)).observation is SOMETIMES

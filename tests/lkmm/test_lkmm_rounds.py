@@ -6,11 +6,12 @@ then seen to be shared; and only then are its stores looked at.
 
 from __future__ import annotations
 
+from small import by_masks
+
 from mkold.ir.edit import bind
 from mkold.ir.module import collect
 from mkold.ir.program import Program, Reg, Thread
 from mkold.lang import compile_text
-from mkold.lkmm import decide
 
 TEXT = """
 from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, kernel, smp_rmb, smp_wmb, u64
@@ -43,4 +44,4 @@ def test_a_word_read_behind_a_branch_has_all_its_values() -> None:
     functions = bind(collect([names["writer"], names["reader"]]).functions, {})
     threads = (Thread("w", "writer", (64,)), Thread("r", "reader", (64,)))
     program = Program("rounds", functions, threads, observed=(Reg(1, "seen"),))
-    assert decide(program).states == ((0,), (1,), (2,))
+    assert by_masks(program).states == ((0,), (1,), (2,))
