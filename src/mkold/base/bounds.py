@@ -50,10 +50,8 @@ def within(seconds: float) -> Iterator[None]:
 
     signals = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
     before = {number: signal.signal(number, stop) for number in signals}
-    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    ends = math.ceil(time.process_time() + seconds * 1.1 + 2)
-    known = [limit for limit in (ends, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_CPU, (min(known), hard))
+    cpu = resource.getrlimit(resource.RLIMIT_CPU)
+    _at_most(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds * 1.1 + 2))
     signal.setitimer(signal.ITIMER_PROF, seconds, min(seconds / 20, 1.0))
     signal.setitimer(signal.ITIMER_REAL, seconds * WALL_FACTOR, min(seconds / 20, 1.0))
     try:
@@ -62,22 +60,27 @@ def within(seconds: float) -> Iterator[None]:
         for number, timer in signals.items():
             signal.setitimer(timer, 0)
             signal.signal(number, before[number])
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_CPU, cpu)
 
 
 @contextmanager
 def memory(size: int) -> Iterator[None]:
     """At most ``size`` bytes of address space for what is done within; then as before."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = resource.getrlimit(resource.RLIMIT_AS)
     limit_memory(size)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def limit_memory(size: int) -> None:
     """From now on at most ``size`` bytes of address space, or fewer where there are fewer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    known = [limit for limit in (size, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min(known), hard))
+    _at_most(resource.RLIMIT_AS, size)
+
+
+def _at_most(kind: int, value: int) -> None:
+    """Lower a limit of the system's; one that is lower already stays."""
+    soft, hard = resource.getrlimit(kind)
+    known = [limit for limit in (value, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(kind, (min(known), hard))

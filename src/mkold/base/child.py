@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from mkold.base import errors, signals
+from mkold.base.bounds import memory
 from mkold.base.errors import InputError, LimitError, MkoldError
 from mkold.base.shown import shown
 
@@ -201,16 +202,12 @@ def _serve(fd: int) -> None:
 
 
 def _answer(message: dict[str, Any], files: list[int]) -> dict[str, Any]:
-    limit = message["memory"]
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = (
-        hard if limit is None else limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    )
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    size = message["memory"]
     module, _, name = message["function"].partition(":")
     try:
-        function = getattr(importlib.import_module(module), name)
-        return {"answer": function(message["request"], files)}
+        with contextlib.nullcontext() if size is None else memory(size):
+            function = getattr(importlib.import_module(module), name)
+            return {"answer": function(message["request"], files)}
     except MkoldError as error:
         kind = next(c for c in type(error).__mro__ if c in (InputError, LimitError, MkoldError))
         return {"error": kind.__name__, "text": str(error)}

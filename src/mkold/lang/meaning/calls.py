@@ -89,11 +89,6 @@ def at_place(place: Place, at: Pos) -> Value:
     return got(VAL, value_type(place.type), at)
 
 
-def needs_place(row: Prim) -> bool:
-    """Whether its first argument is a place in memory."""
-    return row.lvalue
-
-
 def _check_place(b: Builder, row: Prim, place: Place) -> None:
     if isinstance(place.type, Record) and Takes.STRUCT in row.takes:
         return

@@ -14,7 +14,6 @@ from mkold.lkmm.sat.gates import Gates
 from mkold.lkmm.sat.solver import FALSE, TRUE, Lit, Solver
 
 Bits = tuple[Lit, ...]
-_SHIFTS = ("shl", "lshr", "ashr")
 
 
 def known(bits: Sequence[Lit]) -> int | None:
