@@ -12,11 +12,14 @@ the limit, says so.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 from mkold.base.errors import MkoldError
 from mkold.check import Scenario
@@ -24,10 +27,23 @@ from mkold.check.program import build
 from mkold.lkmm import decide
 from subjects import queues, stacks, tables
 
+FINDINGS = Path(__file__).parents[1] / "docs" / "findings"
+
+
+def finding(name: str) -> ModuleType:
+    """The code of a finding of the docs."""
+    spec = importlib.util.spec_from_file_location(name, FINDINGS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 SUBJECTS: dict[str, Callable[..., Scenario]] = {
     "ticket": queues.ticket,
     "mcs": queues.mcs,
-    "qspinlock": queues.qspinlock,
+    "qspinlock": finding("qspinlock").cpus,
     "treiber": stacks.treiber,
     "llist": stacks.llist,
     "chain": stacks.chain,
