@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from mkold.trace import read_trace, shipped
 from mkold.trace.fold import Folder, Origin
-from mkold.trace.lackey import parse
+from mkold.trace.formats.lackey import parse
 
 CHUNK = 1 << 16
 REPEATS = 5

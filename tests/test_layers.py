@@ -45,6 +45,7 @@ MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room} | {"kvm/arc
 # The one file of a folder that names everything of a kind, to be looked up late.
 REGISTRIES = {"kvm/architectures", "lkmm/engines"}
 FENCED = {
+    "backports": {"trace"},
     "llvmlite": {"native"},
     "polars": {"trace"},
     "pysat": {"lkmm"},

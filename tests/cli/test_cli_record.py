@@ -43,9 +43,10 @@ def test_import_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (b"==1== only chatter\n", "no memory accesses found"),
         (b"I  1000,4\n", "no memory accesses found"),
         (TEXT + b"hello\n", "x.txt:7:1: error: this is not a line of lackey's"),
-        (TEXT + b" L 10", "x.txt:7:1: error: the last line has no end"),
+        (TEXT + b" L 10", "x.txt:7:6: error: the size is missing"),
         (TEXT + b" L 1000,-4\n", "x.txt:7:9: error: the size is not a number"),
-        (b"\x7fELF\x00\x01\n", "x.txt:1:1: error"),
+        (b"\x7fELF\x00\x01\n", "x.txt:1:1: error: this looks like a program (ELF)"),
+        (b"once upon\na time\n", "no format that is taken has such lines"),
     ],
 )
 def test_bad_text_leaves_nothing(

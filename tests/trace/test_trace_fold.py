@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mkold.base.errors import InputError, LimitError
 from mkold.trace import fold
+from mkold.trace.accesses import Accesses
 from mkold.trace.fold import Folder, Origin
-from mkold.trace.lackey import Accesses
 from mkold.trace.schema import Trace
 
 ORIGIN = Origin("command", "test")

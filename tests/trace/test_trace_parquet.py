@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from mkold.base.errors import InputError
 from mkold.trace import Trace, read_header, read_trace, write_trace
+from mkold.trace.accesses import Accesses
 from mkold.trace.fold import Folder, Origin
-from mkold.trace.lackey import Accesses
 from mkold.trace.parquet import METADATA_KEY, write_folded
 
 

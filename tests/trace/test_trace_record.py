@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from mkold.base.errors import InputError, UsageError
+from mkold.trace.feed import Limits
 from mkold.trace.fold import Folder
-from mkold.trace.record import Limits, convert, record
+from mkold.trace.formats.door import convert
+from mkold.trace.valgrind.record import record
 
 needs_valgrind = pytest.mark.skipif(
     shutil.which("valgrind") is None, reason="valgrind is not installed"
@@ -131,7 +133,9 @@ def test_a_valgrind_that_fails_is_reported(
 def test_import_counts_and_stops_at_the_bound() -> None:
     text = io.BytesIO(b"==1== x\nI  1000,3\n L 2000,8\n M 3000,8\n" * 100)
     with Folder(max_accesses=7) as folder:
-        origin = convert(text, "x.txt", folder, Limits(max_accesses=7), quiet)
+        origin, said = convert(text, "x.txt", folder, Limits(max_accesses=7), quiet)
         header = folder.trace(origin).check().header
     assert (header.n_accesses, header.n_reads, header.n_writes) == (7, 5, 2)
     assert (header.command, header.stopped) == ("x.txt", "max-accesses")
+    assert said[0] == "x.txt: read as valgrind's lackey"
+    assert said[1].startswith("left out: 100 instruction fetches")

@@ -16,8 +16,8 @@ from mkold.base.shown import shown
 from mkold.cli.options import StatusLine, add_force, count
 
 if TYPE_CHECKING:
+    from mkold.trace.feed import Limits, Progress
     from mkold.trace.fold import Folder, Origin
-    from mkold.trace.record import Limits, Progress
     from mkold.trace.schema import Header
 
 HELP = "Record the memory accesses of a program into a compact trace, or import a recording."
@@ -45,7 +45,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.usage = (
         "mkold record -o FILE [options] -- COMMAND [ARG...]\n"
-        "       mkold record -o FILE [options] --import TEXT"
+        "       mkold record -o FILE [options] --import TRACE"
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", required=True, help="the trace to write"
@@ -54,8 +54,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--import",
         dest="source",
-        metavar="TEXT",
-        help="read lackey's text from this file (- is standard input), run nothing",
+        metavar="TRACE",
+        help="read a trace that another tool recorded from this file (- is standard input); "
+        "the format is told by content, docs/inputs.md lists them",
     )
     parser.add_argument(
         "--max-accesses", type=count, metavar="N", help="stop after N accesses (10M, 500k)"
@@ -65,19 +66,23 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="count instruction fetches as reads (left out otherwise)",
     )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N",
+        help="of what is drawn where the input is a distribution (1)",
+    )  # fmt: skip
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the program to run")
 
 
 def run(args: argparse.Namespace) -> int:
     """Record or import, write the trace, and sum it up on standard error."""
     if bool(args.command) == (args.source is not None):
-        raise UsageError("say what to record: `-- COMMAND`, or `--import TEXT`, not both")
+        raise UsageError("say what to record: `-- COMMAND`, or `--import TRACE`, not both")
     refuse_overwrite(args.output, force=args.force)
+    from mkold.trace.feed import NO_ROOM, Limits
     from mkold.trace.fold import Folder
     from mkold.trace.parquet import write_folded
-    from mkold.trace.record import NO_ROOM, Limits
 
-    limits = Limits(args.instructions, args.max_accesses)
+    limits = Limits(args.instructions, args.max_accesses, args.seed)
     status = StatusLine()
     start = time.monotonic()
 
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Folder(args.max_accesses) as folder:
         try:
-            origin = _fill(args, folder, limits, progress)
+            origin, notes = _fill(args, folder, limits, progress)
         finally:
             status.clear()
         if origin.stopped == "interrupted" and not folder.n_accesses:
@@ -97,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
             write_folded(args.output, folder, header, force=args.force)
         except InputError as error:
             raise _kept(folder, header, error) from error
+    for note in notes:
+        print(f"mkold: {shown(note)}", file=sys.stderr)
     print(_summary(header, args.output), file=sys.stderr)
     if header.stopped == NO_ROOM:
         return Exit.BAD_INPUT
@@ -120,11 +127,13 @@ def _kept(folder: Folder, header: Header, error: InputError) -> InputError:
 
 def _fill(
     args: argparse.Namespace, folder: Folder, limits: Limits, progress: Progress
-) -> Origin:
-    from mkold.trace.record import convert, record
+) -> tuple[Origin, list[str]]:
+    """Record or import; where it comes from, and what the user is told about it."""
+    from mkold.trace.formats.door import convert
+    from mkold.trace.valgrind.record import record
 
     if args.source is None:
-        return record(args.command, folder, limits, progress)
+        return record(args.command, folder, limits, progress), []
     if args.source == "-":
         return convert(sys.stdin.buffer, "<stdin>", folder, limits, progress)
     with _open(args.source) as file:

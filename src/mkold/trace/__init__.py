@@ -1,10 +1,12 @@
 """Memory traces of real programs: recording, reading, writing, and two that ship.
 
 ``schema``   what a trace is: rows, header, regions
-``lackey``   reads valgrind lackey's text
+``accesses`` what readers hand on
 ``fold``     merges accesses into runs and numbers the pages, in bounded memory
 ``parquet``  traces on disk
-``record``   runs a program under valgrind
+``feed``     from a reader into a folder
+``formats/`` readers of what other tools recorded, and the door to them
+``valgrind/`` runs a program under valgrind
 ``shipped``  the traces in ``data/``
 
 Imports only ``mkold.base``.

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mkold.base.errors import InputError, LimitError
-from mkold.trace.lackey import Accesses
+from mkold.trace.accesses import Accesses
 from mkold.trace.schema import (
     MAX_PAGES,
     MAX_REGIONS,
@@ -111,17 +112,37 @@ class Folder:
         NoRoomError : the folder for temporary files is full; what was taken stays
         """
         vpn, write = batch.vpn, batch.write
+        if batch.run is not None:
+            self._add_rows(vpn, write, batch.run.astype(np.uint64))
+            return
         if self._max is not None:
             room = max(0, self._max - self.n_accesses)
             vpn, write = vpn[:room], write[:room]
         if not len(vpn):
             return
-        starts = np.flatnonzero((vpn[1:] != vpn[:-1]) | (write[1:] != write[:-1])) + 1
-        starts = np.concatenate((np.zeros(1, starts.dtype), starts))
+        starts = _changes(vpn, write)
         run = np.diff(starts, append=len(vpn)).astype(np.uint32)
         self.n_accesses += len(vpn)
         self._n_writes += int(np.count_nonzero(write))
         self._push(vpn[starts], write[starts], run)
+
+    def _add_rows(self, vpn: U64, write: U8, run: U64) -> None:
+        """Take rows of at most ``MAX_RUN >> 1`` accesses each."""
+        if self._max is not None:
+            before = np.cumsum(run) - run
+            room = np.uint64(max(0, self._max - self.n_accesses))
+            kept = int(np.count_nonzero(before < room))
+            vpn, write = vpn[:kept], write[:kept]
+            run = np.minimum(run[:kept], room - before[:kept])
+        if not len(vpn):
+            return
+        starts = _changes(vpn, write)
+        total = np.add.reduceat(run, starts)
+        if int(total.max()) > MAX_RUN >> 1:
+            starts, total = np.arange(len(vpn)), run
+        self.n_accesses += int(run.sum())
+        self._n_writes += int(run[write != 0].sum())
+        self._push(vpn[starts], write[starts], total.astype(np.uint32))
 
     def header(self, origin: Origin) -> Header:
         """Close the last run and count. Nothing may be added after.
@@ -233,6 +254,12 @@ class Folder:
 def _load(path: Path) -> Piece:
     with np.load(path) as stored:
         return Piece(stored["vpns"], stored["page"], stored["write"], stored["run"])
+
+
+def _changes(vpn: U64, write: U8) -> NDArray[np.intp]:
+    """Where page or kind is not that of the access before; 0 too."""
+    starts = np.flatnonzero((vpn[1:] != vpn[:-1]) | (write[1:] != write[:-1])) + 1
+    return np.concatenate((np.zeros(1, starts.dtype), starts))
 
 
 def _regions(vpns: U64) -> tuple[Region, ...]:

@@ -22,31 +22,20 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mkold.base import signals
 from mkold.base.errors import InputError, UsageError
 from mkold.base.shown import shown
-from mkold.trace.fold import Folder, NoRoomError, Origin
-from mkold.trace.lackey import parse
+from mkold.trace.feed import Limits, Progress, feed
+from mkold.trace.fold import Folder, Origin
+from mkold.trace.formats.lackey import parse
 
 _F_SETPIPE_SZ = 1031  # Linux; the fcntl module has it from Python 3.10 on, not everywhere
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _GRACE_S = 2.0
-NO_ROOM = "no room"  # the disk for what memory does not hold is full
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What to record: instruction fetches too, and at most how many accesses."""
-
-    instructions: bool = False
-    max_accesses: int | None = None
 
 
 def record(
@@ -82,7 +71,9 @@ def record(
                 [valgrind, *options, f"--log-fd={write_end}", *command], pass_fds=[write_end]
             )
             os.close(write_end)
-        stopped = _fold(_pipe(read_end, process), folder, limits, "valgrind", True, progress)
+        text = _pipe(read_end, process)
+        parsed = parse(text, name="valgrind", instructions=limits.instructions, cut=True)
+        stopped = feed(parsed, folder, progress)
     except KeyboardInterrupt:
         pass
     finally:
@@ -92,52 +83,6 @@ def record(
     if stopped == "end" and not folder.n_accesses:
         raise InputError(f"valgrind recorded nothing and ended with status {status}")
     return replace(origin, stopped=stopped, exit_status=status if stopped == "end" else None)
-
-
-def convert(
-    source: BinaryIO, name: str, folder: Folder, limits: Limits, progress: Progress
-) -> Origin:
-    """Fold lackey text that was recorded elsewhere.
-
-    Raises
-    ------
-    SourceError : the text is not lackey's; with the line
-    """
-    origin = Origin(name, "lackey text", limits.instructions)
-    stopped = "interrupted"
-    with contextlib.suppress(KeyboardInterrupt):
-        stopped = _fold(_read(source, name), folder, limits, name, False, progress)
-    return replace(origin, stopped=stopped)
-
-
-def _fold(
-    chunks: Iterator[bytes],
-    folder: Folder,
-    limits: Limits,
-    name: str,
-    cut: bool,
-    progress: Progress,
-) -> str:
-    """Feed the folder; say why it ended."""
-    parsed = parse(chunks, name=name, instructions=limits.instructions, cut=cut)
-    for batch in parsed:
-        try:
-            with signals.whole():
-                folder.add(batch)
-        except NoRoomError:
-            return NO_ROOM
-        progress(folder.n_accesses, folder.n_rows)
-        if folder.full:
-            return "max-accesses"
-    return "end"
-
-
-def _read(source: BinaryIO, name: str) -> Iterator[bytes]:
-    try:
-        while chunk := source.read(_READ_BYTES):
-            yield chunk
-    except OSError as error:
-        raise InputError(f"can't read {name}: {error.strerror}") from error
 
 
 def _pipe(fd: int, process: subprocess.Popen[bytes]) -> Iterator[bytes]:

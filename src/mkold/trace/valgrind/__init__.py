@@ -1,0 +1,4 @@
+"""Recording under valgrind.
+
+``record``   runs a program under lackey and reads what it prints
+"""
