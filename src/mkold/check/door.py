@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from mkold.base.errors import InputError, Pos
 from mkold.check.blame import wrong
 from mkold.ir.definition import Definition
-from mkold.ir.layout import Layout
+from mkold.ir.layout import Field, Layout
 from mkold.ir.nodes import WORD_MASK
+from mkold.ir.program import POISONS
 from mkold.ir.variant import Edit
 
 T = TypeVar("T")
@@ -82,6 +83,20 @@ def word(what: str, value: object, least: int = 0, most: int = WORD_MASK) -> int
         lie = f"{what} must lie in {_power(least)} to {_power(most)}"
         raise wrong(f"{lie}, and is {shown(number)}", hint=hint)
     return number
+
+
+def fitting(value: object, where: str, field: Field) -> int:
+    """``value``, a word that ``field`` holds whole, with its sign; POISON goes anywhere."""
+    number, bits = word("a word", value), field.bits
+    low = number & ((1 << bits) - 1)
+    negative = field.signed and low >> (bits - 1)
+    wanted = low | (WORD_MASK >> bits << bits) if negative else low
+    if number not in (low, wanted, *POISONS):
+        hint = f"{field.type} has {bits} bits"
+        if field.type == "atomic_t":
+            hint += "; atomic_long_t has 64"
+        raise wrong(f"{shown(number)} does not fit {where}", hint=hint)
+    return number if number in POISONS else wanted
 
 
 def whole(what: str, value: object) -> int:
@@ -237,7 +252,7 @@ def shown(value: object) -> str:
 
 
 __all__ = [
-    "answer", "call", "definition", "edit", "function", "instance", "is_definition", "known",
-    "mapping", "names", "several", "shown", "struct", "text", "truth", "whole", "word", "words",
-    "wrong",
+    "answer", "call", "definition", "edit", "fitting", "function", "instance", "is_definition",
+    "known", "mapping", "names", "several", "shown", "struct", "text", "truth", "whole", "word",
+    "words", "wrong",
 ]  # fmt: skip

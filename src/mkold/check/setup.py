@@ -14,7 +14,7 @@ from mkold.ir.boot import LINE_WORDS
 from mkold.ir.definition import Definition, word_of
 from mkold.ir.edit import bind
 from mkold.ir.interpret import Interpreter, InterpretError
-from mkold.ir.layout import LaidOut
+from mkold.ir.layout import Field, LaidOut, Layout
 from mkold.ir.module import collect
 from mkold.ir.nodes import POISON_INUSE
 from mkold.ir.program import Extent
@@ -79,6 +79,7 @@ class Setup:
         self._params = params
         self._next = HEAP_START
         self._objects: list[Extent] = []
+        self._layouts: list[tuple[Extent, Layout]] = []
 
     def bind(self, hooks: Mapping[str, Definition]) -> None:
         """Say what hooks stand for, by name: here and in the threads (an architecture's)."""
@@ -94,6 +95,7 @@ class Setup:
         door.text("an object's name", name)
         address = self.words(layout.n_words * door.word("count", count, 1, MAX_WORDS))
         self._objects[-1] = replace(self._objects[-1], unit=layout.n_words, name=name)
+        self._layouts.append((self._objects[-1], layout))
         if name:
             for path, offset in layout.words(NAMED_ELEMENTS):
                 self.names[f"{name}.{path}"] = address + offset
@@ -145,8 +147,17 @@ class Setup:
         return self.memory.get(door.word("an address", address), 0)
 
     def poke(self, address: int, value: int) -> None:
-        """Set a word of memory."""
-        self.memory[door.word("an address", address)] = door.word("a word", value)
+        """Set a word of memory to what a field of its type can hold."""
+        address, value = door.word("an address", address), door.word("a word", value)
+        for extent, layout in self._layouts:
+            if extent.start <= address < extent.end:
+                field = layout.at((address - extent.start) % layout.n_words)
+                value = door.fitting(value, self._called(address, field), field)
+        self.memory[address] = value
+
+    def _called(self, address: int, field: Field) -> str:
+        known = {there: name for name, there in self.names.items()}
+        return f"{known.get(address, field.name)} ({field.type})"
 
     def pointer(self, function: Definition) -> int:
         """The word that stands for a function, as a pointer to it holds it."""

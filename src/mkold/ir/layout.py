@@ -19,7 +19,8 @@ class Field:
     """A member: ``n_words`` words at word ``offset``; ``type`` as the source wrote it.
 
     ``counts`` are the lengths of an array, the outermost first; ``inside`` is the layout
-    of the struct that the field, or each of its elements, is.
+    of the struct that the field, or each of its elements, is. Of a number ``bits`` and
+    ``signed`` say what of its word it uses.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Field:
     type: str
     counts: tuple[int, ...] = ()
     inside: Layout | None = None
+    bits: int = 64
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,13 @@ class Layout:
             if field.name == name:
                 return field
         raise InputError(f"struct {self.name} has no field {name}")
+
+    def at(self, offset: int) -> Field:
+        """The innermost member that the word at ``offset`` lies in, an array's element too."""
+        field = next(f for f in self.fields if f.offset <= offset < f.offset + f.n_words)
+        if field.inside is None:
+            return field
+        return field.inside.at((offset - field.offset) % field.inside.n_words)
 
     def words(self, most: int) -> Iterator[tuple[str, int]]:
         """The path and the offset of every word; of an array longer than ``most``, of its

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from mkold.base.errors import InputError
 from mkold.ir.layout import Field, Layout
-from mkold.lang.types.words import Word
+from mkold.lang.types.words import U64, Word
 
 # More words than any machine here has; a larger array is a slip of the pen.
 MAX_ELEMENTS = 1 << 24
@@ -191,12 +191,16 @@ class StructType:
         return self is other or (self.begins is not None and self.begins.begins_with(other))
 
 
-def _shape(type_: Type) -> tuple[tuple[int, ...], Layout | None]:
-    """Lengths of an array, the outermost first, and the layout of a struct in it."""
+def _shape(type_: Type) -> tuple[tuple[int, ...], Layout | None, int, bool]:
+    """Lengths of an array, the outermost first; of what is in it the layout, if it is a
+    struct, and the width and sign, if it is a number."""
     counts: tuple[int, ...] = ()
     while isinstance(type_, Repeat):
         counts, type_ = (*counts, type_.n), type_.element
-    return counts, type_.struct.layout if isinstance(type_, Record) else None
+    if isinstance(type_, Record):
+        return counts, type_.struct.layout, 64, False
+    number = type_ if isinstance(type_, Word) else U64
+    return counts, None, number.width, number.signed
 
 
 def n_words(type_: Type) -> int:
