@@ -199,6 +199,27 @@ def test_what_an_int_can_not_hold_is_refused(final: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("shift", "reason"),
+    [
+        ("1 << 40", "a shift by 40, and int has 32 bits"),
+        ("1L << 40", ""),
+        ("1 << 31", ""),
+        ("r << 32", "a shift by 32, and int has 32 bits"),
+        ("r >> -1", "a shift by -1, and int has 32 bits"),
+        ("1UL >> 64", "a shift by 64"),
+    ],
+)
+def test_a_shift_beyond_its_type_is_refused(shift: str, reason: str) -> None:
+    text = f"C t\n{{ }}\nP0(long *x)\n{{\nint r = 1; *x = {shift};\n}}\nexists (x=0)\n"
+    if not reason:
+        parse(text)
+        return
+    with pytest.raises(SourceError, match=reason) as caught:
+        parse(text)
+    assert caught.value.text[caught.value.pos.col - 1 :].startswith(("<<", ">>"))
+
+
 def test_one_variable_has_one_type() -> None:
     text = "C t\n{ }\nP0(int *x)\n{\n}\nP1(uint8_t *x)\n{\n}\n"
     with pytest.raises(SourceError, match="'x' is uint8_t here and int elsewhere") as caught:

@@ -137,6 +137,18 @@ def binary(sign: str, left: Value, right: Value) -> Value:
     return _cut(expr, kind, *_range(sign, a, b, kind))
 
 
+def undefined(sign: str, left: Value, right: Value) -> str:
+    """Why C gives ``left sign right`` no meaning, if a constant on the right shows it."""
+    if not isinstance(right.expr, Const):
+        return ""
+    if sign in ("/", "%") and right.low == right.high == 0:
+        return "division by zero"
+    kind = promoted(left).type
+    if sign in ("<<", ">>") and not 0 <= right.low < kind.bits:
+        return f"a shift by {right.low}, and {kind.name} has {kind.bits} bits"
+    return ""
+
+
 def _range(sign: str, a: Value, b: Value, kind: Type) -> tuple[int, int]:
     """What ``a sign b`` may be before it is cut."""
     match sign:

@@ -82,6 +82,8 @@ class Expressions:
 
     def combined(self, sign: str, left: Value, right: Value, start: int) -> Value:
         """``left sign right``; ``start``: where the operator stands."""
+        if reason := arithmetic.undefined(sign, left, right):
+            self.tokens.fail(reason, index=start)
         if sign in ("/", "%"):
             self._check_divisor(right, start)
         return arithmetic.binary(sign, left, right)
@@ -89,8 +91,6 @@ class Expressions:
     def _check_divisor(self, divisor: Value, start: int) -> None:
         if divisor.low > 0 or divisor.high < 0:
             return
-        if isinstance(divisor.expr, Const):
-            self.tokens.fail("division by zero", index=start)
         zero = arithmetic.fold("eq", divisor.expr, Const(0))
         self.out.append(Op("division_by_zero", (), (zero,), "", self.pos(start)))
 
