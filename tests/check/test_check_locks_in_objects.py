@@ -12,12 +12,15 @@ from mkold.lang import (
     KernelFunction,
     Ptr,
     Struct,
+    cpu_relax,
     kernel,
     poison,
     rcu_assign_pointer,
     rcu_dereference,
     rcu_read_lock,
     rcu_read_unlock,
+    smp_load_acquire,
+    smp_store_release,
     spin_lock,
     spin_lock_init,
     spin_trylock,
@@ -152,3 +155,89 @@ def test_a_lock_is_used_before_it_is_set_up(
 
 def test_a_lock_that_is_also_read_is_told() -> None:
     assert broken(publish, use_and_read) == ("mixed-lock-accesses",)
+
+
+class Box(Struct):
+    inside: Ptr[Obj]
+
+
+@kernel
+def is_done(obj: Ptr[Obj]) -> bool:
+    spin_lock(obj.lock)
+    done = obj.count != 0
+    spin_unlock(obj.lock)
+    return done
+
+
+@kernel
+def fill(box: Ptr[Box], obj: Ptr[Obj]) -> None:
+    spin_lock_init(obj.lock)
+    obj.count = 0
+    smp_store_release(box.inside, obj)
+
+
+@kernel
+def wait_on_stack(box: Ptr[Box], obj: Ptr[Obj]) -> None:
+    fill(box, obj)
+    while not is_done(obj):
+        cpu_relax()
+    poison(obj.lock, 2)
+
+
+@kernel
+def give_up(box: Ptr[Box], obj: Ptr[Obj]) -> None:
+    fill(box, obj)
+    is_done(obj)
+    poison(obj.lock, 2)
+
+
+@kernel
+def complete(box: Ptr[Box]) -> None:
+    while not READ_ONCE(box.inside):
+        cpu_relax()
+    obj = smp_load_acquire(box.inside)
+    spin_lock(obj.lock)
+    obj.count = 1
+    spin_unlock(obj.lock)
+
+
+@kernel
+def poll_one_of(box: Ptr[Box]) -> None:
+    obj = READ_ONCE(box.inside)
+    while not is_done(obj):
+        cpu_relax()
+
+
+@kernel
+def complete_both(one: Ptr[Obj], two: Ptr[Obj], box: Ptr[Box]) -> None:
+    WRITE_ONCE(box.inside, two)
+    for obj in range(2):
+        to = one if obj else two
+        spin_lock(to.lock)
+        to.count = 1
+        spin_unlock(to.lock)
+
+
+@pytest.mark.parametrize(
+    ("waits", "status"), [(wait_on_stack, "holds"), (give_up, "counterexample")]
+)
+def test_a_frame_ends_after_its_lock_is_polled(waits: KernelFunction, status: str) -> None:
+    def setup(m: Setup) -> None:
+        box = m.new(Box, "box")
+        m.thread("waits", (waits, box, m.raw(Obj.size)))
+        m.thread("completes", (complete, box))
+
+    found = decide_case(Case("as written", Scenario("stack", setup)), show=False)
+    assert found.status == status
+    assert ("use-after-free" in found.broken) == (status == "counterexample")
+
+
+def test_one_of_two_objects_is_polled_under_its_lock() -> None:
+    def setup(m: Setup) -> None:
+        box, one, two = m.new(Box, "box"), m.new(Obj, "one"), m.new(Obj, "two")
+        m.poke(box, one)
+        m.thread("polls", (poll_one_of, box))
+        m.thread("completes", (complete_both, one, two, box))
+
+    found = decide_case(Case("as written", Scenario("two", setup)), show=False)
+    assert (found.status, found.broken) == ("holds", ())

@@ -214,6 +214,28 @@ def test_it_may_sleep_there(function: KernelFunction) -> None:
     assert broken(function) == ()
 
 
+@kernel
+def awaits_itself(s: Ptr[S]) -> None:
+    rcu_read_lock()
+    synchronize_rcu()
+    rcu_read_unlock()
+
+
+@kernel
+def takes_it_twice(s: Ptr[S]) -> None:
+    mutex_lock(s.mutex)
+    spin_lock(s.lock)
+    mutex_lock(s.mutex)
+    spin_unlock(s.lock)
+
+
+@pytest.mark.parametrize(
+    "function", [awaits_itself, takes_it_twice], ids=lambda function: function.name
+)
+def test_it_must_not_sleep_there_for_ever_either(function: KernelFunction) -> None:
+    assert broken(function) == ("hang", "sleep-in-atomic")
+
+
 def test_only_the_way_that_holds_something_counts() -> None:
     assert broken(on_one_way, 0) == ()
     assert broken(on_one_way, 1) == ("sleep-in-atomic",)

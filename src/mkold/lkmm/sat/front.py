@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mkold.base.errors import LimitError
-from mkold.ir.nodes import Call, CallRcu, Loop, Op, Stmt, walk
+from mkold.ir.nodes import Call, CallRcu, Loop, Op, walk
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, POISONS, Program
 from mkold.lkmm.graph.events import Graph, Life, Node
@@ -42,7 +42,7 @@ from mkold.lkmm.sat.loops import Key, Loops
 from mkold.lkmm.sat.possible import Answers, Possible, Thinker
 from mkold.lkmm.sat.solver import Solver
 from mkold.lkmm.sat.waiting import Cut, Keep, Stand, is_quiet
-from mkold.lkmm.unroll.state import Frame, State
+from mkold.lkmm.unroll.state import State
 from mkold.lkmm.unroll.unroller import Unroller
 
 MANY = 64  # addresses of one access
@@ -166,13 +166,12 @@ class Front(Loops):
 
     # -- memory -------------------------------------------------------------------
 
-    def statement(self, stmt: Stmt, state: State, frame: Frame) -> None:
-        if isinstance(stmt, Op):
-            self.may_stop(stmt, state)
-            if state.live == 0:
-                return
-        super().statement(stmt, state, frame)
-        if isinstance(stmt, Op) and PRIMS[stmt.prim].awaits == "srcu" and state.live != 0:
+    def perform(self, op: Op, state: State) -> None:
+        self.may_stop(op, state)
+        if state.live == 0:
+            return
+        super().perform(op, state)
+        if PRIMS[op.prim].awaits == "srcu":
             waited_for, _ = self._places(self.graph.nodes[-1].addr, state)
             self.round.events.update(waited_for)
 
@@ -186,8 +185,14 @@ class Front(Loops):
         row = PRIMS.get(node.prim)
         if row is not None and row.holds is not None and row.lvalue:
             self.round.locks.update(places)
-        quiet = row is not None and is_quiet(row)
-        if not quiet and node.id not in self.standing and node.kind not in ("LKR", "LKW"):
+        if row is not None and is_quiet(row):
+            if tame and self.knowledge.looked_at.isdisjoint(places):
+                self.unseen.add(node.id)
+        elif (
+            node.life is Life.NONE  # setting up and freeing a lock is no look at it
+            and node.id not in self.standing
+            and node.kind not in ("LKR", "LKW")
+        ):
             self.round.looked_at.update(places)
         self.made.places[node.id] = places
         return places

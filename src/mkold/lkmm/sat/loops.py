@@ -31,7 +31,6 @@ from mkold.lkmm.unroll.state import Env, Frame, Scope, State
 from mkold.lkmm.unroll.unroller import MAX_FORCED, Unroller
 
 if TYPE_CHECKING:
-    from mkold.lkmm.sat.knowledge import Knowledge
     from mkold.lkmm.sat.possible import Possible
 
 Key = int  # the identity of a loop in the source
@@ -59,7 +58,6 @@ class _Again:
 class Loops(Unroller):
     """``stands``, ``keeps``, ``cuts``: where a thread may stop, or go round once more."""
 
-    knowledge: Knowledge
     possible: Possible
     shared: set[int]
 
@@ -75,6 +73,7 @@ class Loops(Unroller):
         self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
         self._inside: list[tuple[Loop, _Again]] = []  # the loops that are under way
         self.standing: set[int] = set()  # nodes that are looks at a lock waited for
+        self.unseen: set[int] = set()  # that take or leave locks which others only take
 
     # -- who goes on --------------------------------------------------------------
 
@@ -284,9 +283,7 @@ class Loops(Unroller):
 
     def _written(self, node: Node) -> Value:
         """Not 0 where ``node`` happens and does not put back what was there."""
-        row = PRIMS.get(node.prim)
-        known = isinstance(node.addr, int) and node.addr not in self.knowledge.looked_at
-        if known and row is not None and is_quiet(row):
+        if node.id in self.unseen:
             return 0  # see ``_unbalanced``
         if node.rmw >= 0 and node.is_write:
             read = self.graph.nodes[node.rmw]

@@ -3,7 +3,8 @@
 A *waiting round* is a round of a loop after which the loop goes on and nothing is changed:
 the locals that a later round or what follows the loop takes over have the words that they
 had; each word of memory that the round writes, it puts back by the read-modify-write that
-found it, or it is a lock taken and left again that nobody looks at but by taking it.
+found it, or it is a lock taken and left again that nobody looks at but by taking it (who sets
+up or frees a lock does not look; done within a round, it is a race or a use after free there).
 
 Why rounds are left out, and which are kept
 -------------------------------------------

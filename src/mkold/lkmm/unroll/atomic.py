@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mkold.ir.nodes import WORD_MASK
-from mkold.ir.prims import Gives
+from mkold.ir.prims import Gives, Prim
 from mkold.lkmm.graph.values import NO_TAINT, Value, binary
+from mkold.lkmm.unroll.builder import Builder
 from mkold.lkmm.unroll.emit import Arg, Emitter
-from mkold.lkmm.unroll.state import PREEMPT_COUNT, Mem, at_start
+from mkold.lkmm.unroll.state import PREEMPT_COUNT, Mem, State, at_start
 
 _RAISE = ("lock", "rcu")
 
@@ -30,14 +31,17 @@ def in_callback() -> Mem:
     return at_start(preempt_count=1)
 
 
-def before(emit: Emitter) -> None:
-    """Raise a flag where a primitive may sleep, or ends what was not begun."""
-    if emit.builder.program.objects is None:
+def before(builder: Builder, row: Prim, state: State) -> None:
+    """Raise a flag where a primitive may sleep, or ends what was not begun.
+
+    Also if the thread then waits for ever: it has come there.
+    """
+    if builder.program.objects is None:
         return
-    if emit.row.sleeps:
-        emit.check("sleep-in-atomic", binary("slt", 0, _count(emit)))
-    if emit.row.leaves == "lock":
-        emit.check("unmatched-unlock", binary("sle", _count(emit), 0))
+    if row.sleeps:
+        builder.flag("sleep-in-atomic", state, binary("slt", 0, _count(state)))
+    if row.leaves == "lock":
+        builder.flag("unmatched-unlock", state, binary("sle", _count(state), 0))
 
 
 def after(emit: Emitter, results: Sequence[Arg]) -> None:
@@ -47,14 +51,14 @@ def after(emit: Emitter, results: Sequence[Arg]) -> None:
         taken: Value = 1
         if Gives.DONE in row.gives:
             taken = results[row.gives.index(Gives.DONE)][0]
-        _add(emit, taken)
+        _add(emit.state, taken)
     elif row.leaves in _RAISE:
-        _add(emit, WORD_MASK)
+        _add(emit.state, WORD_MASK)
 
 
-def _count(emit: Emitter) -> Value:
-    return emit.state.mem[PREEMPT_COUNT][0]
+def _count(state: State) -> Value:
+    return state.mem[PREEMPT_COUNT][0]
 
 
-def _add(emit: Emitter, number: Value) -> None:
-    emit.state.mem[PREEMPT_COUNT] = binary("add", _count(emit), number), NO_TAINT
+def _add(state: State, number: Value) -> None:
+    state.mem[PREEMPT_COUNT] = binary("add", _count(state), number), NO_TAINT

@@ -21,7 +21,7 @@ from mkold.ir.nodes import (
     Unary,
 )
 from mkold.ir.program import Program
-from mkold.lkmm.graph.events import Decision, Graph, Life, Node
+from mkold.lkmm.graph.events import Check, Decision, Graph, Life, Node
 from mkold.lkmm.graph.guards import Guard, implies, negate, taken
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -78,6 +78,10 @@ class Builder:
         )  # fmt: skip
         nodes.append(node)
         return node
+
+    def flag(self, name: str, state: State, cond: Value) -> None:
+        """Raise the flag ``name`` where ``state`` comes with ``cond`` not zero."""
+        self.graph.checks.append(Check(name, state.live, cond, self.unit))
 
     def start_thread(self, name: str) -> None:
         """From now on events go to a new thread of the same unit."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from mkold.ir.algebra import Algebra
 from mkold.ir.nodes import WORD_MASK, Op
 from mkold.ir.prims import Prim
-from mkold.lkmm.graph.events import WRITE_KINDS, Check, Node
+from mkold.lkmm.graph.events import WRITE_KINDS, Node
 from mkold.lkmm.graph.guards import Guard, both, negate
 from mkold.lkmm.graph.values import (
     NO_TAINT,
@@ -105,8 +105,7 @@ class Emitter:
 
     def check(self, flag: str, cond: Value) -> None:
         """Raise ``flag`` where ``cond`` is not zero."""
-        builder = self.builder
-        builder.graph.checks.append(Check(flag, self.state.live, cond, builder.unit))
+        self.builder.flag(flag, self.state, cond)
 
 
 def seen(node: Node) -> Arg:

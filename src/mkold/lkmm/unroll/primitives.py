@@ -49,7 +49,6 @@ def perform(builder: Builder, op: Op, row: Prim, state: State) -> None:
     """Add the events of ``op`` and assign its results."""
     args = [builder.expr(arg, state) for arg in op.args]
     emit = Emitter(builder, op, row, state, args)
-    atomic.before(emit)
     results = _SHAPES[row.shape](emit)
     atomic.after(emit, results)
     state.env.update(zip(op.dsts, results, strict=False))

@@ -120,7 +120,8 @@ class Unroller(Builder):
             case Assign(dst, value):
                 state.env[dst] = self.expr(value, state)
             case Op():
-                primitives.perform(self, stmt, PRIMS[stmt.prim], state)
+                atomic.before(self, PRIMS[stmt.prim], state)
+                self.perform(stmt, state)
             case Call(function, dsts, args):
                 callee = self.program.functions[function]
                 values = [self.expr(arg, state) for arg in args]
@@ -147,6 +148,9 @@ class Unroller(Builder):
                 results = [self.expr(value, state) for value in values]
                 frame.returns.append((state.now(), results))
                 state.live = 0
+
+    def perform(self, op: Op, state: State) -> None:
+        primitives.perform(self, op, PRIMS[op.prim], state)
 
     def branch(
         self,
