@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 from mkold.base.errors import InputError
@@ -28,3 +29,8 @@ def leave(request: dict[str, Any], files: list[int]) -> dict[str, Any]:
 
 def grow(request: dict[str, Any], files: list[int]) -> dict[str, Any]:
     return {"n": len(bytearray(1 << 34))}
+
+
+def sleep(request: dict[str, Any], files: list[int]) -> dict[str, Any]:
+    time.sleep(60)
+    return {}

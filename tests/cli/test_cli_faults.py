@@ -109,6 +109,22 @@ def test_a_full_disk_keeps_the_recording(tmp_path: Path) -> None:
     assert read_trace(kept).n_accesses == 2
 
 
+def test_no_memory_to_write_a_trace_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20))
+
+    text = tmp_path / "text"
+    text.write_text(LACKEY)
+    code, said = mkold("record", "--import", str(text), "-o", f"{tmp_path}/t", before=little)
+    assert code == 4, said
+    assert "out of memory" in said or "short" in said
+    assert list(tmp_path.iterdir()) == [text]
+
+
 def test_a_bad_place_is_said_before_the_work(tmp_path: Path, capsys: Capture) -> None:
     target = tmp_path / "no" / "folder" / "x"
     assert main(["litmus", "none.litmus", "-o", str(target)]) == 3

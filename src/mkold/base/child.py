@@ -5,7 +5,8 @@ Rules
 1. A job is a function ``module:name`` that takes a JSON object and open files, and returns a
    JSON object. Large data goes through the files.
 2. Whatever it does (a panic, an abort, a crash, no end to its memory) becomes an error here;
-   what it says on the way is kept off the terminal.
+   what it says on the way is kept off the terminal. One that neither works nor answers for
+   ``STUCK_S`` is ended: libraries wait for ever for threads that could not be started.
 3. The process is deaf to signals. It serves job after job, ends ``IDLE_S`` after the last, and
    ends with this process, or when this one is interrupted.
 
@@ -20,13 +21,16 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from mkold.base import errors, signals
@@ -35,9 +39,14 @@ from mkold.base.errors import InputError, LimitError, MkoldError
 from mkold.base.shown import shown
 
 IDLE_S = 2.0
+STUCK_S = 8.0
+_LOOK_S = 0.5
 MOST_FILES = 4
 _START = "import sys; sys.path[:] = {path!r}; from mkold.base.child import _serve; _serve({fd})"
-_NO_MEMORY = ("memory allocation", "MemoryError", "out of memory", "bad_alloc")
+_NO_MEMORY = (
+    "memory allocation", "MemoryError", "out of memory", "bad_alloc", "Cannot allocate memory",
+    "Resource temporarily unavailable",  # a thread that could not be started
+)  # fmt: skip
 
 
 def ask(
@@ -75,7 +84,7 @@ def ask(
         if code != 0:
             raise _broken(code, said)
     if answer is None:
-        raise InputError("the process that reads it does not start")
+        raise InputError("the process that is to handle it does not start")
     if "answer" in answer:
         return dict(answer["answer"])
     raise getattr(errors, answer["error"])(answer["text"])
@@ -95,10 +104,21 @@ class _Helper:
         try:
             socket.send_fds(self.line, [len(message).to_bytes(8, "big")], list(files))
             self.line.sendall(message)
+            self._wait()
             found = _receive(self.line, _receive(self.line, 8))
         except OSError:
             return None
         return None if found is None else dict(json.loads(found))
+
+    def _wait(self) -> None:
+        """Until there is an answer, or the end of the process."""
+        work, since = -1, time.monotonic()
+        while not select.select([self.line], [], [], _LOOK_S)[0]:
+            now, done = time.monotonic(), _work(self.process.pid)
+            if done is None or done != work:
+                work, since = done or 0, now
+            elif now - since > STUCK_S:
+                raise LimitError("it does not go on, as where memory or threads are short")
 
     def end(self) -> tuple[int, str]:
         """Its exit code, once it has gone, and the last that it said."""
@@ -155,6 +175,19 @@ def _start() -> _Helper:
     return _Helper(process, ours, said, os.getpid())
 
 
+def _work(pid: int) -> int | None:
+    """Ticks of processor time that the threads of a process have used; None if one of them
+    is at work now, or at the disk."""
+    ticks = 0
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            state, *rest = stat.read_text().rpartition(")")[2].split()
+            if state in "RD":
+                return None
+            ticks += int(rest[10]) + int(rest[11])
+    return ticks
+
+
 def _receive(line: socket.socket, size: bytes | int | None) -> bytes | None:
     """So many bytes, or as many as ``size`` says; None at the end."""
     if size is None:
@@ -175,7 +208,7 @@ def _broken(code: int, said: str) -> MkoldError:
     how = signal.Signals(-code).name if code < 0 else f"status {code}"
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
     what = f"{how}: {shown(last, most=160)}" if last else how
-    return InputError(f"not readable: the library that reads it broke down ({what})")
+    return InputError(f"the library for such files broke down ({what})")
 
 
 # -- the other side -------------------------------------------------------------------------

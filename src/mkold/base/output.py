@@ -65,6 +65,25 @@ def write_file(path: Path, data: str | bytes, *, force: bool = False) -> None:
         temporary.write_bytes(raw)
 
 
+def write_all(fd: int, data: memoryview) -> None:
+    """Write all of ``data``, of an array say, to an open file."""
+    left = data.cast("B") if data.nbytes else data
+    while left.nbytes:
+        left = left[os.write(fd, left) :]
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for temporary files, gone at the end however it comes."""
+    with signals.whole():
+        folder = Path(tempfile.mkdtemp(prefix=".mkold-"))
+    try:
+        yield folder
+    finally:
+        with signals.whole():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def refuse_overwrite(path: Path, *, force: bool) -> None:
     """Raise before work starts rather than after it, if ``path`` is taken or can't be written.
 

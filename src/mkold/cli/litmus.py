@@ -6,7 +6,6 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.files import read_text
-from mkold.base.output import refuse_overwrite, staged, write_file
+from mkold.base.output import refuse_overwrite, scratch_folder, staged, write_file
 from mkold.base.shown import shown
 from mkold.base.workers import Died, each, hard_limit
 from mkold.cli.options import (
@@ -87,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
     from mkold.herd.job import Options
 
     report = _Report(args, len(paths))
-    with tempfile.TemporaryDirectory(prefix="mkold-") as scratch:
+    with scratch_folder() as scratch:
         options = Options(
             states=not args.verdict_only,
             witness=args.explain or bool(pictures),
             timeout_s=args.timeout,
             json=args.json,
-            scratch=scratch,
+            scratch=str(scratch),
             engine=args.engine,
         )
         if args.output is None:

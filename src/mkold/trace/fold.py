@@ -3,23 +3,24 @@
 Accesses arrive in batches and only what a trace holds is kept. Page numbers can't be given
 before all pages are known, so each *piece* keeps its own table of pages and small indices
 into it; the numbers are put in at the end. When the pieces in memory exceed
-``SPILL_ROWS`` they go to a temporary directory.
+``SPILL_ROWS`` they go to a temporary file, which has no name and so is never left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkold.base.errors import InputError, LimitError
+from mkold.base.output import write_all
 from mkold.trace.accesses import Accesses
 from mkold.trace.schema import (
     MAX_PAGES,
@@ -46,6 +47,15 @@ class Piece:
     page: U32
     write: U8
     run: U32
+
+
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A piece that lies in the file from ``start`` on, its pages and then its rows."""
+
+    start: int
+    n_pages: int
+    n_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +95,10 @@ class Folder:
         self._pending: list[tuple[U64, U8, U32]] = []
         self._n_pending = 0
         self._open: tuple[int, int, int] | None = None  # the run that may still grow
-        self._pieces: list[Piece | Path] = []
+        self._pieces: list[Piece | Spilled] = []
         self._n_held = 0
         self._vpns = np.empty(0, np.uint64)
-        self._spill: tempfile.TemporaryDirectory[str] | None = None
+        self._spill: IO[bytes] | None = None
         self._no_room = False
 
     def __enter__(self) -> Self:
@@ -96,7 +106,7 @@ class Folder:
 
     def __exit__(self, *_: object) -> None:
         if self._spill is not None:
-            self._spill.cleanup()
+            self._spill.close()
 
     @property
     def full(self) -> bool:
@@ -177,7 +187,7 @@ class Folder:
     def pieces(self) -> Iterator[tuple[U32, U8, U32]]:
         """The rows with their final page numbers, piece by piece; after ``header``."""
         for stored in self._pieces:
-            piece = _load(stored) if isinstance(stored, Path) else stored
+            piece = self._load(stored) if isinstance(stored, Spilled) else stored
             number = np.searchsorted(self._vpns, piece.vpns).astype(np.uint32)
             yield number[piece.page], piece.write, piece.run
 
@@ -233,27 +243,36 @@ class Folder:
     def _spill_all(self) -> None:
         if self._no_room:
             return
-        if self._spill is None:
-            self._spill = tempfile.TemporaryDirectory(prefix="mkold-trace-")
-        for at, piece in enumerate(self._pieces):
-            if isinstance(piece, Piece):
-                path = Path(self._spill.name) / f"{at}.npz"
-                try:
-                    np.savez(
-                        path, vpns=piece.vpns, page=piece.page, write=piece.write,
-                        run=piece.run,
-                    )  # fmt: skip
-                except OSError as error:
-                    path.unlink(missing_ok=True)
-                    self._no_room = True
-                    raise NoRoomError(f"no room in {path.parent}: {error.strerror}") from error
-                self._pieces[at] = path
+        try:
+            if self._spill is None:
+                self._spill = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            for at, piece in enumerate(self._pieces):
+                if isinstance(piece, Piece):
+                    self._pieces[at] = _stored(piece, self._spill)
+        except OSError as error:
+            self._no_room = True
+            raise NoRoomError(
+                f"no room in {tempfile.gettempdir()}: {error.strerror}"
+            ) from error
         self._n_held = 0
 
+    def _load(self, at: Spilled) -> Piece:
+        assert self._spill is not None
+        self._spill.seek(at.start)
+        vpns = np.fromfile(self._spill, np.uint64, at.n_pages)
+        page, run = (np.fromfile(self._spill, np.uint32, at.n_rows) for _ in range(2))
+        return Piece(vpns, page, np.fromfile(self._spill, np.uint8, at.n_rows), run)
 
-def _load(path: Path) -> Piece:
-    with np.load(path) as stored:
-        return Piece(stored["vpns"], stored["page"], stored["write"], stored["run"])
+
+def _stored(piece: Piece, file: IO[bytes]) -> Spilled:
+    start = file.seek(0, os.SEEK_END)
+    try:
+        for column in (piece.vpns, piece.page, piece.run, piece.write):
+            write_all(file.fileno(), column.data)
+    except OSError:
+        file.truncate(start)
+        raise
+    return Spilled(start, len(piece.vpns), len(piece.page))
 
 
 def _changes(vpn: U64, write: U8) -> NDArray[np.intp]:

@@ -6,33 +6,26 @@ The file's key-value metadata holds the header under the key ``mkold.trace``, as
 
 from __future__ import annotations
 
-import contextlib
 import json
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from mkold.base import child, memory
 from mkold.base.errors import InputError, LimitError, MkoldError
 from mkold.base.files import open_file
-from mkold.base.output import staged
+from mkold.base.output import staged, write_all
 from mkold.base.shown import shown
 from mkold.trace.fold import Folder
 from mkold.trace.schema import U8, U32, Header, Trace
 
-if TYPE_CHECKING:  # traces are read in another process: only writing loads the library
-    import polars as pl
-
 METADATA_KEY = "mkold.trace"
-LEVEL = 19  # written once, read often
-ROW_GROUP = 1 << 24  # large groups and pages: repetition far apart is what compresses
-DATA_PAGE_BYTES = 1 << 26
-_READ = "mkold.trace.columns:read"
+_READ, _WRITE = "mkold.trace.columns:read", "mkold.trace.columns:write"
 
 
 def read_trace(path: str | os.PathLike[str], *, memory_bytes: int | None = None) -> Trace:
@@ -120,11 +113,10 @@ def write_trace(path: str | os.PathLike[str], trace: Trace, *, force: bool = Fal
     Raises
     ------
     InputError : it disagrees with its header, or the file exists or can't be written
+    LimitError : there is too little memory to write it
     """
     trace.check()
-    with staged(Path(path), force=force) as temporary, _writing(path):
-        frame = _frame(trace.page, trace.write, trace.run)
-        _sink(frame.lazy(), temporary, trace.header)
+    _write(path, [(trace.page, trace.write, trace.run)], trace.header, force=force)
 
 
 def write_folded(
@@ -135,53 +127,37 @@ def write_folded(
     Raises
     ------
     InputError : the file exists or can't be written
+    LimitError : there is too little memory to write it
     """
-    import polars as pl
+    _write(path, folder.pieces(), header, force=force)
 
+
+def _write(
+    path: str | os.PathLike[str], pieces: Iterable[tuple[U32, U8, U32]], header: Header,
+    *, force: bool,
+) -> None:  # fmt: skip
+    metadata = {METADATA_KEY: json.dumps(header.to_json(), separators=(",", ":"))}
+    request = {"n_rows": header.n_rows, "metadata": metadata}
     with (
         staged(Path(path), force=force) as temporary,
-        _writing(path),
-        tempfile.TemporaryDirectory(prefix="mkold-") as scratch,
+        temporary.open("r+b") as target,
+        tempfile.TemporaryFile(buffering=0) as rows,
     ):
-        parts = []
-        for at, (page, write, run) in enumerate(folder.pieces()):
-            part = Path(scratch) / f"{at}.arrow"
-            _frame(page, write, run).write_ipc(part)
-            parts.append(pl.scan_ipc(part, glob=False))
-        _sink(pl.concat(parts), temporary, header)
+        _lay_out(pieces, header.n_rows, rows)
+        try:
+            child.ask(_WRITE, request, [target.fileno(), rows.fileno()])
+        except LimitError as error:
+            raise LimitError(f"can't write {shown(path, most=200)}: {error}") from error
+        except MkoldError as error:
+            raise InputError(f"can't write {shown(path, most=200)}: {error}") from error
 
 
-@contextlib.contextmanager
-def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """The library's complaints while it writes become ours."""
-    import polars as pl
-
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"can't write {shown(path)}: {shown(error, most=200)}") from error
-
-
-def _sink(frame: pl.LazyFrame, path: Path, header: Header) -> None:
-    """Write rows as they come; one way for all, so that equal traces are equal files."""
-    with path.open("r+b") as file:
-        frame.sink_parquet(
-            f"/proc/self/fd/{file.fileno()}",  # the library takes no name that is not UTF-8
-            compression="zstd",
-            compression_level=LEVEL,
-            statistics=False,
-            row_group_size=ROW_GROUP,
-            data_page_size=DATA_PAGE_BYTES,
-            maintain_order=True,
-            metadata=_metadata(header),
-        )
-
-
-def _frame(page: U32, write: U8, run: U32) -> pl.DataFrame:
-    import polars as pl
-
-    return pl.DataFrame({"page": page, "write": write.astype(np.bool_), "run": run})
-
-
-def _metadata(header: Header) -> dict[str, str]:
-    return {METADATA_KEY: json.dumps(header.to_json(), separators=(",", ":"))}
+def _lay_out(pieces: Iterable[tuple[U32, U8, U32]], n_rows: int, file: IO[bytes]) -> None:
+    """The rows, as ``columns`` takes them."""
+    start = 0
+    for page, write, run in pieces:
+        for column, at in ((page, 4 * start), (run, 4 * (n_rows + start)),
+                           (write, 8 * n_rows + start)):  # fmt: skip
+            file.seek(at)
+            write_all(file.fileno(), column.data)
+        start += len(page)
