@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from mkold.base import signals
 
 PREFACE = """
 import os, sys, time, signal
@@ -132,3 +135,32 @@ def test_the_handlers_are_given_back() -> None:
     with signals.heard(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
     assert [signal.getsignal(number) for number in signals.ENDING] == before
+
+
+def test_what_was_there_when_the_interrupt_came_is_taken() -> None:
+    def gives() -> Generator[int]:
+        try:
+            yield from (1, 2, 3)
+        except KeyboardInterrupt:
+            yield 9
+            raise
+
+    taken: list[int] = []
+
+    def take(one: int) -> None:
+        taken.append(one)
+        if one == 2:
+            raise KeyboardInterrupt
+
+    assert signals.until_interrupted(gives(), take)
+    assert taken == [1, 2, 9]
+    assert not signals.until_interrupted((one for one in (5,)), taken.append)
+
+
+def test_interrupted_before_anything_is_an_interrupt() -> None:
+    def gives() -> Generator[int]:
+        raise KeyboardInterrupt
+        yield 1
+
+    with pytest.raises(KeyboardInterrupt):
+        signals.until_interrupted(gives(), print)

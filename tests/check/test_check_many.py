@@ -222,3 +222,17 @@ def test_a_loop_that_waits_needs_no_bound() -> None:
 
 def test_no_loops() -> None:
     assert not one(fine, Limits()).grounds.loops
+
+
+def test_an_interrupt_keeps_the_cases_that_were_decided() -> None:
+    def progress(text: str) -> None:
+        if text.startswith("3 of"):
+            raise KeyboardInterrupt
+
+    taken = []
+    found = decide_claims([claim(seen), claim(fine, seen, fine)], Limits(jobs=1), progress)
+    with pytest.raises(KeyboardInterrupt):
+        taken.extend(found)  # what extend took before it was interrupted is there
+    statuses = [[case.status for case in result.cases] for result in taken]
+    assert statuses == [["counterexample"], ["holds", "counterexample", "undecided"]]
+    assert taken[1].cases[2].reason == "interrupted before it was decided"

@@ -442,3 +442,22 @@ def test_an_architecture_that_no_claim_is_about(capsys: pytest.CaptureFixture[st
 def test_a_name_that_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x" * 300 + ".py"]) == 3
     assert "too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [("raise ValueError('no such page')", 3, "ValueError: no such page"),
+     ("while True: pass", 4, "no answer within")],
+)  # fmt: skip
+def test_torture_of_a_bad_set_up_ends_as_check_does(
+    body: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(
+        f"from mkold.check import Case, Claim, Scenario\ndef s(m):\n    {body}\n"
+        "CLAIMS = [Claim('c', 's', 'n', (Case('a', Scenario('s', s)),))]\n"
+    )
+    for mode in ([], ["--torture"]):
+        assert main(["check", str(file), "--timeout", "0.5", *mode]) == code
+        shown = capsys.readouterr()
+        assert said in shown.out + shown.err

@@ -22,14 +22,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeVar
 
 from mkold.base.errors import Exit
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
 AGAIN_S = 0.01
+T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -94,6 +95,37 @@ def whole() -> Iterator[None]:
     if _EAR.waiting and not _EAR.steps:
         _EAR.waiting = False
         raise KeyboardInterrupt
+
+
+def until_interrupted(found: Generator[T], take: Callable[[T], None]) -> bool:
+    """``take`` what is found, as it comes; whether an interrupt ended that.
+
+    ``found`` may give more when it is interrupted: what it has by then. Interrupted before
+    anything was taken, there is nothing to go on with.
+
+    Raises
+    ------
+    KeyboardInterrupt : that
+    """
+    n = 0
+
+    def took(one: T) -> None:
+        nonlocal n
+        n += 1
+        take(one)
+
+    try:
+        for one in found:
+            took(one)
+    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt, StopIteration):
+            took(found.throw(KeyboardInterrupt))  # wherever it came: it knows now
+            for one in found:
+                took(one)
+        if not n:
+            raise
+        return True
+    return False
 
 
 def as_helper() -> None:

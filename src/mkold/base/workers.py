@@ -24,7 +24,7 @@ import resource
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -62,7 +62,7 @@ def each(
     memory_bytes: int | None = None,
     chunk: int = CHUNK,
     todo: deque[int] | None = None,
-) -> Iterator[tuple[int, Result | Died]]:
+) -> Generator[tuple[int, Result | Died]]:
     """Apply ``function`` to every item; yield the index and result of each when it is done.
 
     Parameters

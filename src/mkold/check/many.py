@@ -8,17 +8,20 @@ too, so limits hold for them as well.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mkold.base.errors import InputError, LimitError, MkoldError
+from mkold.base.errors import InputError, LimitError, MkoldError, UnsupportedError
 from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
 from mkold.check.decide import DEFAULT_TIMEOUT_S, DEFAULT_UNROLL, decide_case
 from mkold.check.program import source_diff
 from mkold.check.result import CaseResult, ClaimResult, failed, refused, undecided
 from mkold.lkmm import engines
+
+INTERRUPTED = "interrupted before it was decided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,12 @@ class Limits:
 
 def decide_claims(
     claims: Sequence[Claim], limits: Limits, progress: Callable[[str], None] = lambda text: None
-) -> Iterator[ClaimResult]:
-    """Decide all cases of all claims; each claim as soon as it and those before are done."""
+) -> Generator[ClaimResult]:
+    """Decide all cases of all claims; each claim as soon as it and those before are done.
+
+    ``KeyboardInterrupt``, also one thrown in, comes out again after the claims of which some
+    case was decided by then; the other cases of those are undecided.
+    """
     cases = [case for claim in claims for case in claim.cases]
     names = [f"{claim.name}: {case.label}" for claim in claims for case in claim.cases]
     hard_s = hard_limit(limits.timeout_s)
@@ -52,18 +59,33 @@ def decide_claims(
         memory_bytes=limits.memory_bytes, chunk=1,
     )  # fmt: skip
     found: dict[int, CaseResult] = {}
+    left = deque(_places(claims))
+    try:
+        while left:
+            claim, mine = left[0]
+            while not all(i in found for i in mine):
+                waiting = next(i for i in mine if i not in found)
+                progress(f"{len(found)} of {len(cases)} cases, now {names[waiting]}")
+                index, result = next(done)
+                if isinstance(result, Died):
+                    result = dead(cases[index], result, limits.timeout_s)
+                found[index] = result
+            left.popleft()
+            yield ClaimResult(claim, tuple(found[i] for i in mine))
+    except KeyboardInterrupt:
+        done.close()
+        for claim, mine in left:
+            if any(i in found for i in mine):
+                some = (found.get(i) or undecided(cases[i], INTERRUPTED) for i in mine)
+                yield ClaimResult(claim, tuple(some))
+        raise
+
+
+def _places(claims: Sequence[Claim]) -> Iterator[tuple[Claim, range]]:
+    """Where each claim's cases stand among all."""
     start = 0
     for claim in claims:
-        mine = range(start, start + len(claim.cases))
-        start = mine.stop
-        while not all(i in found for i in mine):
-            waiting = next(i for i in mine if i not in found)
-            progress(f"{len(found)} of {len(cases)} cases, now {names[waiting]}")
-            index, result = next(done)
-            if isinstance(result, Died):
-                result = dead(cases[index], result, limits.timeout_s)
-            found[index] = result
-        yield ClaimResult(claim, tuple(found[i] for i in mine))
+        yield claim, range(start, start := start + len(claim.cases))
 
 
 def answer(case: Case, limits: Limits) -> CaseResult:
@@ -79,16 +101,24 @@ def answer(case: Case, limits: Limits) -> CaseResult:
         if limits.changes:
             return replace(result, changes=source_diff(case.scenario, case.edits))
         return result
-    except LimitError as error:
-        return undecided(case, " ".join(str(error).split()))
-    except MkoldError as error:
-        return refused(case, error)
-    except MemoryError:
-        return undecided(case, "out of memory")
-    except KeyboardInterrupt:  # not from the keyboard: workers do not hear that
-        return refused(case, InputError("its set-up or a test raises KeyboardInterrupt"))
     except BaseException as error:
-        return failed(case, error, traceback.format_exc())
+        return ended(case, error)
+
+
+def ended(case: Case, error: BaseException) -> CaseResult:
+    """The result of a case at which ``error`` was raised."""
+    match error:
+        case LimitError() | UnsupportedError():
+            return undecided(case, " ".join(str(error).split()))
+        case MkoldError():
+            return refused(case, error)
+        case MemoryError():
+            return undecided(case, "out of memory")
+        case RecursionError():
+            return undecided(case, "the program is nested too deep")
+        case KeyboardInterrupt():  # not from the keyboard: workers do not hear that
+            return refused(case, InputError("its set-up or a test raises KeyboardInterrupt"))
+    return failed(case, error, "".join(traceback.format_exception(error)))
 
 
 def dead(case: Case, died: Died, timeout_s: float) -> CaseResult:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkold.base.errors import Exit, UsageError
 from mkold.base.shown import shown
+from mkold.base.signals import until_interrupted
+from mkold.cli.no_answer import exit_code, say_faults, without_answer
 from mkold.cli.options import (
     StatusLine,
     add_engine,
@@ -219,7 +220,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _deliver(
     args: argparse.Namespace,
-    found: Iterable[ClaimResult],
+    found: Generator[ClaimResult],
     files: dict[str, Path],
     status: StatusLine,
 ) -> int:
@@ -227,20 +228,17 @@ def _deliver(
     from mkold.view import claims as view
 
     results: list[ClaimResult] = []
-    interrupted = False
     told: set[str] = set()
-    try:
-        for result in found:
-            status.clear()
-            results.append(result)
-            _say_faults(result, told)
-            if not args.json and not args.output:
-                text = view.claim_text(result, explain=args.explain, diff=args.diff)
-                print(shown(text, keep="\n\t"), flush=True)
-    except KeyboardInterrupt:  # what was decided by then is written, over what was there
-        if not results:
-            raise
-        interrupted = True
+
+    def take(result: ClaimResult) -> None:
+        status.clear()
+        results.append(result)
+        say_faults(result, told)
+        if not args.json and not args.output:
+            text = view.claim_text(result, explain=args.explain, diff=args.diff)
+            print(shown(text, keep="\n\t"), flush=True)
+
+    interrupted = until_interrupted(found, take)
     status.clear()
     if args.output:
         print(view.summary_text(results), file=sys.stderr)
@@ -249,29 +247,7 @@ def _deliver(
         deliver(args, view.results_json(results), "")
     else:
         print(shown(view.summary_text(results), keep="\n\t"))
-    return Exit.INTERRUPTED if interrupted else _exit_code(results)
-
-
-def _say_faults(result: ClaimResult, told: set[str]) -> None:
-    """Each error once, whole, on standard error."""
-    for case in result.cases:
-        if case.fault is not None and case.fault.text not in told:
-            told.add(case.fault.text)
-            print(shown(f"mkold: {case.fault.text}", keep="\n"), file=sys.stderr)
-            if case.fault.traceback and os.environ.get("MKOLD_DEBUG"):
-                sys.stderr.write(case.fault.traceback)
-
-
-def _exit_code(results: list[ClaimResult]) -> Exit:
-    faults = [case.fault for result in results for case in result.cases if case.fault]
-    verdicts = {result.verdict for result in results}
-    if any(fault.traceback for fault in faults):
-        return Exit.INTERNAL
-    if faults:
-        return Exit.BAD_INPUT
-    if "refuted" in verdicts:
-        return Exit.COUNTEREXAMPLE
-    return Exit.UNDECIDED if "undecided" in verdicts else Exit.HOLDS
+    return Exit.INTERRUPTED if interrupted else exit_code(results)
 
 
 def _write(
@@ -315,34 +291,24 @@ def _torture(args: argparse.Namespace, claims: list[Claim]) -> int:
 
     status = StatusLine()
     results: list[TortureResult] = []
-    interrupted = False
-    try:
-        results.extend(torture(claims, args.rounds, _limits(args), status.show))
-    except KeyboardInterrupt:  # what ran by then is written
-        if not results:
-            raise
-        interrupted = True
+    found = torture(claims, args.rounds, _limits(args), status.show)
+    interrupted = until_interrupted(found, results.append)
     status.clear()
     deliver(args, torture_json(results), torture_text(results))
     bad = [result for result in results if result.ruled_out]
     for result in bad:
         print(f"mkold: {result.scenario}, {result.label}: {ALARM}", file=sys.stderr)
+    code = without_answer(claims[0], [result.result for result in results])
     if bad:
         return Exit.INTERNAL
-    return Exit.INTERRUPTED if interrupted else Exit.HOLDS
+    return Exit.INTERRUPTED if interrupted else code
 
 
 def _export(args: argparse.Namespace, claims: list[Claim]) -> int:
     from mkold.check.export.litmus_text import export, exports
-    from mkold.check.result import ClaimResult
 
     if args.export.exists() and not args.export.is_dir():
         raise UsageError(f"{args.export} is not a directory")
     done = list(exports(claims, _limits(args)))
     deliver(args, None, export(done, args.export, force=args.force))
-    bad = tuple(one.result for one in done if one.result is not None)
-    if not bad:
-        return Exit.HOLDS
-    results = ClaimResult(claims[0], bad)
-    _say_faults(results, set())
-    return _exit_code([results])
+    return without_answer(claims[0], [one.result for one in done])

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.files import read_text
 from mkold.base.output import refuse_overwrite, scratch_folder, staged, write_file
 from mkold.base.shown import shown
+from mkold.base.signals import until_interrupted
 from mkold.base.workers import Died, each, hard_limit
 from mkold.cli.options import (
     StatusLine,
@@ -104,7 +105,7 @@ class _NothingWritten(Exception):  # noqa: N818 - a way out, not an error
     """So that the file stays as it was."""
 
 
-def _into_file(args: argparse.Namespace, report: _Report, outcomes: Iterator[Outcome]) -> int:
+def _into_file(args: argparse.Namespace, report: _Report, outcomes: Generator[Outcome]) -> int:
     """Write to ``args.output``; where there is nothing to write, leave it as it was."""
     code = 0
     try:
@@ -142,7 +143,7 @@ def _listed(path: Path) -> Iterator[str]:
 
 def _outcomes(
     paths: list[str], options: Options, args: argparse.Namespace
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     from mkold.herd.job import decide_file
     from mkold.lkmm.engines import USUAL, named
 
@@ -184,15 +185,8 @@ class _Report:
         self.seen: Counter[str] = Counter()
         self.internal = False
 
-    def run(self, outcomes: Iterator[Outcome], out: TextIO) -> int:
-        interrupted = False
-        try:
-            for outcome in outcomes:
-                self._one(outcome, out)
-        except KeyboardInterrupt:
-            if not self.seen:  # what was in the file before is more than nothing
-                raise
-            interrupted = True
+    def run(self, outcomes: Generator[Outcome], out: TextIO) -> int:
+        interrupted = until_interrupted(outcomes, lambda outcome: self._one(outcome, out))
         self.status.clear()
         if self.n_tests > 1:
             sys.stdout.flush()

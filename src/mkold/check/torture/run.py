@@ -16,16 +16,16 @@ the model has, it says nothing of the rest, and nothing is ruled out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from mkold import lkmm
-from mkold.base.errors import LimitError, MkoldError, UnsupportedError
 from mkold.base.workers import Died, each, hard_limit
 from mkold.check.claim import Case, Claim
-from mkold.check.many import Limits
+from mkold.check.many import Limits, dead, ended
 from mkold.check.program import Built, build_case
+from mkold.check.result import CaseResult, undecided
 from mkold.check.setup import HEAP_START
 from mkold.check.torture.native import Outcomes, Stop, run_natively
 
@@ -53,7 +53,8 @@ _COMPILE_S = 10.0  # that a scenario's machine code may take, beside its threads
 class Allowed:
     """What the model has of ``n_threads``: final states, over ``names``; flags.
 
-    ``out``: why it is left out.
+    ``out``: why it is left out; ``result``: the same of one that ended as in ``check`` without
+    an answer.
     """
 
     states: frozenset[tuple[int, ...]] = frozenset()
@@ -62,13 +63,15 @@ class Allowed:
     engine: str = ""
     out: str = ""
     n_threads: int = 1
+    result: CaseResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TortureResult:
     """``ruled_out``: what happened and the model does not allow, with both sides' record.
 
-    ``forbidden``: the final states among that; ``note``: what else there is to say.
+    ``forbidden``: the final states among that; ``note``: what else there is to say;
+    ``result``: why there is no answer, as ``check`` has it.
     """
 
     scenario: str
@@ -79,12 +82,13 @@ class TortureResult:
     forbidden: tuple[tuple[int, ...], ...] = ()
     ruled_out: tuple[str, ...] = ()
     note: str = ""
+    result: CaseResult | None = None
 
 
 def torture(
     claims: Sequence[Claim], rounds: int, limits: Limits,
     progress: Callable[[str], None] = lambda text: None,
-) -> Iterator[TortureResult]:  # fmt: skip
+) -> Generator[TortureResult]:  # fmt: skip
     """Run every case natively ``rounds`` times and compare with what the model allows."""
     cases = [case for claim in claims for case in claim.cases]
     names = [f"{claim.name}: {case.label}" for claim in claims for case in claim.cases]
@@ -96,36 +100,34 @@ def torture(
     for index, model in decided:
         progress(f"{len(models)} of {len(cases)} cases decided, {names[index]}")
         if isinstance(model, Died):
-            model = Allowed(out=f"the model did not decide it: {model.cause}")
+            model = _without(dead(cases[index], model, limits.timeout_s))
         models[index] = model
     for index, case in enumerate(cases):
         progress(f"{index} of {len(cases)} cases ran, now {names[index]}")
         model = models[index]
         if model.out:
             yield TortureResult(case.scenario.name, case.label, 0, 0, 0,
-                                note=f"left out: {model.out}")  # fmt: skip
+                                note=f"left out: {model.out}", result=model.result)  # fmt: skip
         else:
             yield compare(case, ran(case, rounds, limits, model.n_threads), model)
 
 
 def allowed(case: Case, limits: Limits) -> Allowed:
-    """What the model has to say of a case."""
+    """What the model has to say of a case; whatever happens, an answer."""
     try:
-        built = build_case(case)
-        out = _left_out(built)
-        if out:
-            return Allowed(out=out)
-        verdict = lkmm.decide(
-            built.program, timeout_s=limits.timeout_s, max_unroll=limits.bound
-        )
-    except (LimitError, UnsupportedError) as error:
-        return Allowed(out=f"the model did not decide it: {error}")
-    except MkoldError as error:
-        return Allowed(out=str(error))
-    except (MemoryError, RecursionError) as error:
-        return Allowed(out=f"the model did not decide it: {type(error).__name__}")
+        return _allowed(case, limits)
+    except BaseException as error:
+        return _without(ended(case, error))
+
+
+def _allowed(case: Case, limits: Limits) -> Allowed:
+    built = build_case(case)
+    out = _left_out(built)
+    if out:
+        return Allowed(out=out)
+    verdict = lkmm.decide(built.program, timeout_s=limits.timeout_s, max_unroll=limits.bound)
     if verdict.status is not lkmm.Status.OK:
-        return Allowed(out="the model did not decide it")
+        return _without(undecided(case, "the model did not decide it"))
     if any(prim == "call_rcu" for prim, _ in verdict.exercised):
         return Allowed(out="call_rcu")
     names = [*built.setup.watched]
@@ -134,6 +136,10 @@ def allowed(case: Case, limits: Limits) -> Allowed:
         frozenset(verdict.states), frozenset(verdict.flags), tuple(names), verdict.engine,
         n_threads=len(built.setup.threads),
     )  # fmt: skip
+
+
+def _without(result: CaseResult) -> Allowed:
+    return Allowed(out=result.reason, result=result)
 
 
 def _left_out(built: Built) -> str:
@@ -145,10 +151,10 @@ def _left_out(built: Built) -> str:
     return ""
 
 
-def ran(case: Case, rounds: int, limits: Limits, n_threads: int) -> Outcomes:
+def ran(case: Case, rounds: int, limits: Limits, n_threads: int) -> Outcomes | CaseResult:
     """What the machine did, in a process of its own; a crash is an outcome too."""
-    run = partial(run_natively, rounds=rounds, timeout_s=limits.timeout_s)
     hard_s = hard_limit(limits.timeout_s) * n_threads + _COMPILE_S
+    run = partial(_ran, rounds=rounds, timeout_s=limits.timeout_s)
     ((_, found),) = each(run, [case], jobs=1, hard_s=hard_s, chunk=1)
     if not isinstance(found, Died):
         return found
@@ -156,8 +162,18 @@ def ran(case: Case, rounds: int, limits: Limits, n_threads: int) -> Outcomes:
     return Outcomes(0, stop=Stop(kind, 0, f"the process ended: {found.cause} {found.signal}"))
 
 
-def compare(case: Case, seen: Outcomes, model: Allowed) -> TortureResult:
+def _ran(case: Case, rounds: int, timeout_s: float) -> Outcomes | CaseResult:
+    try:
+        return run_natively(case, rounds, timeout_s)
+    except BaseException as error:
+        return ended(case, error)
+
+
+def compare(case: Case, seen: Outcomes | CaseResult, model: Allowed) -> TortureResult:
     """What of ``seen`` the model rules out."""
+    if isinstance(seen, CaseResult):
+        return TortureResult(case.scenario.name, case.label, 0, 0, len(model.states),
+                             note=f"did not run: {seen.reason}", result=seen)  # fmt: skip
     void = _VOID & model.flags
     bad = () if void else tuple(sorted(set(seen.states) - model.states))
     said = [
@@ -166,12 +182,13 @@ def compare(case: Case, seen: Outcomes, model: Allowed) -> TortureResult:
         for state in bad
     ]
     notes = [f"not compared, since the model has {', '.join(sorted(void))}"] if void else []
+    ours = seen.stop is not None and seen.stop.kind in _OURS
     if seen.stop is not None:
         text = f"{seen.stop.kind} in round {seen.stop.round}: {seen.stop.said}"
         reasons = _STOPS.get(seen.stop.kind, _CRASHES) & model.flags
         if reasons:
             text += f", as the model has it: {', '.join(sorted(reasons))}"
-        (notes if reasons or void or seen.stop.kind in _OURS else said).append(text)
+        (notes if reasons or void or ours else said).append(text)
     if seen.warned and not void and "warn-on" not in model.flags:
         said.append(seen.warned)
     return TortureResult(
@@ -183,6 +200,7 @@ def compare(case: Case, seen: Outcomes, model: Allowed) -> TortureResult:
         bad,
         (*said, _of_the_model(model)) if said else (),
         "; ".join(notes),
+        undecided(case, notes[-1]) if ours and not said else None,
     )
 
 
