@@ -46,15 +46,15 @@ class Replay:
 def measure(name: str, page_size: str, seconds: float, rounds: int) -> Replay:
     """Replay trace ``name`` for about ``seconds`` a round."""
     trace = read_trace(find_trace(name))
-    spec = MachineSpec(memory_share=1.0, page_size=page_size)
+    spec = MachineSpec(memory_share=1.0, page_size=page_size, switch_interval_s=0.0)
     program = pack(trace, spec.page_shift)
-    n_rows = len(program.rows)
+    n_rows, once = len(program.rows), trace.n_accesses
     image = machine_image(spec)
     rate = cycles_per_second(image, Memory(1 << 16))
     machine = Machine(image, program, spec, "none", rate)
     guest, vcpu, memory = machine.guests[0], machine.vcpus[0], machine.memory
-    image.call("replay", memory, 0, guest.at, n_rows)
-    step = max(1, n_rows // 4)
+    image.call("replay", memory, 0, guest.at, once)
+    step = max(1, once // 4)
     rates = []
     first, misses = guest["accesses"], vcpu["stat.tlb_misses"]
     for _ in range(rounds):

@@ -47,22 +47,22 @@ def test_every_hook_is_defined_by_every_architecture() -> None:
 
 def test_a_guest_replays_a_trace() -> None:
     machine = MachineSpec(arch="flat", vcpus=2, memory_share=0.6, interval_s=0.01)
-    spec = RunSpec(rounds=1, duration_s=0.5, warmup_s=0.1)
+    spec = RunSpec(rounds=1, duration_s=1.0)
     result = run(read_trace(find_trace("lookup")), machine, spec=spec)
     assert not result.wrong
     assert result.machine.arch == "flat"
     assert result.machine.clear == "andnot"
     for path in result.paths:
-        assert path.guest_accesses_per_s > 0
-        assert path.refaults > 0
+        assert path["guest_accesses_per_s"] > 0
+        assert path["refaults"] > 0
         if path.path != "none":
-            assert path.young_agreed > 0.5 * path.young_true
+            assert path["young_seen_share"] > 0.5
 
 
 def test_the_command_line_offers_it(capsys: pytest.CaptureFixture[str]) -> None:
     quick = ["--duration", "0.4", "--rounds", "1", "--paths", "lockless", "--json"]
-    assert main(["run", "--arch", "flat", *quick]) == Exit.HOLDS
-    assert json.loads(capsys.readouterr().out)["machine"]["arch"] == "flat"
+    assert main(["run", "lookup", "--arch", "flat", *quick]) == Exit.HOLDS
+    assert json.loads(capsys.readouterr().out)["guests"][0]["machine"]["arch"] == "flat"
     assert main(["run", "--arch", "flat", "--page-size", "64k"]) == Exit.USAGE
     assert "4 KiB" in capsys.readouterr().err
     assert main(["run", "--arch", "pdp11"]) == Exit.USAGE

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mkold.run.results import GenerationSample, Round, RunResult, TraceInfo, summarise
+from mkold.run.figures import comparisons, summarise
+from mkold.run.results import GenerationSample, Round, RunResult, TraceInfo
 from mkold.run.spec import MachineSpec, RunSpec
 from mkold.view.chart import Layer, draw_stacked, legend, stacked_cells
 from mkold.view.run import run_text
@@ -54,19 +55,24 @@ def test_plain_terminals_get_plain_glyphs() -> None:
 
 def a_round(path: str, accesses: int, **changes: int) -> Round:
     base = Round(
-        path=path, elapsed_s=2.0, vcpu_cpu_s=1.0, accesses=accesses, passes=10, entries=1000,
+        path=path, vcpus=1, whole=True, elapsed_s=2.0, vcpu_cpu_s=1.0, accesses=accesses,
+        passes=10, entries=1000,
         walk_s=1e-4, lock_wait_s=0.2, swap_wait_s=1.0, reclaim_s=0.0, faults=50, refaults=20,
         recent_refaults=10, evicted=40, young_reported=9, young_true=10, young_agreed=8,
-        mismatches=0, generations=(GenerationSample(1.0, (5, 3), 2),),
+        mismatches=0, fault_ns=((100.0, 49), (9000.0, 1)),
+        generations=(GenerationSample(1.0, (5, 3), 2),),
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def a_result(*rounds: Round, **changes: object) -> RunResult:
     names = tuple(dict.fromkeys(r.path for r in rounds))
-    paths = tuple(summarise(n, [r for r in rounds if r.path == n], 1) for n in names)
+    paths = tuple(summarise(n, [r for r in rounds if r.path == n]) for n in names)
     info = TraceInfo("t", "true", 10, 100, 5)
-    result = RunResult(info, MachineSpec(), RunSpec(paths=names), 7, 10, paths, 0.1)
+    spec = RunSpec(paths=tuple(n.split(" #")[0] for n in names) or ("none",))
+    result = RunResult(
+        info, MachineSpec(), spec, 7, 10, 150, paths, 0.1, comparisons=comparisons(paths)
+    )
     return replace(result, **changes)  # type: ignore[arg-type]
 
 
@@ -75,31 +81,46 @@ def row(text: str, title: str) -> list[str]:
     return line[len(title) :].split("  ")
 
 
-def test_medians_and_ratios() -> None:
-    rounds = [a_round("locked", n) for n in (100, 400, 200)]
+def test_a_ratio_is_that_of_its_columns() -> None:
+    rounds = [a_round("locked", n) for n in (100, 400, 250)]
     rounds += [a_round("lockless", n, walk_s=0) for n in (400, 400, 800)]
     result = a_result(*rounds)
     locked = result.path("locked")
-    assert locked.guest_accesses_per_s == 100
-    assert locked.aging_ns_per_pte == pytest.approx(100)
-    assert locked.lock_wait_share == pytest.approx(0.1)
-    text = run_text(result)
-    assert row(text, "guest accesses per second")[-1].strip() == "4.00", "of 4, 1, 4"
-    assert "locked 4.0x" in text, "rounds that differ a lot are named"
+    assert locked["guest_accesses_per_s"] == pytest.approx(750 / 6)
+    assert locked["aging_ns_per_pte"] == pytest.approx(100)
+    assert locked["lock_wait_share"] == pytest.approx(0.1)
+    assert (locked["fault_p50_us"], locked["fault_max_us"]) == (0.1, 9.0)
+    text = run_text([result])
+    cells = row(text, "guest accesses per second")
+    assert cells[-2].strip() == f"{1600 / 750:.2f}"
+    assert "none seen" in cells[-1], "of 4, 1, 3.2"
+
+
+def test_no_figure_wider_than_a_mail() -> None:
+    rounds = [a_round(name, 10**9 + n, faults=10**6) for n in range(4) for name in
+              ("none", "locked", "lockless", "locked #2")]  # fmt: skip
+    assert max(map(len, run_text([a_result(*rounds)]).splitlines())) <= 100
+
+
+def test_noise_is_a_line_and_no_column() -> None:
+    rounds = [a_round(name, 100 + n) for n in range(4) for name in ("locked", "locked #2")]
+    text = run_text([a_result(*rounds)])
+    assert "locked #2" not in text
+    assert "Noise, locked over itself: guest accesses per second 1.00" in text
 
 
 def test_nothing_is_made_up_where_nothing_was_measured() -> None:
-    text = run_text(a_result(a_round("none", 5, passes=0, entries=0)))
-    assert row(text, "aging, ns per entry")[-1].strip() == "-"
-    assert row(text, "pages reported young")[-1].strip() == "-"
+    text = run_text([a_result(a_round("none", 5, passes=0, entries=0))])
+    assert row(text, "  ns per entry")[-1].strip() == "-"
+    assert row(text, "an aging pass, ms")[-1].strip() == "-"
 
 
 def test_wrong_values_and_bugs_are_shouted() -> None:
-    assert "WRONG: 3 reads" in run_text(a_result(a_round("none", 5, mismatches=3)))
+    assert "WRONG: 3 reads" in run_text([a_result(a_round("none", 5, mismatches=3))])
     broken = a_result(a_round("none", 5), failures=("lockless: BUG_ON x",))
-    assert "WRONG: lockless: BUG_ON x" in run_text(broken)
+    assert "WRONG: lockless: BUG_ON x" in run_text([broken])
     assert broken.wrong
 
 
 def test_no_result_at_all_is_still_a_report() -> None:
-    assert "t: true" in run_text(a_result(failures=("none: BUG_ON",)))
+    assert "t: true" in run_text([a_result(failures=("none: BUG_ON",))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from mkold.base.errors import Exit, UsageError
@@ -22,27 +23,34 @@ from mkold.cli.options import (
 from mkold.kvm.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mkold.run.results import RunResult
     from mkold.run.spec import MachineSpec, RunSpec
-    from mkold.trace import Trace
 
 HELP = (
-    "Age a guest that replays a program's memory trace on a host with too little memory, "
-    "and compare the aging paths: none, locked, lockless."
+    "Age a guest that replays a program's memory trace, or a made workload, and compare the "
+    "aging paths: none, locked, lockless."
 )
 DEFAULT_TRACE = "lookup"
-MAX_WARMUP_S = 1.0
+DEFAULT_WORKLOAD, DEFAULT_BYTES = "zipf", 2 << 30
+TRACE_SHARE, WORKLOAD_SHARE = 0.7, 1.0
+ONE_S, BOTH_S = 30.0, 60.0
+TRACE_PART = 0.3  # of the time, where both the trace and the large guest run
 
 _EPILOG = """\
 examples:
-  mkold run                               a trace that ships with mkold, under a minute
+  mkold run                               a shipped trace and a large guest, in a minute
   mkold run sort.parquet --memory-share 50%
-  mkold run --paths locked,lockless --vcpus 2 --interval 10
+  mkold run --workload access_tracking -v 2 -b 1G --overlap
+  mkold run --paths locked,lockless,locked --interval 10 --precision 1%
   mkold run --json -o result.json
 
-The paths take turns on the same machine; figures are medians over the rounds. Each access
-of the trace is performed by a vCPU thread: TLB, page walk, fault, and a check of what is
-read. Ctrl-C ends the run within a second and shows what was measured so far.
+The paths take turns on the same machine and do the same accesses. A figure is that of all
+rounds together; a ratio is that of its columns, with its 95 % interval from paired rounds.
+A path that is named twice is compared with itself: that is the noise of this host. Each
+access is performed by a vCPU thread: TLB, page walk, fault, and a check of what is read.
+Ctrl-C ends the run within a second and shows what was measured so far.
 """
 
 
@@ -52,22 +60,38 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trace", nargs="?", metavar="TRACE", help="a trace file, or the name of a shipped one"
     )
+    _workload_options(parser.add_argument_group("made guests"))
     _machine_options(parser.add_argument_group("machine"))
     _measuring_options(parser.add_argument_group("measuring"))
-    add_output_options(parser, json_schema="mkold.run/1")
+    add_output_options(parser, json_schema="mkold.run/2")
+
+
+def _workload_options(made: argparse._ArgumentGroup) -> None:
+    made.add_argument(
+        "--workload", metavar="NAME", help="a made workload instead (a wrong name lists them)"
+    )
+    made.add_argument(
+        "-b", "--bytes", type=size, default=DEFAULT_BYTES, metavar="SIZE",
+        help="memory of each vCPU, as 512M or 16G (2G)",
+    )  # fmt: skip
+    made.add_argument(
+        "--overlap", action="store_true", help="all vCPUs share the memory of one"
+    )
 
 
 def _machine_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
-        "--vcpus", type=positive_int, metavar="N", help="vCPU threads (cores less one, to 4)"
-    )
-    machine.add_argument(
-        "--memory-share", type=share, default=0.7, metavar="SHARE",
-        help="frames as a share of the pages touched (70%%); 100%% evicts nothing",
+        "-v", "--vcpus", type=positive_int, metavar="N",
+        help="vCPU threads (cores less one, to 4)",
     )  # fmt: skip
     machine.add_argument(
-        "--interval", type=positive_float, default=50.0, metavar="MS",
-        help="milliseconds between aging passes (50)",
+        "--memory-share", type=share, metavar="SHARE",
+        help="frames as a share of the pages touched (70%%; 100%%, which evicts nothing, for "
+        "made guests)",
+    )  # fmt: skip
+    machine.add_argument(
+        "--interval", type=positive_float, default=100.0, metavar="MS",
+        help="milliseconds between aging passes (100)",
     )  # fmt: skip
     machine.add_argument(
         "--arch", default="", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (the first)"
@@ -90,52 +114,121 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
         help="microseconds a vCPU waits for a page from swap (50)",
     )  # fmt: skip
     machine.add_argument(
+        "--tlb-entries", type=positive_int, default=1024, metavar="N",
+        help="entries of each vCPU's TLB, a power of two (1024)",
+    )  # fmt: skip
+    machine.add_argument(
+        "--switch-interval", type=float, default=10.0, metavar="MS",
+        help="milliseconds between world switches, which empty the TLB; 0: none (10)",
+    )  # fmt: skip
+    machine.add_argument("--pin", action="store_true", help="each thread on a core of its own")
+    machine.add_argument(
         "--bloom", action="store_true", help="let Bloom filters limit the periodic passes too"
     )
 
 
 def _measuring_options(measure: argparse._ArgumentGroup) -> None:
     measure.add_argument(
-        "--paths", default="none,locked,lockless", metavar="LIST", help="which, in which order"
-    )
-    measure.add_argument(
-        "--duration", type=positive_float, default=30.0, metavar="S",
-        help="seconds in all, shared by paths and rounds (30)",
+        "--paths", default="none,locked,lockless,locked", metavar="LIST",
+        help="which; one that is named twice gives the noise (none,locked,lockless,locked)",
     )  # fmt: skip
     measure.add_argument(
-        "--rounds", type=positive_int, default=3, metavar="N", help="turns of each path (3)"
-    )
+        "--duration", type=positive_float, metavar="S",
+        help="seconds in all, shared by guests, paths and rounds (30; 60 where two guests run)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--rounds", type=positive_int, default=8, metavar="N",
+        help="turns of each path, at most (8)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--precision", type=share, default=0.02, metavar="SHARE",
+        help="end when the guest's rate is compared within this (2%%)",
+    )  # fmt: skip
     measure.add_argument(
         "--memory-limit", type=size, metavar="BYTES",
         help="memory for all of it, as 800M or 4G (default: what the machine has)",
     )  # fmt: skip
     measure.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="where in the trace vCPUs start (1)"
-    )
+        "--seed", type=int, default=1, metavar="N",
+        help="where in the trace vCPUs start, and what is drawn (1)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, show, and say by the exit code whether all was read back as written."""
     check_output(args)
-    from mkold.run.measure import run as measure
-
     machine, spec = _specs(args)
-    bound = args.memory_limit or allowance()
-    trace, name = _load(args.trace, bound)
     status = StatusLine()
     try:
-        result = measure(trace, machine, spec=spec, name=name, progress=status.show,
-                         memory_bytes=bound)  # fmt: skip
+        results = _measure(args, machine, spec, status)
     except KeyboardInterrupt:
         status.clear()
         _leave()
     finally:
         status.clear()
-    deliver(args, result.to_json(), lambda: _text(args, result), coloured=True)
-    if result.interrupted:
+    deliver(args, _json(results), lambda: _text(args, results), coloured=True)
+    if any(result.interrupted for result in results):
         print("mkold: interrupted; the figures are of what was measured", file=sys.stderr)
         return Exit.INTERRUPTED
-    return Exit.COUNTEREXAMPLE if result.wrong else Exit.HOLDS
+    return Exit.COUNTEREXAMPLE if any(r.wrong for r in results) else Exit.HOLDS
+
+
+def _measure(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> list[RunResult]:
+    """The guests that were asked for, one after the other, until one is interrupted."""
+    both = args.trace is None and args.workload is None
+    total = args.duration or (BOTH_S if both else ONE_S)
+    parts = [TRACE_PART, 1 - TRACE_PART] if both else [1.0]
+    guests = [_replayed, _made] if both else [_made if args.workload else _replayed]
+    results: list[RunResult] = []
+    for guest, part in zip(guests, parts, strict=True):
+        timed = replace(spec, duration_s=total * part).check()
+        try:
+            results.append(guest(args, machine, timed, status))
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            return [*results[:-1], replace(results[-1], interrupted=True)]
+        if results[-1].interrupted:
+            break
+    return results
+
+
+def _replayed(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> RunResult:
+    from mkold.run.measure import run as measure
+    from mkold.trace import find_trace, read_trace, shipped
+
+    bound = args.memory_limit or allowance()
+    known = shipped()
+    chosen = args.trace or (DEFAULT_TRACE if DEFAULT_TRACE in known else next(iter(known), ""))
+    if not chosen:
+        raise UsageError("no trace: name a file (mkold record makes one)")
+    path = find_trace(chosen)
+    trace, name = (
+        read_trace(path, memory_bytes=bound),
+        path.stem if chosen in known else str(path),
+    )
+    machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
+    return measure(trace, machine, spec=spec, name=name, progress=status.show,
+                   memory_bytes=bound)  # fmt: skip
+
+
+def _made(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> RunResult:
+    from mkold.run.measure import run_program
+    from mkold.run.workloads import workload
+
+    bound = args.memory_limit or allowance()
+    machine = replace(machine, memory_share=args.memory_share or WORKLOAD_SHARE)
+    status.show("making the guest's accesses")
+    name = args.workload or DEFAULT_WORKLOAD
+    program, info = workload(name, machine, args.bytes, overlap=args.overlap, seed=args.seed,
+                             memory_bytes=bound)  # fmt: skip
+    return run_program(program, info, machine, spec, status.show, bound)
 
 
 def _leave() -> NoReturn:
@@ -151,48 +244,41 @@ def _leave() -> NoReturn:
 def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
     from mkold.run.spec import MachineSpec, RunSpec, default_vcpus
 
+    if args.trace is not None and args.workload is not None:
+        raise UsageError("a trace and --workload: name one of them")
     paths = tuple(path.strip() for path in args.paths.split(",") if path.strip())
     if not paths:
         raise UsageError("--paths names no path")
     machine = MachineSpec(
         arch=args.arch,
         vcpus=args.vcpus or default_vcpus(),
-        memory_share=args.memory_share,
         interval_s=args.interval / 1e3,
         page_size=args.page_size,
         clear=args.clear,
         mmu=args.mmu,
         variant=args.variant,
         swap_latency_us=args.swap_latency,
+        tlb_entries=args.tlb_entries,
+        switch_interval_s=args.switch_interval / 1e3,
+        pin=args.pin,
         bloom=args.bloom,
     )
-    slot_s = args.duration / (args.rounds * len(paths))
-    warmup_s = min(0.2 * slot_s, MAX_WARMUP_S)
-    spec = RunSpec(
-        paths=paths,
-        rounds=args.rounds,
-        duration_s=slot_s - warmup_s,
-        warmup_s=warmup_s,
-        seed=args.seed,
-    )
+    spec = RunSpec(paths=paths, rounds=args.rounds, precision=args.precision, seed=args.seed)
     return machine.check(), spec.check()
 
 
-def _load(name: str | None, bound: int) -> tuple[Trace, str]:
-    from mkold.trace import find_trace, read_trace, shipped
+def _json(results: Sequence[RunResult]) -> dict[str, object]:
+    from mkold.run.finding import notes, summary
+    from mkold.run.results import SCHEMA
 
-    known = shipped()
-    chosen = name or (DEFAULT_TRACE if DEFAULT_TRACE in known else next(iter(known), ""))
-    if not chosen:
-        raise UsageError("no trace: name a file (mkold record makes one)")
-    path = find_trace(chosen)
-    return read_trace(path, memory_bytes=bound), path.stem if chosen in known else str(path)
+    guests = [result.to_json() | {"notes": notes(result)} for result in results]
+    return {"schema": SCHEMA, "guests": guests, "found": summary(results)}
 
 
-def _text(args: argparse.Namespace, result: RunResult) -> str:
+def _text(args: argparse.Namespace, results: Sequence[RunResult]) -> str:
     from mkold.view.run import run_text
 
     terminal = args.output is None and sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     encoding = "utf-8" if args.output is not None else (sys.stdout.encoding or "ascii")
-    return run_text(result, colour=colour, unicode=encoding.lower().startswith("utf"))
+    return run_text(results, colour=colour, unicode=encoding.lower().startswith("utf"))

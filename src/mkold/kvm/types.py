@@ -27,11 +27,11 @@ from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifier
 
 KVM_MEM_SLOTS = 8
-KVM_MAX_VCPUS = 16
+KVM_MAX_VCPUS = 62  # with the host's thread and whoever boots: ir.boot.MAX_CPUS
 
 # A vCPU's TLB holds 1 << TLB_BITS entries.
 TLB_BITS = parameter("TLB_BITS", 10)
-# 1: count cycles spent waiting for mmu_lock. 0 leaves only the lock itself.
+# 1: count cycles spent waiting for mmu_lock and in faults. 0 leaves only the work itself.
 LOCK_STAT = parameter("LOCK_STAT", 1)
 
 # vcpu.mode
@@ -41,6 +41,10 @@ IN_GUEST_MODE = 1
 # vcpu.request: 0 nothing, else one of these, or a range to flush (``kvm.tlb``).
 REQ_TLB_FLUSH_ALL = 1
 REQ_KICK = 2
+
+# Fault latencies in cycles, log-linear: 1 << HIST_BITS buckets to each power of two.
+HIST_BITS = 5
+HIST_BUCKETS = (64 - HIST_BITS + 1) << HIST_BITS
 
 # What a fault returns; 0 is "go back to the guest".
 RESUME_GUEST = 0
@@ -88,14 +92,18 @@ class VcpuStat(Struct):
 
 
 class Vcpu(Struct):
-    """``struct kvm_vcpu``. The first line is the vCPU's own but for ``request``."""
+    """``struct kvm_vcpu``. The first line is the vCPU's own but for ``request``.
+
+    ``fault_hist`` has ``HIST_BUCKETS`` counts of faults by latency, or is NULL.
+    """
 
     request: atomic64_t
     tlb: Ptr[TlbEntry]
     kvm: u64
     vcpu_id: u64
     mode: u64
-    pad: Array[u64, 3]
+    fault_hist: Ptr[u64]
+    pad: Array[u64, 2]
     stat: VcpuStat
 
 

@@ -17,8 +17,10 @@ from mkold.kvm.arch import (
 )
 from mkold.kvm.tlb import kvm_vcpu_take_request
 from mkold.kvm.types import (
+    HIST_BITS,
     IN_GUEST_MODE,
     KVM_PFN_ERR,
+    LOCK_STAT,
     OUTSIDE_GUEST_MODE,
     REQ_KICK,
     RESUME_GUEST,
@@ -28,11 +30,13 @@ from mkold.kvm.types import (
     Vcpu,
 )
 from mkold.lang import (
+    NULL,
     READ_ONCE,
     WRITE_ONCE,
     Ptr,
     addr,
     cpu_relax,
+    get_cycles,
     kernel,
     smp_mb,
     smp_store_release,
@@ -99,6 +103,34 @@ def kvm_vcpu_service(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
 
 
 @kernel
+def latency_bucket(cycles: u64) -> u64:
+    """Which count of a histogram ``cycles`` falls into (``HIST_BITS``)."""
+    shift = 0
+    while (cycles >> shift) >> (HIST_BITS + 1):
+        shift += 1
+    return (shift << HIST_BITS) + (cycles >> shift)
+
+
+@kernel
+def kvm_vcpu_count_fault(vcpu: Ptr[Vcpu], cycles: u64) -> None:
+    """Add a fault to the vCPU's statistics, as ``kvm_stats_log_hist_update`` does."""
+    vcpu.stat.fault_cycles += cycles
+    if vcpu.fault_hist != NULL:
+        vcpu.fault_hist[latency_bucket(cycles)] += 1
+
+
+@kernel
+def kvm_vcpu_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
+    """One fault, and how long it took."""
+    if not LOCK_STAT:
+        return kvm_arch_vcpu_page_fault(kvm, vcpu, gfn, write)
+    start = get_cycles()
+    result = kvm_arch_vcpu_page_fault(kvm, vcpu, gfn, write)
+    kvm_vcpu_count_fault(vcpu, get_cycles() - start)
+    return result
+
+
+@kernel
 def kvm_vcpu_miss(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
     """The access that found nothing in the TLB: walk, and fault until the walk works."""
     vcpu.stat.tlb_misses += 1
@@ -107,7 +139,7 @@ def kvm_vcpu_miss(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
         if ok:
             return pfn
         kvm_vcpu_put(vcpu)
-        if kvm_arch_vcpu_page_fault(kvm, vcpu, gfn, write) != RESUME_GUEST:
+        if kvm_vcpu_fault(kvm, vcpu, gfn, write) != RESUME_GUEST:
             return KVM_PFN_ERR
         if READ_ONCE(kvm.stop) or kvm_vcpu_load(kvm, vcpu):
             return KVM_PFN_ERR

@@ -59,7 +59,7 @@ AGING_NONE = 0
 AGING_LOCKED = 1
 AGING_LOCKLESS = 2
 
-N_CPUS = 16
+N_CPUS = 64  # one a thread: ir.boot.MAX_CPUS
 CACHE_LINE = 8  # words
 BLOOM_WORDS = 512  # 2 ** 15 bits
 

@@ -118,10 +118,9 @@ def _contents(machine: Machine, entries: Words, pfns: Words) -> list[str]:
     in_swap = (entries & np.uint64(PTE_SWAP)) != 0
     base = np.where(in_swap, (pages << np.uint64(shift)) + np.uint64(machine.mm["swap_area"]),
                     pfns << np.uint64(shift))  # fmt: skip
-    line = (pages << np.uint64(3)) & np.uint64((1 << shift) - 1)
     problems = []
     for i, guest in enumerate(machine.guests):
-        where = (base + (line | np.uint64(guest["slot"]))).astype(np.int64)
+        where = (base + np.uint64(guest["slot"])).astype(np.int64)
         held = np.where(base != 0, words[where], np.uint64(0))
         written = words[guest["written"] : guest["written"] + machine.n_pages]
         lost = int((held != written).sum())

@@ -4,16 +4,27 @@ What an access is
 -----------------
 A row of the trace is a run of ``n`` accesses to one page. Each of the ``n`` is performed:
 a look at the request word, a TLB lookup (``kvm_vcpu_access``), then a load or a store of
-one word of the frame. What the program computed in between is not modelled. A run of any
-length ends soon after the machine stops.
+one word of the frame. What the program computed in between is not modelled. A vCPU performs
+as many accesses as it is told, to the access, so that two machines can be given equal work;
+a run of any length ends soon after the machine stops.
+
+A frame's content is as many words as there are vCPUs, at least a cache line, not the whole
+page: a guest of millions of pages then fits, and copying a page to and from swap costs
+nothing beside the latency that swap is said to have.
+
+World switches
+--------------
+Every ``switch_cycles`` the vCPU loses its TLB, as when its host thread was preempted and
+ran on elsewhere. Without, a guest whose hot set fits the TLB never walks its tables, and
+its pages look idle to any aging that reads them.
 
 Check values
 ------------
-Each vCPU owns one word of every page (its place varies by page, so that pages don't fight
-for one set of the cache) and keeps, in memory of its own, the value it wrote there last.
-A write stores a value made from page and a count that never repeats; a read compares. So
-a page that is lost, crossed with another, brought back stale, or freed under the guest
-shows as a mismatch. ``touched`` is set for each page used, whatever the page tables say.
+Each vCPU owns one word of every page and keeps, in memory of its own, the value it wrote
+there last. A write stores a value made from page and a count that never repeats; a read
+compares. So a page that is lost, crossed with another, brought back stale, or freed under
+the guest shows as a mismatch. ``touched`` is set for each page used, whatever the page
+tables say.
 
 Known limits: vCPUs replay the same trace from different places over the same pages; they
 don't check each other's words.
@@ -21,7 +32,8 @@ don't check each other's words.
 
 from __future__ import annotations
 
-from mkold.kvm.types import KVM_PFN_ERR, Kvm, Vcpu
+from mkold.kvm.tlb import kvm_make_request
+from mkold.kvm.types import KVM_PFN_ERR, REQ_TLB_FLUSH_ALL, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import (
     POISON,
@@ -42,7 +54,7 @@ ROW_PAGE_SHIFT = 32
 ROW_RUN_MASK = (1 << 31) - 1
 CHECK_MULTIPLIER = 0x9E3779B97F4A7C15
 STRETCH = 1 << 16  # a longer run looks in between whether the machine stops
-MAX_VCPUS = 8  # words in the line of a page that holds check values
+LOOK = 1 << 10  # accesses between two looks at the clock, for the next world switch
 
 
 class Guest(Struct):
@@ -50,13 +62,14 @@ class Guest(Struct):
 
     kvm: Ptr[Kvm]
     vcpu: Ptr[Vcpu]
-    rows: Ptr[u64]
+    rows: Ptr[u64]  # this vCPU's part of the program
     n_rows: u64
     written: Ptr[u64]  # by page: the value this vCPU stored last
     touched: Ptr[u64]  # by page: used since somebody last looked
-    slot: u64  # which word of a page's line is this vCPU's
-    pad0: u64
-    at: u64  # the next row
+    slot: u64  # which word of a page is this vCPU's
+    switch_cycles: u64  # cycles from one world switch to the next; 0: there are none
+    at: u64  # the row it is in
+    done_of_row: u64  # accesses of that row that are done
     accesses: u64
     loops: u64  # times through the whole trace
     sequence: u64
@@ -64,16 +77,15 @@ class Guest(Struct):
     poison_reads: u64
     bad_page: u64  # page and value of the first mismatch
     bad_value: u64
-    ended: u64  # cycle counter when the replay ended
+    next_switch: u64
     failed: u64  # the guest ran into memory it does not have
-    pad1: Array[u64, 6]
+    pad: Array[u64, 5]
 
 
 @kernel
-def check_word(guest: Ptr[Guest], pfn: u64, page: u64) -> Ptr[u64]:
-    """This vCPU's word of the page, in frame ``pfn``."""
-    line = (page << 3) & ((1 << PAGE_SHIFT) - 1)
-    return cast(Ptr[u64], (pfn << PAGE_SHIFT) + (line | guest.slot))
+def check_word(guest: Ptr[Guest], pfn: u64) -> Ptr[u64]:
+    """This vCPU's word of frame ``pfn``."""
+    return cast(Ptr[u64], (pfn << PAGE_SHIFT) + guest.slot)
 
 
 @kernel
@@ -95,7 +107,7 @@ def guest_reads(guest: Ptr[Guest], page: u64, n: u64) -> u64:
         pfn = kvm_vcpu_access(guest.kvm, guest.vcpu, page, 0)
         if pfn >= KVM_PFN_ERR:
             return i
-        word = check_word(guest, pfn, page)
+        word = check_word(guest, pfn)
         value = READ_ONCE(word.value)
         if value != expected:
             report_mismatch(guest, page, value)
@@ -111,61 +123,82 @@ def guest_writes(guest: Ptr[Guest], page: u64, n: u64) -> u64:
             return i
         guest.sequence += 1
         value = ((page << 40) ^ guest.sequence) * CHECK_MULTIPLIER
-        word = check_word(guest, pfn, page)
+        word = check_word(guest, pfn)
         WRITE_ONCE(word.value, value)
         guest.written[page] = value
     return n
 
 
 @kernel
-def replay_row(guest: Ptr[Guest], row: u64) -> bool:
-    """One run of accesses; False when the vCPU has to stop."""
+def replay_part(guest: Ptr[Guest], row: u64, n: u64) -> u64:
+    """``n`` accesses of ``row``; how many were done before the vCPU had to stop."""
     page = row >> ROW_PAGE_SHIFT
-    left = (row >> 1) & ROW_RUN_MASK
-    while left:
-        part: u64 = left
-        if part > STRETCH:
-            part = STRETCH
-        if not READ_ONCE(guest.touched[page]):
-            WRITE_ONCE(guest.touched[page], 1)
-        done: u64 = 0
-        if row & 1:
-            done = guest_writes(guest, page, part)
-        else:
-            done = guest_reads(guest, page, part)
-        WRITE_ONCE(guest.accesses, guest.accesses + done)
-        if done != part:
-            return False
-        left -= part
-        if left and READ_ONCE(guest.kvm.stop):
-            return False
-    return True
+    if not READ_ONCE(guest.touched[page]):
+        WRITE_ONCE(guest.touched[page], 1)
+    done: u64 = 0
+    if row & 1:
+        done = guest_writes(guest, page, n)
+    else:
+        done = guest_reads(guest, page, n)
+    guest.done_of_row += done
+    WRITE_ONCE(guest.accesses, guest.accesses + done)
+    return done
 
 
 @kernel
-def replay(guest: Ptr[Guest], max_rows: u64) -> u64:
-    """Run the guest until the machine stops or ``max_rows`` rows are done.
+def next_row(guest: Ptr[Guest]) -> None:
+    """Go on to the row behind, from the last one to the first."""
+    at = guest.at + 1
+    if at == guest.n_rows:
+        at = 0
+        guest.loops += 1
+    guest.done_of_row = 0
+    WRITE_ONCE(guest.at, at)
+
+
+@kernel
+def world_switch(guest: Ptr[Guest]) -> None:
+    """Lose the TLB if it is time."""
+    if guest.switch_cycles:
+        now = get_cycles()
+        if now >= guest.next_switch:
+            guest.next_switch = now + guest.switch_cycles
+            kvm_make_request(guest.vcpu, REQ_TLB_FLUSH_ALL)
+
+
+@kernel
+def replay(guest: Ptr[Guest], max_accesses: u64) -> u64:
+    """Run the guest until the machine stops or ``max_accesses`` are done.
 
     Returns
     -------
-    rows done; ``guest.failed`` tells whether the guest lacked memory
+    accesses done; ``guest.failed`` tells whether the guest lacked memory
     """
     if kvm_vcpu_load(guest.kvm, guest.vcpu):
         return 0
     done: u64 = 0
-    while done < max_rows:
+    looked: u64 = 0
+    while done < max_accesses:
         if READ_ONCE(guest.kvm.stop):
             break
-        if not replay_row(guest, guest.rows[guest.at]):
+        row = guest.rows[guest.at]
+        left = ((row >> 1) & ROW_RUN_MASK) - guest.done_of_row
+        part: u64 = left
+        if part > max_accesses - done:
+            part = max_accesses - done
+        if part > STRETCH:
+            part = STRETCH
+        got = replay_part(guest, row, part)
+        done += got
+        if got != part:
             break
-        done += 1
-        at = guest.at + 1
-        if at == guest.n_rows:
-            at = 0
-            guest.loops += 1
-        WRITE_ONCE(guest.at, at)
-    if done < max_rows and not READ_ONCE(guest.kvm.stop):
+        if part == left:
+            next_row(guest)
+        looked += part
+        if looked >= LOOK:
+            looked = 0
+            world_switch(guest)
+    if done < max_accesses and not READ_ONCE(guest.kvm.stop):
         guest.failed = 1
     kvm_vcpu_put(guest.vcpu)
-    guest.ended = get_cycles()
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mkold.ir.boot import MAX_CPUS
 from mkold.ir.definition import Definition
 from mkold.kvm.machine import Architecture
 from mkold.kvm.main import kvm_create_vm, kvm_init
@@ -9,7 +10,6 @@ from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
-from mkold.mm.mm_types import N_CPUS
 from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
 from mkold.mm.page_alloc import memblock_init, nr_free_pages, page_alloc_init
 from mkold.native import Image, build
@@ -18,7 +18,8 @@ from mkold.run.guest import replay
 from mkold.run.kswapd import kswapd_work
 from mkold.run.spec import MachineSpec
 
-WORD_SHIFT = 3  # log2 of the bytes in a word
+LINE_SHIFT = 3  # log2 of the words in a cache line
+SOME_CPUS = 16
 
 _ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
@@ -38,14 +39,21 @@ def parameters(spec: MachineSpec) -> dict[str, int]:
     spec = spec.check()
     arch = spec.architecture
     variant = arch.variants[spec.variant].parameters if spec.variant else {}
+    cpus = max(SOME_CPUS, 1 << (spec.vcpus + 1).bit_length())
     return {
-        "NR_CPUS": N_CPUS,
-        "PAGE_SHIFT": spec.page_shift - WORD_SHIFT,
+        "NR_CPUS": min(cpus, MAX_CPUS),
+        "PAGE_SHIFT": content_shift(spec.vcpus),
+        "TLB_BITS": spec.tlb_entries.bit_length() - 1,
         **arch.page_sizes[spec.page_size].parameters,
         **arch.clears[spec.clear].parameters,
         **arch.modes[spec.mmu].parameters,
         **variant,
     }
+
+
+def content_shift(vcpus: int) -> int:
+    """log2 of the words of a page that are modelled: one for each vCPU, at least a line."""
+    return max(LINE_SHIFT, (vcpus - 1).bit_length())
 
 
 def machine_image(spec: MachineSpec, *, checked: bool = False) -> Image:

@@ -3,16 +3,19 @@
 Threads: one for each vCPU inside one native call (``replay``), and one for the host
 (``kswapd_work``), which sleeps between calls. CPU numbers: vCPUs from 0, then the host's
 thread, then whoever boots and looks on.
+
+Each vCPU is given so many accesses to warm up and so many to be measured. All wait for one
+another in between; counters are read there, and again when the last has done its work.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,11 +24,13 @@ from numpy.typing import NDArray
 from mkold.base.errors import MkoldError
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.layout import LaidOut
-from mkold.kvm.types import TlbEntry
-from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, N_CPUS, Folio, Mm, Node, VmEvents
+from mkold.kvm.types import HIST_BUCKETS, TlbEntry
+from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, Folio, Mm, Node
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, StoppedError
+from mkold.run.counters import Counters, Places, read_counters
 from mkold.run.guest import Guest
+from mkold.run.image import content_shift
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
 from mkold.run.program import Program
@@ -35,31 +40,10 @@ Words = NDArray[np.uint64]
 FOREVER = 1 << 62
 KSWAPD_SLEEP_S = 0.0005
 JOIN_S = 0.5
+# From so many pages on, the truth about one page in SAMPLE stands for all.
+LARGE, SAMPLE = 1 << 16, 16
 WORD_BYTES = 8
 ROW_BYTES = 3 * WORD_BYTES  # packed, what it is packed from, and its copy in the machine
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """The machine's counts at one moment; all only grow."""
-
-    cycles: int
-    vcpu_cpu_s: float
-    accesses: int
-    passes: int
-    entries: int
-    walk_cycles: int
-    lock_wait_cycles: int
-    swap_wait_cycles: int
-    reclaim_cycles: int
-    faults: int
-    refaults: int
-    recent_refaults: int
-    evicted: int
-    young_reported: int
-    young_true: int
-    young_agreed: int
-    mismatches: int
 
 
 class Machine:
@@ -88,13 +72,21 @@ class Machine:
         self.arch = spec.architecture
         self.n_pages, self.cycles_per_s = program.n_pages, cycles_per_s
         self.frames = frames_for(program.n_pages, spec.memory_share)
-        self._rows, self._loader = program.rows, program.loader
+        self.program = program
         self._lay_out()
         self._boot(seed)
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
-        self._cpu_s = 0.0
+        self._cpu_s = [0.0] * spec.vcpus  # of a vCPU's thread that has done its work
+        self._cpu_now = [0.0] * spec.vcpus
         self._stopping = threading.Event()
+        self._cores = sorted(os.sched_getaffinity(0))
+        self._start_line: threading.Barrier | None = None
+        self._at_work = spec.vcpus
+        self._finish = threading.Lock()
+        self.first: Counters | None = None
+        self.last: Counters | None = None
+        self.done = threading.Event()
 
     def _lay_out(self) -> None:
         n_vcpus, n_pages = self.spec.vcpus, self.n_pages
@@ -113,10 +105,13 @@ class Machine:
         page_words = 1 << self.page_shift
         self._tables = layout.area(n_tables * self.ptrs_per_pte, page_words)
         self._reported = layout.area(n_pages)
+        self._touched_before = layout.area(n_pages)
         self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
         self._written = [layout.area(n_pages) for _ in range(n_vcpus)]
-        self._row_area = layout.area(len(self._rows))
-        self._loader_area = layout.area(len(self._loader) + 1)
+        rows, loader = self.program.rows, self.program.loader
+        self._hists = [layout.area(HIST_BUCKETS) for _ in range(n_vcpus)]
+        self._row_area = layout.area(len(rows))
+        self._loader_area = layout.area(len(loader) + 1)
         self._n_frames = self.frames + 1  # and the zero page
         self._links = layout.area(self._n_frames)
         self._slabs = layout.area(arch.table_words(n_pages))
@@ -126,8 +121,8 @@ class Machine:
         self._first_frame = layout.area(self._n_frames * page_words, page_words)
         self.memory = Memory(layout.end)
         words = self.memory.words
-        words[self._row_area : self._row_area + len(self._rows)] = self._rows
-        words[self._loader_area : self._loader_area + len(self._loader)] = self._loader
+        words[self._row_area : self._row_area + len(rows)] = rows
+        words[self._loader_area : self._loader_area + len(loader)] = loader
         self.node, self.mm = Place(words, at[Node], Node), Place(words, at[Mm], Mm)
         self.kvm = Place(words, at[arch.kvm], arch.kvm)
         self.kswapd = Place(words, at[Kswapd], Kswapd)
@@ -167,21 +162,23 @@ class Machine:
         self._boot_kswapd()
 
     def _boot_guests(self, chance: random.Random) -> None:
-        n_rows = len(self._rows)
-        first = chance.randrange(n_rows)
+        starts = self.program.starts(self.spec.vcpus, chance.random())
         for i, (guest, vcpu) in enumerate(zip(self.guests, self.vcpus, strict=True)):
             self.call("kvm_vcpu_init", self.kvm.at, vcpu.at, self._tlbs[i])
             guest["kvm"], guest["vcpu"] = self.kvm.at, vcpu.at
             guest["written"], guest["touched"] = self._written[i], self._touched[i]
             guest["slot"] = i
+            guest["switch_cycles"] = int(self.spec.switch_interval_s * self.cycles_per_s)
             if i == 0:
                 self._load(guest)
-            guest["rows"], guest["n_rows"] = self._row_area, n_rows
-            guest["at"] = (first + i * n_rows // self.spec.vcpus) % n_rows
+            vcpu["fault_hist"] = self._hists[i]
+            first, n_rows, at = starts[i]
+            guest["rows"], guest["n_rows"] = self._row_area + first, n_rows
+            guest["at"], guest["done_of_row"], guest["loops"] = at, 0, 0
 
     def _load(self, guest: Place) -> None:
         """Let the first vCPU write what the program expects to find."""
-        n_rows = len(self._loader)
+        n_rows = len(self.program.loader)
         guest["rows"], guest["n_rows"] = self._loader_area, n_rows
         self.image.call("replay", self.memory, 0, guest.at, n_rows)
         if guest["failed"]:
@@ -192,21 +189,29 @@ class Machine:
         kswapd["kvm"], kswapd["mm"] = self.kvm.at, self.mm.at
         kswapd["interval_cycles"] = int(self.spec.interval_s * self.cycles_per_s)
         kswapd["n_guests"], kswapd["force_scan"] = self.spec.vcpus, not self.spec.bloom
+        kswapd["sample"] = SAMPLE if self.n_pages >= LARGE else 1
+        kswapd["touched_before"] = self._touched_before
         for i, where in enumerate(self._touched):
             kswapd.array("touched")[i] = where
 
-    def start(self) -> None:
-        """Start all threads."""
-        host = self.spec.vcpus
-        for i, guest in enumerate(self.guests):
-            self._thread(partial(self._replay, i, guest.at))
-        self._thread(partial(self._host, host))
+    def start(self, warmup: int = 0, work: int = FOREVER) -> None:
+        """Start all threads; each vCPU performs ``warmup`` accesses, then ``work``.
 
-    def _thread(self, work: Callable[[], None]) -> None:
+        ``first`` and ``last`` are the counters when all have warmed up and when the last
+        one has done its work; ``done`` is set then.
+        """
+        line = self._start_line = threading.Barrier(self.spec.vcpus, self._begin)
+        for i, guest in enumerate(self.guests):
+            self._thread(i, partial(self._replay, i, guest.at, warmup, work, line))
+        self._thread(self.spec.vcpus, partial(self._host, self.spec.vcpus))
+
+    def _thread(self, cpu: int, work: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
+                if self.spec.pin:
+                    os.sched_setaffinity(0, {self._cores[cpu % len(self._cores)]})
                 work()
-            except StoppedError:
+            except (StoppedError, threading.BrokenBarrierError):
                 pass
             except BaseException as error:
                 self._errors.append(error)
@@ -217,8 +222,23 @@ class Machine:
         self._threads.append(thread)
         thread.start()
 
-    def _replay(self, cpu: int, guest: int) -> None:
-        self.image.call("replay", self.memory, cpu, guest, FOREVER)
+    def _replay(
+        self, cpu: int, guest: int, warmup: int, work: int, line: threading.Barrier
+    ) -> None:
+        if warmup:
+            self.image.call("replay", self.memory, cpu, guest, warmup)
+        line.wait()
+        self.image.call("replay", self.memory, cpu, guest, work)
+        with self._finish:
+            self._cpu_s[cpu] = time.thread_time()
+            self._at_work -= 1
+            if not self._at_work and not self._stopping.is_set():
+                self.last = self.counters()
+                self.done.set()
+
+    def _begin(self) -> None:
+        if not self._stopping.is_set():
+            self.first = self.counters()
 
     def _host(self, cpu: int) -> None:
         while not self._stopping.is_set():
@@ -227,6 +247,8 @@ class Machine:
 
     def _ask_to_stop(self) -> None:
         self._stopping.set()
+        if self._start_line is not None:
+            self._start_line.abort()
         self.kvm["stop"] = 1
         self.node["stop"] = 1
 
@@ -246,7 +268,7 @@ class Machine:
             self.memory.stop()
             for thread in stuck:
                 thread.join(JOIN_S)
-        self._threads = []
+        self._threads, self._start_line = [], None
         if self._errors:
             raise self._errors[0]
         if stuck:
@@ -261,43 +283,21 @@ class Machine:
 
     def counters(self) -> Counters:
         """Counts now; read while the threads run, so not all of one moment."""
-        node, kswapd = self.node, self.kswapd
-        events = node.array("events").reshape(N_CPUS, VmEvents.size).sum(axis=0)
-
-        def event(name: str) -> int:
-            return int(events[VmEvents.offset(name)])
-
         cycles = self.call("read_cycles")
         assert isinstance(cycles, int)
-        return Counters(
-            cycles=cycles,
-            vcpu_cpu_s=self._vcpu_cpu_s(),
-            accesses=sum(guest["accesses"] for guest in self.guests),
-            passes=kswapd["passes"],
-            entries=node["lrugen.aging.entries"],
-            walk_cycles=node["lrugen.aging.cycles"],
-            lock_wait_cycles=sum(vcpu["stat.lock_wait_cycles"] for vcpu in self.vcpus),
-            swap_wait_cycles=event("stall_cycles"),
-            reclaim_cycles=event("direct_cycles"),
-            faults=sum(vcpu["stat.faults"] - vcpu["stat.retries"] for vcpu in self.vcpus),
-            refaults=event("workingset_refault"),
-            recent_refaults=event("workingset_activate"),
-            evicted=event("pgsteal"),
-            young_reported=kswapd["young_reported"],
-            young_true=kswapd["young_true"],
-            young_agreed=kswapd["young_agreed"],
-            mismatches=sum(guest["mismatches"] for guest in self.guests),
-        )
+        hists = [self.memory.words[at : at + HIST_BUCKETS] for at in self._hists]
+        places = Places(self.node, self.kswapd, self.guests, self.vcpus, hists)
+        return read_counters(places, cycles, self._vcpu_cpu_s())
 
     def _vcpu_cpu_s(self) -> float:
-        """CPU time of the vCPUs' threads; what it was last once one has ended."""
-        with contextlib.suppress(OSError):
-            self._cpu_s = sum(
-                time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-                for thread in self._threads[: self.spec.vcpus]
-                if thread.ident is not None and thread.is_alive()
-            )
-        return self._cpu_s
+        """CPU time of the vCPUs' threads; what it was in the end for one that has ended."""
+        for i, thread in enumerate(self._threads[: self.spec.vcpus]):
+            with contextlib.suppress(OSError):
+                if not self._cpu_s[i] and thread.ident is not None and thread.is_alive():
+                    self._cpu_now[i] = time.clock_gettime(
+                        time.pthread_getcpuclockid(thread.ident)
+                    )
+        return sum(end or now for end, now in zip(self._cpu_s, self._cpu_now, strict=True))
 
     def generations(self) -> tuple[int, ...]:
         """Pages in each generation, youngest first."""
@@ -317,6 +317,8 @@ def frames_for(n_pages: int, share: float) -> int:
 def needed_bytes(n_pages: int, n_rows: int, spec: MachineSpec) -> int:
     """About what a machine takes: swap, frames and tables by the page, the trace by the row."""
     frames = frames_for(n_pages, spec.memory_share)
-    by_page = (n_pages + frames) << spec.page_shift
-    by_vcpu = n_pages * WORD_BYTES * (4 + 2 * spec.vcpus)
-    return by_page + by_vcpu + n_rows * ROW_BYTES
+    content = WORD_BYTES << content_shift(spec.vcpus)
+    by_frame = content + WORD_BYTES * (Folio.size + 1)
+    tables = spec.architecture.table_words(n_pages) * WORD_BYTES
+    by_page = content + WORD_BYTES * (4 + 2 * spec.vcpus)
+    return frames * by_frame + n_pages * by_page + tables + n_rows * ROW_BYTES

@@ -1,10 +1,14 @@
-"""Measuring: the paths take turns in rounds, each on a fresh machine; medians.
+"""Measuring: the paths take turns in rounds, each on a fresh machine, with equal work.
 
 Rules
 -----
-* Every round of every path boots its own machine, replays for the warm-up, then measures.
+* A short run of the first path tells how much work fills a slot. From then on every round
+  of every path boots its own machine, which does that work from the same place in the trace
+  on; the place moves from round to round.
 * The order of paths within a round is shuffled from the seed, so that a drift of the host
   does not favour one of them.
+* Rounds go on until there were as many as asked for, the interval of the guest's rate is as
+  narrow as asked, or the time is over.
 * Ctrl-C ends the current measurement at once and keeps what it has; a path that was not
   measured at all is left out.
 """
@@ -21,27 +25,20 @@ from mkold.base.errors import InputError
 from mkold.base.memory import allowance, require
 from mkold.base.shown import shown
 from mkold.native import Image, KernelBugError, Memory
+from mkold.run.busy import load, spoiled
 from mkold.run.clock import cycles_per_second
+from mkold.run.figures import BY_KEY, GUEST_RATE, comparisons, pairs, summarise
 from mkold.run.image import machine_image
-from mkold.run.machine import Counters, Machine, frames_for, needed_bytes
+from mkold.run.interval import MIN_TURNS, ratio
+from mkold.run.machine import frames_for, needed_bytes
 from mkold.run.program import Program, pack
-from mkold.run.results import (
-    GenerationSample,
-    PathResult,
-    Round,
-    RunResult,
-    TraceInfo,
-    summarise,
-)
+from mkold.run.results import Round, RunResult, TraceInfo
+from mkold.run.session import SLEEP_S, Progress, Session, Work, guest_rate_of
 from mkold.run.spec import MachineSpec, RunSpec
 from mkold.trace import Trace
 
-SAMPLES = 60
-SLEEP_S = 0.05
-# A measurement that was cut shorter than this says nothing.
-MIN_ELAPSED_S = 0.02
-
-Progress = Callable[[str], None]
+# How much of a slot the first look at the machine's speed takes, and the least and most of it.
+LOOK_SHARE, LEAST_LOOK_S, MOST_LOOK_S = 0.3, 0.1, 1.0
 
 
 def run(
@@ -80,145 +77,129 @@ def run(
     spec = spec or RunSpec()
     spec = (replace(spec, paths=tuple(paths)) if paths is not None else spec).check()
     machine = (machine or MachineSpec()).check()
+    if not len(trace):
+        raise InputError(f"{name}: the trace has no accesses")
+    info = TraceInfo(name, trace.header.command, trace.n_pages, trace.n_accesses, len(trace))
+    program = pack(trace, machine.page_shift)
+    return run_program(program, info, machine, spec, progress, memory_bytes)
+
+
+def run_program(
+    program: Program,
+    info: TraceInfo,
+    machine: MachineSpec,
+    spec: RunSpec,
+    progress: Progress | None = None,
+    memory_bytes: int | None = None,
+) -> RunResult:
+    """As ``run``, of a program that is packed; ``info`` says what it is."""
+    machine, spec = machine.check(), spec.check()
     bound = allowance() if memory_bytes is None else memory_bytes
-    return _Run(trace, machine, spec, name, progress or (lambda text: None), bound).run()
+    need = needed_bytes(program.n_pages, len(program.rows), machine)
+    require(need, bound, f"a machine for {shown(info.name)}")
+    return _Run(program, info, machine, spec, progress or (lambda text: None)).run()
 
 
 class _Run:
     """One run: what all rounds share, and what was found so far."""
 
     def __init__(
-        self, trace: Trace, machine: MachineSpec, spec: RunSpec, name: str,
-        progress: Progress, bound: int,
+        self, program: Program, info: TraceInfo, machine: MachineSpec, spec: RunSpec,
+        progress: Progress,
     ) -> None:  # fmt: skip
         self.began = time.perf_counter()
+        self.program, self.trace = program, info
         self.machine, self.spec, self.progress = machine, spec, progress
-        if not len(trace):
-            raise InputError(f"{name}: the trace has no accesses")
-        self.program = pack(trace, machine.page_shift)
-        need = needed_bytes(self.program.n_pages, len(trace), machine)
-        require(need, bound, f"a machine for {shown(name)}")
-        command, accesses = trace.header.command, trace.n_accesses
-        self.trace = TraceInfo(name, command, trace.n_pages, accesses, len(trace))
-        self.found: dict[str, list[Round]] = {path: [] for path in spec.paths}
+        self.found: dict[str, list[Round]] = {label: [] for label in spec.labels}
+        self.work = Work(0, 0, spec.slot_s)
         self.startup_s = 0.0
         self.interrupted = False
         self.failures: list[str] = []
+        self.busy = load()
 
     def run(self) -> RunResult:
         self.progress("compiling (some seconds the first time)")
         image = _interruptible(lambda: machine_image(self.machine))
         rate = cycles_per_second(image, Memory(1 << 16))
-        chance = random.Random(self.spec.seed)
-        for number in range(self.spec.rounds):
-            order = list(self.spec.paths)
-            chance.shuffle(order)
-            for path in order:
-                self._measure(image, rate, path, number)
-                if self.interrupted:
-                    return self._result()
+        self.busy = load()
+        self.work = self._plan(image, rate)
+        if not self.failures:
+            self._rounds(image, rate)
         return self._result()
 
-    def _measure(self, image: Image, rate: float, path: str, number: int) -> None:
-        what = f"round {number + 1} of {self.spec.rounds}, {path}"
-        self.progress(what)
-        session = _Session(image, self.program, self.machine, path, rate)
+    def _plan(self, image: Image, rate: float) -> Work:
+        """How much work fills a slot."""
+        spec, path = self.spec, self.spec.paths[0]
+        self.progress(f"how fast is the guest? {path}")
+        seconds = min(MOST_LOOK_S, max(LEAST_LOOK_S, LOOK_SHARE * spec.slot_s))
         try:
-            session.begin(self.spec.seed + number)
-            if not self.startup_s:
-                self.startup_s = time.perf_counter() - self.began
-            session.watch(self.spec, lambda text: self.progress(f"{what}: {text}"))
+            speed = guest_rate_of(image, self.program, self.machine, path, rate, seconds)
+        except KernelBugError as error:
+            self.failures.append(f"{path}: {error}")
+            speed = 0.0
+        planned = spec.slot_s - spec.warmup_s
+        return Work(int(speed * spec.warmup_s), max(1, int(speed * planned)), planned)
+
+    def _rounds(self, image: Image, rate: float) -> None:
+        chance = random.Random(self.spec.seed)
+        until = time.perf_counter() + self.spec.duration_s
+        order = list(zip(self.spec.labels, self.spec.paths, strict=True))
+        for number in range(self.spec.rounds):
+            chance.shuffle(order)
+            for label, path in order:
+                self._measure(image, rate, label, path, number)
+                if self.interrupted:
+                    return
+            late = number + 1 >= MIN_TURNS and time.perf_counter() > until
+            if late or self._precise():
+                return
+
+    def _precise(self) -> bool:
+        """Whether the guest's rate is compared as precisely as was asked for."""
+        wanted, value = self.spec.precision, BY_KEY[GUEST_RATE].value
+        for other, base in pairs(self.spec.labels) if wanted else ():
+            found = ratio(value, self.found[other], self.found[base])
+            return found is not None and found.half_width <= wanted
+        return False
+
+    def _measure(self, image: Image, rate: float, label: str, path: str, number: int) -> None:
+        what = f"round {number + 1} of {self.spec.rounds}, {label}"
+        self.progress(what)
+        session = None
+        try:
+            session = Session(
+                image, self.program, self.machine, path, label, rate, self.spec.seed + number
+            )
+            self.startup_s = self.startup_s or time.perf_counter() - self.began
+            session.watch(self.work, lambda text: self.progress(f"{what}: {text}"))
         except KeyboardInterrupt:
             self.interrupted = True
         try:
-            done = session.end()
+            done = session.end() if session else None
         except KernelBugError as error:
-            self.failures.append(f"{path}: {error}")
+            self.failures.append(f"{label}: {error}")
             return
-        if done is not None:
-            self.found[path].append(done)
+        if done is not None and (done.whole or not self.found[label]):
+            self.found[label].append(done)
         elif self.interrupted and not any(self.found.values()):
             raise KeyboardInterrupt
 
     def _result(self) -> RunResult:
-        vcpus = self.machine.vcpus
-        done: list[PathResult] = [
-            summarise(path, rounds, vcpus) for path, rounds in self.found.items() if rounds
-        ]
+        paths = [summarise(label, rounds) for label, rounds in self.found.items() if rounds]
         return RunResult(
             trace=self.trace,
             machine=self.machine,
             spec=self.spec,
             frames=frames_for(self.program.n_pages, self.machine.memory_share),
             pages=self.program.n_pages,
-            paths=tuple(done),
+            accesses=self.work.accesses,
+            paths=tuple(paths),
             startup_s=self.startup_s,
+            comparisons=comparisons(paths),
+            spoiled=spoiled(self.machine, self.busy, load()),
             interrupted=self.interrupted,
             failures=tuple(self.failures),
         )
-
-
-class _Session:
-    """One measurement of one path."""
-
-    def __init__(
-        self,
-        image: Image,
-        program: Program,
-        spec: MachineSpec,
-        path: str,
-        cycles_per_s: float,
-    ) -> None:
-        self.image, self.program, self.spec = image, program, spec
-        self.path, self.rate = path, cycles_per_s
-        self.machine: Machine | None = None
-        self.first: Counters | None = None
-        self.last: Counters | None = None
-        self.samples: list[GenerationSample] = []
-
-    def begin(self, seed: int) -> None:
-        """Boot and start."""
-        self.machine = Machine(self.image, self.program, self.spec, self.path, self.rate, seed)
-        self.machine.start()
-
-    def watch(self, spec: RunSpec, progress: Progress) -> None:
-        """Warm up, then sample until the time is over or a thread fails."""
-        machine = self.machine
-        assert machine is not None
-        _wait(spec.warmup_s, machine)
-        self.first = machine.counters()
-        began = time.perf_counter()
-        step = spec.duration_s / SAMPLES
-        for i in range(SAMPLES):
-            _wait(began + (i + 1) * step - time.perf_counter(), machine)
-            if not machine.running:
-                return
-            self._sample(time.perf_counter() - began)
-            self.last = machine.counters()
-            progress(f"{self._rate_now() / 1e6:.1f} M accesses/s")
-
-    def _sample(self, at_s: float) -> None:
-        assert self.machine is not None
-        pages = self.machine.generations()
-        evicted = max(0, self.program.n_pages - sum(pages))
-        self.samples.append(GenerationSample(at_s, pages, evicted))
-
-    def _rate_now(self) -> float:
-        assert self.first is not None
-        assert self.last is not None
-        elapsed = (self.last.cycles - self.first.cycles) / self.rate
-        return (self.last.accesses - self.first.accesses) / max(elapsed, 1e-9)
-
-    def end(self) -> Round | None:
-        """Stop the machine; what was measured, if enough."""
-        if self.machine is None:
-            return None
-        if self.first is not None:
-            self.last = self.machine.counters()
-        self.machine.stop()
-        if self.first is None or self.last is None:
-            return None
-        return _round(self.path, self.first, self.last, self.rate, tuple(self.samples))
 
 
 def _interruptible(work: Callable[[], Image]) -> Image:
@@ -239,46 +220,3 @@ def _interruptible(work: Callable[[], Image]) -> Image:
     if failed:
         raise failed[0]
     return done[0]
-
-
-def _wait(seconds: float, machine: Machine) -> None:
-    """Sleep in short steps, so that a failed thread ends the wait."""
-    until = time.perf_counter() + seconds
-    while machine.running:
-        left = until - time.perf_counter()
-        if left <= 0:
-            return
-        time.sleep(min(left, SLEEP_S))
-
-
-def _round(
-    path: str,
-    first: Counters,
-    last: Counters,
-    rate: float,
-    samples: tuple[GenerationSample, ...],
-) -> Round | None:
-    elapsed = (last.cycles - first.cycles) / rate
-    if elapsed < MIN_ELAPSED_S:
-        return None
-    return Round(
-        path=path,
-        elapsed_s=elapsed,
-        vcpu_cpu_s=last.vcpu_cpu_s - first.vcpu_cpu_s,
-        accesses=last.accesses - first.accesses,
-        passes=last.passes - first.passes,
-        entries=last.entries - first.entries,
-        walk_s=(last.walk_cycles - first.walk_cycles) / rate,
-        lock_wait_s=(last.lock_wait_cycles - first.lock_wait_cycles) / rate,
-        swap_wait_s=(last.swap_wait_cycles - first.swap_wait_cycles) / rate,
-        reclaim_s=(last.reclaim_cycles - first.reclaim_cycles) / rate,
-        faults=last.faults - first.faults,
-        refaults=last.refaults - first.refaults,
-        recent_refaults=last.recent_refaults - first.recent_refaults,
-        evicted=last.evicted - first.evicted,
-        young_reported=last.young_reported - first.young_reported,
-        young_true=last.young_true - first.young_true,
-        young_agreed=last.young_agreed - first.young_agreed,
-        mismatches=last.mismatches,
-        generations=samples,
-    )

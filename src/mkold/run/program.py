@@ -24,11 +24,24 @@ class Program:
         program found content there, so its loader, or the guest's page cache, had put it
         there
     n_pages : guest pages
+    parts : where each vCPU's own part of the rows begins and how many there are; empty
+        where all vCPUs share all rows, each from another place on
     """
 
     rows: Words
     loader: Words
     n_pages: int
+    parts: tuple[tuple[int, int], ...] = ()
+
+    def starts(self, vcpus: int, share: float) -> list[tuple[int, int, int]]:
+        """For each vCPU its first row, how many are its own, and where in them it starts,
+        ``share`` (0 to 1) of the way from the first."""
+        if self.parts:
+            parts = [self.parts[i % len(self.parts)] for i in range(vcpus)]
+            return [(first, n, int(share * n) % n) for first, n in parts]
+        n = len(self.rows)
+        first = int(share * n)
+        return [(0, n, (first + i * n // vcpus) % n) for i in range(vcpus)]
 
 
 def guest_pages(trace: Trace, page_shift: int) -> tuple[NDArray[np.uint32], int]:

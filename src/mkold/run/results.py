@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from statistics import median
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mkold.run.spec import MachineSpec, RunSpec
 
-SCHEMA = "mkold.run/1"
+SCHEMA = "mkold.run/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,19 @@ class GenerationSample:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One path, measured once. Counts are those of the measured time only."""
+    """One path, measured once. Counts are those of the measured time only.
+
+    Parameters
+    ----------
+    path : its label (``RunSpec.labels``)
+    vcpus : how many shared ``elapsed_s``; the times of waiting add up over all of them
+    whole : whether all the work was done; if not, it is not comparable
+    fault_ns : faults by latency: nanoseconds (the upper end of a bucket), how many
+    """
 
     path: str
+    vcpus: int
+    whole: bool
     elapsed_s: float
     vcpu_cpu_s: float
     accesses: int
@@ -50,56 +59,50 @@ class Round:
     young_true: int
     young_agreed: int
     mismatches: int
+    fault_ns: tuple[tuple[float, int], ...]
     generations: tuple[GenerationSample, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PathResult:
-    """One aging path: medians over its rounds.
+    """One aging path and its rounds; ``mkold.run.figures`` says what they come to.
 
-    Parameters
-    ----------
-    guest_accesses_per_s : all vCPUs together, by the clock on the wall
-    guest_accesses_per_cpu_s : by the CPU time that the vCPUs' threads got; less noisy where
-        other programs run on the same cores
-    aging_passes : in a round
-    aging_ns_per_pte : time in aging walks over the entries they examined; None without any
-    lock_wait_share : share of the vCPUs' time lost waiting for ``mmu_lock``
-    swap_wait_share : share of the vCPUs' time lost waiting for swap
-    reclaim_share : share of it spent in faults that found no free frame, evicting pages or
-        waiting for the aging pass that must come first
-    faults : guest page faults in a round; one that met an invalidation and was tried again
-        counts once
-    refaults : pages that came back after eviction, in a round
-    recent_refaults : those of them that came back within a few generations
-    young_reported, young_true : pages by pass, summed over a round: reported young to the
-        host, and truly touched by the guest; ``young_agreed`` are both
-    mismatches : reads that did not give what was written: 0, or mkold or a variant is wrong
+    ``path`` is its label, ``figures`` the value of each figure by its key (None where there
+    was nothing to measure).
     """
 
     path: str
-    guest_accesses_per_s: float
-    guest_accesses_per_cpu_s: float
-    aging_passes: float
-    aging_ns_per_pte: float | None
-    lock_wait_share: float
-    swap_wait_share: float
-    reclaim_share: float
-    faults: float
-    refaults: float
-    recent_refaults: float
-    evicted: float
-    young_reported: float
-    young_true: float
-    young_agreed: float
-    mismatches: int
     rounds: tuple[Round, ...]
+    figures: dict[str, float | None] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> float:
+        """The figure ``key``.
+
+        Raises
+        ------
+        KeyError : there is no such figure, or nothing was measured of it
+        """
+        value = self.figures[key]
+        if value is None:
+            raise KeyError(key)
+        return value
 
     @property
-    def spread(self) -> float:
-        """Largest over smallest rate of the rounds: how far to trust the median."""
-        rates = [r.accesses / r.elapsed_s for r in self.rounds if r.accesses]
-        return max(rates) / min(rates) if rates else 1.0
+    def mismatches(self) -> int:
+        """Reads that did not give what was written: 0, or mkold or a variant is wrong."""
+        return sum(r.mismatches for r in self.rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure of one path over that of another, with the interval of the ratio."""
+
+    figure: str
+    path: str
+    base: str
+    ratio: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,26 @@ class TraceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """A whole run.
+class Misses:
+    """Faults of the trace from steady state on with so many frames, by known policies."""
 
-    ``interrupted``: it was stopped early, and this is what there was. ``failures``: a
-    BUG_ON or failed check that ended a path, which is what a wrong variant is for.
+    frames: int
+    lru: int
+    clock: int
+    min: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A whole run of one guest.
+
+    Parameters
+    ----------
+    accesses : of each vCPU in a round, the same for every path
+    comparisons : of the figures that compare
+    spoiled : what on this host makes the figures less sure, one sentence each
+    interrupted : it was stopped early, and this is what there was
+    failures : a BUG_ON or failed check that ended a path, which is what a wrong variant is for
     """
 
     trace: TraceInfo
@@ -126,8 +144,11 @@ class RunResult:
     spec: RunSpec
     frames: int
     pages: int
+    accesses: int
     paths: tuple[PathResult, ...]
     startup_s: float
+    comparisons: tuple[Comparison, ...] = ()
+    spoiled: tuple[str, ...] = ()
     interrupted: bool = False
     failures: tuple[str, ...] = ()
 
@@ -135,6 +156,11 @@ class RunResult:
     def wrong(self) -> bool:
         """Whether something went wrong in the guest: a value lost, a bug met."""
         return bool(self.failures) or any(path.mismatches for path in self.paths)
+
+    @property
+    def times_through(self) -> float:
+        """How often a vCPU went through the whole trace in one round."""
+        return self.accesses / self.trace.accesses
 
     def path(self, name: str) -> PathResult:
         """The result of one path.
@@ -148,42 +174,27 @@ class RunResult:
                 return result
         raise KeyError(name)
 
+    def compared(self, figure: str) -> Iterator[Comparison]:
+        """The comparisons of one figure."""
+        return (c for c in self.comparisons if c.figure == figure)
+
     def to_json(self) -> dict[str, Any]:
-        """JSON values of the schema ``mkold.run/1``."""
+        """JSON values: one guest of the schema ``mkold.run/2``."""
         machine = asdict(self.machine) | {"frames": self.frames, "pages": self.pages}
         return {
-            "schema": SCHEMA,
             "trace": asdict(self.trace),
             "machine": machine,
             "measure": asdict(self.spec),
+            "accesses_per_vcpu": self.accesses,
+            "times_through": self.times_through,
             "interrupted": self.interrupted,
             "failures": list(self.failures),
+            "spoiled": list(self.spoiled),
             "startup_s": self.startup_s,
-            "paths": [asdict(path) | {"spread": path.spread} for path in self.paths],
+            "paths": [_path_json(path) for path in self.paths],
+            "comparisons": [asdict(c) for c in self.comparisons],
         }
 
 
-def summarise(path: str, rounds: Iterable[Round], vcpus: int) -> PathResult:
-    """Medians over ``rounds`` of one path."""
-    found = tuple(rounds)
-    time_s = [r.elapsed_s * vcpus for r in found]
-    per_pte = [r.walk_s / r.entries * 1e9 for r in found if r.entries]
-    return PathResult(
-        path=path,
-        guest_accesses_per_s=median(r.accesses / r.elapsed_s for r in found),
-        guest_accesses_per_cpu_s=median(r.accesses / max(r.vcpu_cpu_s, 1e-9) for r in found),
-        aging_passes=median(r.passes for r in found),
-        aging_ns_per_pte=median(per_pte) if per_pte else None,
-        lock_wait_share=median(r.lock_wait_s / t for r, t in zip(found, time_s, strict=True)),
-        swap_wait_share=median(r.swap_wait_s / t for r, t in zip(found, time_s, strict=True)),
-        reclaim_share=median(r.reclaim_s / t for r, t in zip(found, time_s, strict=True)),
-        faults=median(r.faults for r in found),
-        refaults=median(r.refaults for r in found),
-        recent_refaults=median(r.recent_refaults for r in found),
-        evicted=median(r.evicted for r in found),
-        young_reported=median(r.young_reported for r in found),
-        young_true=median(r.young_true for r in found),
-        young_agreed=median(r.young_agreed for r in found),
-        mismatches=sum(r.mismatches for r in found),
-        rounds=found,
-    )
+def _path_json(path: PathResult) -> dict[str, Any]:
+    return {"path": path.path, **path.figures, "rounds": [asdict(r) for r in path.rounds]}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
-from statistics import median
 
 from mkold.base.shown import shown
-from mkold.run.results import GenerationSample, PathResult, RunResult, summarise
+from mkold.run.figures import FIGURES, GUEST_RATE, PASS_MS, Figure
+from mkold.run.finding import noise, notes, summary
+from mkold.run.results import Comparison, GenerationSample, PathResult, RunResult
 from mkold.view.chart import Layer, draw_stacked, legend
 from mkold.view.table import percent, si, text_table
 
+WIDTH = 98
 CHART_HEIGHT = 5
 CHART_WIDTH = 60
 # The ratio of two shares says nothing where the base is below this.
 SMALL_SHARE = 0.001
 
 # Bottom to top; the oldest generation lies on the ground, what was evicted on top.
-_LAYERS = (
+LAYERS = (
     Layer("oldest", "░", ".", "34"),
     Layer("older", "▒", "-", "36"),
     Layer("younger", "▓", "+", "33"),
@@ -24,14 +27,41 @@ _LAYERS = (
     Layer("not in memory", "·", " ", "90"),
 )
 
+_SHOW: dict[str, Callable[[float], str]] = {
+    "rate": si,
+    "count": lambda value: f"{value:,.0f}",
+    "ms": lambda value: f"{value:.3g}",
+    "us": lambda value: f"{value:,.1f}",
+    "ns": lambda value: f"{value:.1f}",
+    "share": percent,
+}
 
-def run_text(result: RunResult, *, colour: bool = False, unicode: bool = True) -> str:
-    """The whole report as text."""
-    lines = [*_heading(result, unicode), "", *_table(result, colour), ""]
+
+def run_text(
+    results: Sequence[RunResult], *, colour: bool = False, unicode: bool = True
+) -> str:
+    """The whole report as text, guest after guest, with one sentence at the end."""
+    lines: list[str] = []
+    for result in results:
+        lines += _guest(result, colour=colour, unicode=unicode)
+    if any(path.rounds for result in results for path in result.paths):
+        lines.append(legend(LAYERS, colour=colour, unicode=unicode))
+    last = summary(results)
+    return "\n".join([*lines, *(["", *_wrapped(shown(last))] if last else [])])
+
+
+def _guest(result: RunResult, *, colour: bool, unicode: bool) -> list[str]:
+    lines = [*_heading(result, unicode), "", *_table(result, colour), *_noise(result), ""]
     for path in result.paths:
-        lines += _generations(path, result, colour=colour, unicode=unicode)
-    lines += [legend(_LAYERS, colour=colour, unicode=unicode), *_notes(result)]
-    return "\n".join(lines)
+        if " #" not in path.path:
+            lines += _generations(path, result, colour=colour, unicode=unicode)
+    for note in [*_wrong(result), *notes(result)]:
+        lines += _wrapped(note)
+    return [*lines, ""]
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_long_words=False)
 
 
 def _heading(result: RunResult, unicode: bool) -> list[str]:
@@ -41,11 +71,12 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
     micro = "µs" if unicode else "us"
     lines = [
         shown(f"{trace.name}: {trace.command}", most=96),
-        f"{si(trace.accesses)} accesses to {trace.pages:,} pages of 4 KiB; "
+        f"{si(trace.accesses)} accesses to {trace.pages:,} pages; "
         f"{machine.vcpus} vCPU{plural}, "
         f"{result.frames:,} frames for {result.pages:,} pages of {machine.page_size}{held}",
         f"aging every {machine.interval_s * 1e3:g} ms, swap {machine.swap_latency_us:g} "
-        f"{micro}, clear by {machine.clear}, {_rounds(result)}",
+        f"{micro}, clear by {machine.clear}",
+        _rounds(result),
     ]
     if machine.variant:
         lines.append(f"variant: {machine.variant}")
@@ -53,87 +84,63 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
 
 
 def _rounds(result: RunResult) -> str:
-    n = min(len(path.rounds) for path in result.paths) if result.paths else 0
-    return f"medians of {n} round{'' if n == 1 else 's'} of {result.spec.duration_s:.2g} s"
-
-
-_Row = tuple[str, Callable[[PathResult], float | None], Callable[[float], str]]
-
-
-def _refault_rate(path: PathResult) -> float | None:
-    accesses = sum(r.accesses for r in path.rounds)
-    return sum(r.refaults for r in path.rounds) / accesses * 1e6 if accesses else None
-
-
-def _if_aged(name: str) -> Callable[[PathResult], float | None]:
-    """A count by pass; there is none to show where no pass was made."""
-    return lambda path: getattr(path, name) if path.aging_passes else None
-
-
-def _rows() -> list[_Row]:
-    def whole(value: float) -> str:
-        return f"{value:,.0f}"
-
-    return [
-        ("guest accesses per second", lambda p: p.guest_accesses_per_s, si),
-        ("  by CPU time of the vCPUs", lambda p: p.guest_accesses_per_cpu_s, si),
-        ("aging passes", lambda p: p.aging_passes, whole),
-        ("aging, ns per entry", lambda p: p.aging_ns_per_pte, lambda v: f"{v:.1f}"),
-        ("vCPU time waiting for mmu_lock", lambda p: p.lock_wait_share, percent),
-        ("vCPU time waiting for swap", lambda p: p.swap_wait_share, percent),
-        ("vCPU time reclaiming by itself", lambda p: p.reclaim_share, percent),
-        ("guest faults", lambda p: p.faults, whole),
-        ("pages evicted", lambda p: p.evicted, whole),
-        ("refaults", lambda p: p.refaults, whole),
-        ("  per million accesses", _refault_rate, lambda v: f"{v:,.0f}"),
-        ("pages truly touched, by pass", _if_aged("young_true"), whole),
-        ("  of them reported young", _if_aged("young_agreed"), whole),
-        ("pages reported young", _if_aged("young_reported"), whole),
-        ("wrong values read", lambda p: float(p.mismatches), whole),
-    ]
+    n = min((len(path.rounds) for path in result.paths), default=0)
+    return (
+        f"{n} round{'' if n == 1 else 's'} of {si(result.accesses)} accesses a vCPU "
+        f"({result.times_through:.2g} of the trace)"
+    )
 
 
 def _table(result: RunResult, colour: bool) -> list[str]:
-    names = [path.path for path in result.paths]
-    ratio = _ratio_pair(names)
-    header = ["", *names, *([f"{ratio[1]} / {ratio[0]}"] if ratio else [])]
+    shown_paths = [path for path in result.paths if " #" not in path.path]
+    pair = _main_pair([path.path for path in shown_paths])
+    header = ["", *(path.path for path in shown_paths)]
+    if pair:
+        header += [f"{pair[0]} / {pair[1]}", "95 % interval"]
     rows = []
-    for title, value, show in _rows():
-        cells = [_cell(value(path), show) for path in result.paths]
-        if ratio:
-            floor = SMALL_SHARE if show is percent else 0.0
-            cells.append(_ratio(result, ratio, value, floor))
-        rows.append([title, *cells])
+    for figure in FIGURES:
+        values = [path.figures.get(figure.key) for path in shown_paths]
+        if any(values) or figure.compares:
+            cells = ["-" if v is None else _SHOW[figure.unit](v) for v in values]
+            compared = _ratio(result, figure, pair) if pair else []
+            rows.append([figure.title, *cells, *compared])
     return text_table(header, rows, bold=colour)
 
 
-def _ratio_pair(names: Sequence[str]) -> tuple[str, str] | None:
-    """Base and compared path, where two were run."""
+def _main_pair(names: Sequence[str]) -> tuple[str, str] | None:
+    """Compared path and base, where two were run."""
     for base in ("locked", "none"):
         if "lockless" in names and base in names:
-            return base, "lockless"
-    return ("none", "locked") if {"none", "locked"} <= set(names) else None
+            return "lockless", base
+    return ("locked", "none") if {"none", "locked"} <= set(names) else None
 
 
-def _cell(value: float | None, show: Callable[[float], str]) -> str:
-    return "-" if value is None else show(value)
+def _ratio(result: RunResult, figure: Figure, pair: tuple[str, str]) -> list[str]:
+    for c in result.compared(figure.key):
+        if (c.path, c.base) == pair:
+            base = result.path(c.base).figures[figure.key] or 0.0
+            if figure.unit == "share" and base < SMALL_SHARE:
+                break
+            return [f"{c.ratio:.2f}", interval(c, "-")]
+    return ["-", ""]
 
 
-def _ratio(
-    result: RunResult,
-    pair: tuple[str, str],
-    value: Callable[[PathResult], float | None],
-    floor: float,
-) -> str:
-    """Median of the ratios of rounds that were taken in the same turn."""
-    vcpus = result.machine.vcpus
-    turns = zip(*(result.path(name).rounds for name in pair), strict=False)
-    found = []
-    for turn in turns:
-        base, other = (value(summarise(r.path, [r], vcpus)) for r in turn)
-        if base is not None and other is not None and base > floor:
-            found.append(other / base)
-    return f"{median(found):.2f}" if found else "-"
+def interval(c: Comparison, to: str = " to ") -> str:
+    """``0.32 to 0.91``, and that no difference was seen where it holds 1."""
+    if c.low is None or c.high is None:
+        return "too few rounds"
+    none = " none seen" if c.low <= 1 <= c.high else ""
+    return f"{c.low:.2f}{to}{c.high:.2f}{none}"
+
+
+def _noise(result: RunResult) -> list[str]:
+    rate, passes = noise(result, GUEST_RATE), noise(result, PASS_MS)
+    if rate is None:
+        return []
+    parts = [f"guest accesses per second {rate.ratio:.2f}, {interval(rate)}"]
+    if passes is not None:
+        parts.append(f"an aging pass {passes.ratio:.2f}, {interval(passes)}")
+    return ["", *_wrapped(f"Noise, {rate.base} over itself: " + "; ".join(parts))]
 
 
 def _generations(
@@ -143,8 +150,8 @@ def _generations(
     if not samples:
         return []
     drawn = draw_stacked(
-        [_stack(sample) for sample in samples],
-        _LAYERS,
+        [stack(sample) for sample in samples],
+        LAYERS,
         total=result.pages,
         height=CHART_HEIGHT,
         width=CHART_WIDTH,
@@ -161,7 +168,7 @@ def _generations(
     return [*lines, ""]
 
 
-def _stack(sample: GenerationSample) -> list[int]:
+def stack(sample: GenerationSample) -> list[int]:
     """Amounts from the ground up: oldest .. youngest, evicted; absent generations are 0.
 
     With two generations these are the younger two of the four.
@@ -170,13 +177,9 @@ def _stack(sample: GenerationSample) -> list[int]:
     return [*reversed(pages), sample.evicted]
 
 
-def _notes(result: RunResult) -> list[str]:
-    notes = [f"WRONG: {failure}" for failure in result.failures]
+def _wrong(result: RunResult) -> list[str]:
+    said = [f"WRONG: {failure}" for failure in result.failures]
     wrong = sum(path.mismatches for path in result.paths)
     if wrong:
-        notes.append(f"WRONG: {wrong:,} reads did not give what was written last.")
-    loud = [path for path in result.paths if path.spread > 1.5]
-    if loud:
-        names = ", ".join(f"{path.path} {path.spread:.1f}x" for path in loud)
-        notes.append(f"Rounds differ a lot (largest over smallest rate: {names}).")
-    return ["", *notes] if notes else []
+        said.append(f"WRONG: {wrong:,} reads did not give what was written last.")
+    return said

@@ -43,7 +43,6 @@ from mkold.lang import (
     Ptr,
     addr,
     cpu_relax,
-    get_cycles,
     kernel,
     smp_rmb,
     u64,
@@ -137,9 +136,6 @@ def kvmppc_book3s_radix_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, wri
     slot = gfn_to_memslot(kvm, gfn)
     if slot == NULL:
         return RESUME_HOST
-    start = get_cycles()
     if not HW_SETS_RC and kvmppc_hv_handle_set_rc(kvm, vcpu, gfn, write):
         return RESUME_GUEST
-    result = kvmppc_book3s_instantiate_page(kvm, vcpu, slot, gfn, write)
-    vcpu.stat.fault_cycles += get_cycles() - start
-    return result
+    return kvmppc_book3s_instantiate_page(kvm, vcpu, slot, gfn, write)

@@ -1,0 +1,148 @@
+"""What a run found, in sentences that another run on the same host would repeat.
+
+A difference is named only where its whole interval lies beyond what this host's noise (a
+path measured twice) and a stated least effect explain; otherwise it is "not seen".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mkold.run.figures import AGING_SHARE, GUEST_RATE, PASS_MS, SEEN
+from mkold.run.results import Comparison, RunResult
+
+# Effects smaller than these are not worth a decision, and not worth a sentence.
+GUEST_EFFECT = 0.1
+CHEAP_SHARE = 0.02  # of a core
+POORLY_SEEN = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Of one guest: what lockless aging does to the host's work and to the guest's speed, each
+    "less", "more", "none seen", or "" where it was not measured; and whether aging is cheap
+    on either path."""
+
+    guest: str
+    aging: str
+    speed: str
+    cheap: bool
+
+
+def found(result: RunResult) -> Finding:
+    """What the lockless path did, compared with the locked one."""
+    shares = [path.figures.get(AGING_SHARE) for path in result.paths if path.path != "none"]
+    known = [share for share in shares if share is not None]
+    return Finding(
+        result.trace.name,
+        _direction(_one(result, PASS_MS), 0.0),
+        _direction(_one(result, GUEST_RATE), GUEST_EFFECT),
+        bool(known) and max(known) < CHEAP_SHARE,
+    )
+
+
+def _one(result: RunResult, figure: str) -> Comparison | None:
+    for c in result.compared(figure):
+        if (c.path, c.base) == ("lockless", "locked"):
+            return c
+    return None
+
+
+def _direction(c: Comparison | None, least: float) -> str:
+    if c is None or c.low is None or c.high is None:
+        return ""
+    if c.high < 1 - least:
+        return "less"
+    return "more" if c.low > 1 + least else "none seen"
+
+
+def noise(result: RunResult, figure: str) -> Comparison | None:
+    """A path compared with itself, None where none was run twice."""
+    return next((c for c in result.compared(figure) if c.path.startswith(f"{c.base} #")), None)
+
+
+def summary(results: Sequence[RunResult]) -> str:
+    """One sentence: what was found, and what was not; empty if there is nothing to say."""
+    findings = [f for f in map(found, results) if f.aging]
+    seen = [*_aging(findings, "less"), *_aging(findings, "more"), *_speed(findings)]
+    missed = []
+    if alike := _guests(findings, "aging", "none seen"):
+        missed.append(f"a difference in the host's time for aging on {alike}")
+    if alike := _guests(findings, "speed", "none seen"):
+        missed.append(f"a difference of over a tenth in the guest's speed on {alike}")
+    parts = ["Found: " + "; ".join(seen)] if seen else []
+    parts += ["Not found: " + "; ".join(missed)] if missed else []
+    return ". ".join(parts) + "." if parts else ""
+
+
+def _aging(findings: Sequence[Finding], what: str) -> list[str]:
+    guests = _guests(findings, "aging", what)
+    if not guests:
+        return []
+    cheap = _names([f.guest for f in findings if f.aging == what and f.cheap])
+    small = f" (on {cheap} under {CHEAP_SHARE * 100:g} % of a core either way)" if cheap else ""
+    return [
+        f"a lockless pass takes {what} of the host's time than a locked one on {guests}{small}"
+    ]
+
+
+def _speed(findings: Sequence[Finding]) -> list[str]:
+    return [
+        f"the guest is over a tenth {word} with the lockless path on {guests}"
+        for what, word in (("more", "faster"), ("less", "slower"))
+        if (guests := _guests(findings, "speed", what))
+    ]
+
+
+def _guests(findings: Sequence[Finding], part: str, what: str) -> str:
+    return _names([f.guest for f in findings if getattr(f, part) == what])
+
+
+def _names(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def notes(result: RunResult) -> list[str]:
+    """What a reader of the figures has to know, one sentence each."""
+    machine, out = result.machine, list(result.spoiled)
+    wanted = int(result.pages * machine.memory_share)
+    if machine.memory_share < 1 and result.frames > wanted:
+        out.append(
+            f"{result.frames} frames is the least there can be; a memory share of "
+            f"{machine.memory_share:.0%} would be {wanted}."
+        )
+    if result.frames < result.pages and result.times_through > 1:
+        out.append(
+            f"The trace was gone through {result.times_through:.1f} times a round: pages that "
+            "it uses once come back each time, as refaults."
+        )
+    return [*out, *_hidden(result), *_cut(result)]
+
+
+def _hidden(result: RunResult) -> list[str]:
+    machine = result.machine
+    seen = [path.figures.get(SEEN) for path in result.paths]
+    least = min((share for share in seen if share is not None), default=1.0)
+    if machine.switch_interval_s:
+        when = f"emptied every {machine.switch_interval_s * 1e3:g} ms"
+    else:
+        when = "never emptied"
+    tlb = f"TLB of {machine.tlb_entries:,} entries, {when}"
+    if least < POORLY_SEEN:
+        return [
+            f"Only {least:.0%} of the touched pages were seen young: an access that hits the "
+            f"vCPU's TLB sets no bit ({tlb}); --tlb-entries and --switch-interval change it."
+        ]
+    if result.pages <= machine.tlb_entries:
+        return [f"All {result.pages:,} pages fit the vCPU's {tlb}."]
+    return []
+
+
+def _cut(result: RunResult) -> list[str]:
+    cut = [path.path for path in result.paths if any(not r.whole for r in path.rounds)]
+    if cut and not result.interrupted:
+        return [
+            f"Not all of the work was done in time on: {', '.join(cut)}; no fair comparison."
+        ]
+    return []
