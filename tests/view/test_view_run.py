@@ -124,3 +124,7 @@ def test_wrong_values_and_bugs_are_shouted() -> None:
 
 def test_no_result_at_all_is_still_a_report() -> None:
     assert "t: true" in run_text([a_result(failures=("none: BUG_ON",))])
+
+
+def test_a_repetition_whose_first_was_never_measured_is_no_noise() -> None:
+    assert "Noise" not in run_text([a_result(a_round("locked #2", 5))])

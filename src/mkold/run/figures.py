@@ -147,4 +147,4 @@ def pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
     wanted = [("lockless", "locked"), ("lockless", "none"), ("locked", "none")]
     found = [pair for pair in wanted if set(pair) <= set(labels)]
     again = [(label, label.split(" #")[0]) for label in labels if " #" in label]
-    return found + again
+    return found + [pair for pair in again if pair[1] in labels]
