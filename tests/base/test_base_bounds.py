@@ -87,3 +87,18 @@ def test_a_lower_limit_than_ours_stays() -> None:
             assert resource.getrlimit(resource.RLIMIT_AS)[0] == low
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_code_in_a_library_that_never_comes_back_is_ended_with_a_word() -> None:
+    code = (
+        "from mkold.base.bounds import within\n"
+        "with within(0.3, 'a file'):\n"
+        "    sum(range(10**12))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (run.returncode, run.stderr) == (
+        Exit.UNDECIDED,
+        "mkold: a file: no end within 0.3 s\n",
+    )

@@ -7,13 +7,17 @@ Rules
    sleeps. Code that catches the error meets it again; after ``PATIENCE`` of them the process
    ends with ``Exit.UNDECIDED``.
 2. Memory: the address space is limited; Python raises ``MemoryError``.
-3. Code that never comes back from a library in C is ended by the system, without a word.
+3. Code that never comes back from a library in C sees no error. A process beside this one
+   watches the time, says that it is up, and ends this one with ``Exit.UNDECIDED``.
 
-Known limits: signals reach the main thread alone, so ``within`` is for that thread.
+Known limits: signals reach the main thread alone, so ``within`` is for that thread; a signal
+of the user's waits until such a library comes back, or time is up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 import os
 import resource
@@ -21,46 +25,99 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
+from mkold.base import signals
 from mkold.base.errors import Exit, LimitError
+from mkold.base.shown import shown
 
 WALL_FACTOR = 6
 PATIENCE = 3
+HARD_FACTOR = 1.1
+LATE_S = 0.2
+_LOOK_S = 0.05
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """At most so much processor time for what is done within.
+def within(seconds: float, what: str = "") -> Iterator[None]:
+    """At most so much processor time for what is done within; ``what`` says what that is.
 
     Raises
     ------
     LimitError : time is up
     """
     said = f"no end within {seconds:g} s"
+    last = shown(f"mkold: {what}: {said}" if what else f"mkold: {said}") + "\n"
     seen = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
         if seen > PATIENCE:
-            os.write(2, f"mkold: {said}\n".encode())
+            os.write(2, last.encode())
             os._exit(Exit.UNDECIDED)
         raise LimitError(said)
 
-    signals = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
-    before = {number: signal.signal(number, stop) for number in signals}
+    timers = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
+    before = {number: signal.signal(number, stop) for number in timers}
     cpu = resource.getrlimit(resource.RLIMIT_CPU)
     _at_most(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds * 1.1 + 2))
     signal.setitimer(signal.ITIMER_PROF, seconds, min(seconds / 20, 1.0))
     signal.setitimer(signal.ITIMER_REAL, seconds * WALL_FACTOR, min(seconds / 20, 1.0))
     try:
-        yield
+        with _watched(seconds * HARD_FACTOR + LATE_S, last):
+            yield
     finally:
-        for number, timer in signals.items():
+        for number, timer in timers.items():
             signal.setitimer(timer, 0)
             signal.signal(number, before[number])
         resource.setrlimit(resource.RLIMIT_CPU, cpu)
+
+
+@contextmanager
+def _watched(seconds: float, last: str) -> Iterator[None]:
+    """After so much processor time this process says ``last`` and ends.
+
+    It can't do so itself while a library in C holds the interpreter. The signal for an illegal
+    instruction has the number of the exit code, and the system's ``_exit`` as its handler.
+    """
+    assert int(signal.SIGILL) == Exit.UNDECIDED
+    system, pid = ctypes.CDLL(None), os.getpid()
+    system.signal.restype = ctypes.c_void_p
+    system.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    before = system.signal(signal.SIGILL, ctypes.cast(system._exit, ctypes.c_void_p))
+    watcher = os.fork()
+    if not watcher:
+        try:
+            _watch(pid, seconds, last)
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)
+        system.signal(signal.SIGILL, before)
+
+
+def _watch(pid: int, seconds: float, last: str) -> None:
+    signals.as_helper()
+    ticks, began, start = os.sysconf("SC_CLK_TCK"), time.monotonic(), _ticks(pid)
+    while _ticks(pid) - start < seconds * ticks:
+        if time.monotonic() - began > seconds * WALL_FACTOR:
+            break
+        time.sleep(_LOOK_S)
+    os.write(2, last.encode())
+    os.kill(pid, signal.SIGILL)
+
+
+def _ticks(pid: int) -> int:
+    """Processor time that a process has used, where the system says it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    return 0
 
 
 @contextmanager

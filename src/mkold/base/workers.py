@@ -30,10 +30,9 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from mkold.base import signals
-from mkold.base.bounds import WALL_FACTOR, limit_memory
+from mkold.base.bounds import HARD_FACTOR, WALL_FACTOR, limit_memory
 
 CHUNK = 8  # short jobs are given out so many at a time
-HARD_FACTOR = 1.1
 _NO_MEMORY = 12  # how a worker ends that can't even say that it ran out
 Item = TypeVar("Item")
 Result = TypeVar("Result")

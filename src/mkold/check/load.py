@@ -82,7 +82,7 @@ def _run(path: Path, timeout_s: float) -> ModuleType:
     sys.modules[name] = module
     importlib.import_module("mkold.lang")  # which is no time of the file's
     try:
-        with users_code(at=Pos(str(path), 1)), within(timeout_s):
+        with users_code(at=Pos(str(path), 1)), within(timeout_s, str(path)):
             spec.loader.exec_module(module)
     except (LimitError, MemoryError) as error:
         raise LimitError(f"{place(error) or path}: {error or 'out of memory'}") from error
