@@ -142,7 +142,7 @@ def bound_words(program: Program, verdict: Verdict, unroll: int) -> str:
     what = " and ".join(named) or "a loop"
     return (
         f"no counterexample in up to {rounds} rounds of {what}; more rounds are possible "
-        f"(--bound {2 * unroll} looks further)"
+        f"(--bound {2 * max(unroll, rounds)} looks further)"
     )
 
 

@@ -220,14 +220,35 @@ def walk(head: Ptr[u64]) -> None:
         p = cast(Ptr[u64], READ_ONCE(p.value))
 
 @kernel
+def add_up(head: Ptr[u64]) -> u64:
+    total: u64 = 0
+    p = cast(Ptr[u64], READ_ONCE(head.value))
+    while p:
+        total += p[1]
+        p = cast(Ptr[u64], READ_ONCE(p.value))
+    return total
+
+@kernel
+def count_to(head: Ptr[u64]) -> u64:
+    total: u64 = 0
+    p = cast(Ptr[u64], READ_ONCE(head.value))
+    while p and total < 9:
+        total += 1
+        p = cast(Ptr[u64], READ_ONCE(p.value))
+    return total
+
+@kernel
 def close(last: Ptr[u64], first: Ptr[u64]) -> None:
     WRITE_ONCE(last.value, cast(u64, first))
 """
 )
 
 
-def test_going_round_a_ring_of_pointers() -> None:
-    made = program(RING, "walk(h)", "close(b, a)", init={"h": "a", "a": "b"})
-    assert "hang" in decide(made, engine="sat", max_unroll=6).flags
-    open_list = program(RING, "walk(h)", "close(c, a)", init={"h": "a", "a": "b"})
+@pytest.mark.parametrize(
+    ("walk", "hangs"), [("walk(h)", True), ("add_up(h)", True), ("count_to(h)", False)]
+)
+def test_going_round_a_ring_of_pointers(walk: str, hangs: bool) -> None:
+    made = program(RING, walk, "close(b, a)", init={"h": "a", "a": "b"})
+    assert ("hang" in decide(made, engine="sat", max_unroll=12).flags) == hangs
+    open_list = program(RING, walk, "close(c, a)", init={"h": "a", "a": "b"})
     assert decide(open_list, engine="sat", max_unroll=6).flags == ()

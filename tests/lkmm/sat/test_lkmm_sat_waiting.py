@@ -267,6 +267,13 @@ def test_a_finite_loop_needs_no_bound(
     assert verdict.flags == ()
 
 
+def test_retries_end_where_the_others_do() -> None:
+    """Whatever bound was asked for: how often it fails is how often others write."""
+    verdict = decided(program(FINITE, *["inc(n)"] * 4, observed="n"), max_unroll=2)
+    assert verdict.status is Status.OK
+    assert verdict.states == ((4,),)
+
+
 ENDLESS = (
     IMPORTS
     + """

@@ -8,13 +8,13 @@ on. Then come the questions: the condition, final states, flags, hangs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from mkold.ir.meaning import expanded
 from mkold.ir.program import TRUE, Formula, Program
 from mkold.lkmm.ask import Ask
-from mkold.lkmm.sat.front import new_thinker, unroll, unroll_plainly
+from mkold.lkmm.sat.front import Unrolled, new_thinker, unroll, unroll_plainly
 from mkold.lkmm.sat.knowledge import Knowledge
 from mkold.lkmm.sat.loops import FIRST_BOUND, Key
 from mkold.lkmm.sat.picture import draw_allowed, draw_forbidden
@@ -27,6 +27,7 @@ from mkold.lkmm.tally import Tally
 from mkold.lkmm.verdict import FAULTS, CutLoop, Execution, Verdict
 
 Check = Callable[[], None]
+MOST_TURNS = 8  # rounds of a loop that others keep going, where fewer were asked for
 
 
 def decide(program: Program, ask: Ask, check: Check) -> Verdict:
@@ -45,12 +46,15 @@ def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[C
     """A formula of all executions, and the loops whose bound some execution still hits."""
     knowledge, thinker = Knowledge(), new_thinker(check)
     bounds: dict[Key, int] = {}
+    most: dict[Key, int] = {}
     while True:
         made = unroll(program, bounds, check, knowledge, thinker)
         search = Search(made, check)
         questions = Questions(program, search)
         cuts = questions.cuts(endless=ask.hangs)
-        if not _raise(bounds, (cut.loop for cut in cuts), ask.max_unroll):
+        for cut in cuts:
+            most.setdefault(cut.loop, max(ask.max_unroll, _turns(made, cut)))
+        if not _raise(bounds, most, (cut.loop for cut in cuts)):
             strays = set[int]()
             if len(knowledge.strays) < MOST_STRAYS:
                 strays = questions.strays() - knowledge.strays
@@ -60,12 +64,27 @@ def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[C
         search.solver.close()
 
 
-def _raise(bounds: dict[Key, int], loops: Iterable[Key], most: int) -> bool:
-    """Raise the bounds of ``loops``; whether any was."""
+def _turns(made: Unrolled, cut: Cut) -> int:
+    """Rounds of a loop that goes on only where another thread has written to what it reads.
+
+    A retry loop ends by itself where the others do; how often they write is not known, but
+    about, while they are unrolled for the first time.
+    """
+    read = {place for node in cut.reads for place in made.places.get(node, ())}
+    writes = sum(
+        not read.isdisjoint(made.places.get(node.id, ()))
+        for node in made.graph.nodes
+        if node.is_write and node.thread != cut.thread
+    )
+    return min(MOST_TURNS, 1 + writes)
+
+
+def _raise(bounds: dict[Key, int], most: Mapping[Key, int], loops: Iterable[Key]) -> bool:
+    """Raise the bounds of ``loops``, up to ``most``; whether any was."""
     raised = False
     for loop in loops:
         bound = bounds.get(loop, FIRST_BOUND)
-        more = min(most, bound + max(2, bound // 2))
+        more = min(most[loop], bound + max(2, bound // 2))
         if more > bound:
             bounds[loop] = more
             raised = True

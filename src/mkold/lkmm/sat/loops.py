@@ -18,17 +18,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkold.ir.flow import falls_through, is_endless
-from mkold.ir.nodes import Block, Function, If, Loop, Op, Stmt, locals_of
-from mkold.ir.prims import PRIMS, Prim, Shape, When
-from mkold.ir.prims.locks import LOCKED, WRITER
+from mkold.ir.nodes import Block, Function, If, Loop, Stmt, locals_of
+from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, Program
 from mkold.lkmm.graph.events import Node
 from mkold.lkmm.graph.guards import Guard, both, either, negate
 from mkold.lkmm.graph.values import NO_TAINT, Taint, Value, binary, phi, under
+from mkold.lkmm.sat.blocking import Blocking
 from mkold.lkmm.sat.waiting import Cut, Keep, Stand, is_quiet
-from mkold.lkmm.unroll.carried import Carried
+from mkold.lkmm.unroll.carried import Carried, Names
 from mkold.lkmm.unroll.state import Env, Frame, Scope, State
-from mkold.lkmm.unroll.unroller import MAX_FORCED, Unroller
+from mkold.lkmm.unroll.unroller import MAX_FORCED
 
 if TYPE_CHECKING:
     from mkold.lkmm.sat.possible import Possible
@@ -55,8 +55,8 @@ class _Again:
     starts: deque[tuple[int, State]] = field(default_factory=lambda: deque(maxlen=MOST_RINGS))
 
 
-class Loops(Unroller):
-    """``stands``, ``keeps``, ``cuts``: where a thread may stop, or go round once more."""
+class Loops(Blocking):
+    """``keeps``, ``cuts``: where a thread may go round once more, or would."""
 
     possible: Possible
     shared: set[int]
@@ -64,15 +64,12 @@ class Loops(Unroller):
     def __init__(
         self, program: Program, bounds: Mapping[Key, int], check: Callable[[], None]
     ) -> None:
-        super().__init__(program, 0, check)
+        super().__init__(program, check)
         self.bounds = bounds
         self.carried = Carried(program)
-        self.stands: list[Stand] = []
         self.keeps: list[Keep] = []
         self.cuts: list[Cut] = []
-        self.stops: list[Guard] = []  # the guards of stands and cuts, as they came
         self._inside: list[tuple[Loop, _Again]] = []  # the loops that are under way
-        self.standing: set[int] = set()  # nodes that are looks at a lock waited for
         self.unseen: set[int] = set()  # that take or leave locks which others only take
 
     # -- who goes on --------------------------------------------------------------
@@ -183,7 +180,7 @@ class Loops(Unroller):
                 return
             counts = again.counted == again.rounds and n_open < COUNTED
             if turn >= KNOWN:
-                counts &= any(a != b for a, b in self._taken_over(stmt, start, state))
+                counts &= any(a != b for a, b in _words(self.carried.of(stmt), start, state))
                 n_open = max(n_open, bound)
             if counts:
                 continue
@@ -201,7 +198,8 @@ class Loops(Unroller):
         self, stmt: Loop, start: State, state: State, nodes: list[Node], again: _Again
     ) -> None:
         """Leave ``state`` where the loop goes on, and let the thread stop where it waits."""
-        changed = self.decide(state, self._changed(stmt, start, state, nodes))
+        names = self.carried.of(stmt)
+        changed = self.decide(state, self._changed(names, start, state, nodes))
         waits, on = both(state.live, negate(changed)), both(state.live, changed)
         if waits == 0:
             again.only = False
@@ -216,18 +214,16 @@ class Loops(Unroller):
             again.kept = either(again.kept, keep)
         again.only = on == 0
         po = self._po[self.thread]
-        self._stop(Stand(waits, self.unit, self.thread, po, "loop", mine, at=stmt.at))
-
-    def _stop(self, stand: Stand) -> None:
-        self.stands.append(stand)
-        self.stops.append(stand.guard)
+        self.stop(Stand(waits, self.unit, self.thread, po, "loop", mine, at=stmt.at))
 
     def _cut(  # type: ignore[override]  # it is told more
         self, state: State, stmt: Loop, again: _Again, *, poisoned: bool = False
     ) -> None:
+        last = self.graph.nodes[again.starts[-1][0] :]
+        reads = tuple(n.id for n in last if n.thread == self.thread and n.is_read)
         rings = tuple(self._rings(stmt, state, again))
-        cut = Cut(state.live, self.unit, self.thread, id(stmt), again.rounds, stmt.at, poisoned,
-                  rings, is_endless(stmt))  # fmt: skip
+        cut = Cut(state.live, self.unit, self.thread, id(stmt), again.rounds, reads, stmt.at,
+                  poisoned, rings, is_endless(stmt))  # fmt: skip
         self.cuts.append(cut)
         self.stops.append(cut.guard)
         state.live = 0
@@ -235,11 +231,15 @@ class Loops(Unroller):
     def _rings(
         self, stmt: Loop, state: State, again: _Again
     ) -> Iterator[tuple[Guard, tuple[int, ...]]]:
-        """For each round that begins as the loop now goes on: where, and the nodes since."""
+        """For each round that begins as the loop now goes on: where, and the nodes since.
+
+        But for locals that the rounds only add to, and go on alike whatever they hold.
+        """
+        names = self.carried.steering(stmt)
         for n_nodes, start in again.starts:
             nodes = self.graph.nodes[n_nodes:]
             if not any(node.is_write for node in nodes) and state.live != 0:
-                came_back = self.decide(state, self._changed(stmt, start, state, nodes))
+                came_back = self.decide(state, self._changed(names, start, state, nodes))
                 guard = both(state.live, negate(came_back))
                 if guard != 0:
                     yield guard, tuple(n.id for n in nodes if n.thread == self.thread)
@@ -257,10 +257,10 @@ class Loops(Unroller):
 
     # -- what a round changed -----------------------------------------------------
 
-    def _changed(self, stmt: Loop, start: State, state: State, nodes: list[Node]) -> Value:
-        """Not 0 where the round left something else than it came upon."""
+    def _changed(self, names: Names, start: State, state: State, nodes: list[Node]) -> Value:
+        """Not 0 where the round left something else, in ``names`` or memory, than it found."""
         differs: Value = 0
-        for before, now in self._taken_over(stmt, start, state):
+        for before, now in _words(names, start, state):
             differs = binary("or", differs, binary("ne", now, before))
         for address, (stored, _) in state.mem.items():
             if address not in self.shared:
@@ -271,15 +271,6 @@ class Loops(Unroller):
             if node.is_write or node.thread != self.thread:
                 differs = binary("or", differs, self._written(node))
         return 1 if self._unbalanced(nodes) else differs
-
-    def _taken_over(
-        self, stmt: Loop, start: State, state: State
-    ) -> Iterator[tuple[Value, Value]]:
-        """What each local that a round takes over was, and is now."""
-        none = (0, NO_TAINT)
-        for name in sorted(self.carried.of(stmt)):
-            now = under(state.env.get(name, none)[0], state.live)
-            yield start.env.get(name, none)[0], now
 
     def _written(self, node: Node) -> Value:
         """Not 0 where ``node`` happens and does not put back what was there."""
@@ -305,42 +296,10 @@ class Loops(Unroller):
                 depth[node.addr] = depth.get(node.addr, 0) + step
         return any(depth.values())
 
-    # -- what blocks --------------------------------------------------------------
 
-    def may_stop(self, op: Op, state: State) -> None:
-        """Before a lock or a grace period: the thread may stop here for ever."""
-        row = PRIMS[op.prim]
-        if not (row.waits or row.awaits) or state.live == 0:
-            return
-        stops = self._new_decision(state, None)
-        inner = state.under(stops, state.ctrl)
-        nodes: tuple[int, ...] = ()
-        srcu: Value | None = None
-        guard = inner.live
-        if row.waits:
-            look, guard = self._look(op, row, inner)
-            nodes = (look,)
-        elif row.awaits == "srcu":
-            srcu = self.expr(op.args[0], inner)[0]
-        po = self._po[self.thread]
-        kind = "lock" if row.waits else "grace"
-        self._stop(Stand(guard, self.unit, self.thread, po, kind, nodes, srcu,
-                         op.prim, op.what, op.at))  # fmt: skip
-        state.live = both(state.live, negate(stops))
-
-    def _look(self, op: Op, row: Prim, state: State) -> tuple[int, Guard]:
-        """The look at a lock that is not to be had; where it is not."""
-        addr, taint = self.expr(op.args[0], state)
-        spins = row.shape is Shape.LOCK
-        kind, order = ("LF", "") if spins else ("R", "once")
-        must = LOCKED if spins else WRITER if row.when is When.UNEQUAL else None
-        node = self.add(state, kind, order, addr=self.settled(addr, state), addr_deps=taint,
-                        must=must, what=op.what, prim=op.prim, at=op.at)  # fmt: skip
-        self.standing.add(node.id)
-        node.value = self.found(node, state)
-        if node.must is not None:
-            return node.id, state.live
-        held = node.value if must is None else binary("eq", node.value, must)
-        taken = self.decide(state, held)  # a writer waits for readers too
-        self.graph.waits.append((both(state.live, negate(taken)), self.unit))
-        return node.id, both(state.live, taken)
+def _words(names: Names, start: State, state: State) -> Iterator[tuple[Value, Value]]:
+    """What each of these locals was at the start of a round, and is now."""
+    none = (0, NO_TAINT)
+    for name in sorted(names):
+        now = under(state.env.get(name, none)[0], state.live)
+        yield start.env.get(name, none)[0], now

@@ -75,10 +75,10 @@ class Keep:
 class Cut:
     """Under ``guard`` the loop at ``at`` would go on after ``rounds`` rounds, its bound.
 
-    ``loop`` is the identity of the loop in the source. ``poisoned``: only paths that found
-    freed memory get here. ``rings``: where the last rounds, whose nodes they are, came back to
-    where they began and wrote nothing. If no other thread writes to what they read, they go on
-    so for ever. ``endless``: the loop is never left.
+    ``loop`` is the identity of the loop in the source. ``reads`` are the last round's.
+    ``poisoned``: only paths that found freed memory get here. ``rings``: where the last rounds,
+    whose nodes they are, came back to where they began and wrote nothing. If no other thread
+    writes to what they read, they go on so for ever. ``endless``: the loop is never left.
     """
 
     guard: Guard
@@ -86,6 +86,7 @@ class Cut:
     thread: int
     loop: int
     rounds: int
+    reads: tuple[int, ...] = ()
     at: Pos | None = None
     poisoned: bool = False
     rings: tuple[tuple[Guard, tuple[int, ...]], ...] = ()
