@@ -153,13 +153,13 @@ FAULTS = (
     ),
     Fault(
         "nobody stops at a lock",
-        "sat.loops",
+        "sat.blocking",
         "        if not (row.waits or row.awaits) or state.live == 0:",
         "        if not row.awaits or state.live == 0:",
     ),
     Fault(
         "nobody stops before a grace period",
-        "sat.loops",
+        "sat.blocking",
         "        if not (row.waits or row.awaits) or state.live == 0:",
         "        if not row.waits or state.live == 0:",
     ),
