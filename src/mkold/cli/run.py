@@ -36,7 +36,8 @@ DEFAULT_TRACE = "lookup"
 DEFAULT_WORKLOAD, DEFAULT_BYTES = "zipf", 2 << 30
 TRACE_SHARE, WORKLOAD_SHARE = 0.7, 1.0
 ONE_S, BOTH_S = 30.0, 60.0
-TRACE_PART = 0.3  # of the time, where both the trace and the large guest run
+TRACE_PART = 0.4  # of the time, where both the trace and the large guest run
+SAVED_PART = 0.4  # of a trace's time, to look for the least memory that will do
 
 _EPILOG = """\
 examples:
@@ -212,6 +213,8 @@ def _replayed(
         path.stem if chosen in known else str(path),
     )
     machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
+    if machine.memory_share < 1:
+        spec = replace(spec, saved_s=SAVED_PART * spec.duration_s)
     return measure(trace, machine, spec=spec, name=name, progress=status.show,
                    memory_bytes=bound)  # fmt: skip
 

@@ -122,9 +122,12 @@ FIGURES: tuple[Figure, ...] = (
 BY_KEY = {figure.key: figure for figure in FIGURES}
 
 
-def summarise(path: str, rounds: Sequence[Round]) -> PathResult:
+def summarise(
+    path: str, rounds: Sequence[Round], least_share: float | None = None
+) -> PathResult:
     """All figures of one path."""
-    return PathResult(path, tuple(rounds), {f.key: f.value(rounds) for f in FIGURES})
+    figures = {f.key: f.value(rounds) for f in FIGURES}
+    return PathResult(path, tuple(rounds), figures, least_share)
 
 
 def comparisons(paths: Sequence[PathResult]) -> tuple[Comparison, ...]:

@@ -15,13 +15,16 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from mkold.base.errors import InputError
+from mkold.base.errors import InputError, LimitError
 from mkold.base.memory import allowance, require
 from mkold.base.shown import shown
 from mkold.native import Image, KernelBugError, Memory
@@ -33,8 +36,10 @@ from mkold.run.interval import MIN_TURNS, ratio
 from mkold.run.machine import frames_for, needed_bytes
 from mkold.run.program import Program, pack
 from mkold.run.results import Round, RunResult, TraceInfo
+from mkold.run.saved import MEASUREMENTS, smallest_share
 from mkold.run.session import SLEEP_S, Progress, Session, Work, guest_rate_of
 from mkold.run.spec import MachineSpec, RunSpec
+from mkold.run.steady import misses
 from mkold.trace import Trace
 
 # How much of a slot the first look at the machine's speed takes, and the least and most of it.
@@ -81,7 +86,24 @@ def run(
         raise InputError(f"{name}: the trace has no accesses")
     info = TraceInfo(name, trace.header.command, trace.n_pages, trace.n_accesses, len(trace))
     program = pack(trace, machine.page_shift)
-    return run_program(program, info, machine, spec, progress, memory_bytes)
+    result = run_program(program, info, machine, spec, progress, memory_bytes)
+    if result.interrupted or result.frames >= result.pages:
+        return result
+    return _with_misses(result, trace, progress, memory_bytes)
+
+
+def _with_misses(
+    result: RunResult, trace: Trace, progress: Progress | None, memory_bytes: int | None
+) -> RunResult:
+    """What LRU, clock and MIN would have done, if there is memory to count it."""
+    if progress:
+        progress("counting what LRU, clock and MIN would miss")
+    with contextlib.suppress(LimitError):
+        shift = result.machine.page_shift
+        found = misses(trace, result.frames, page_shift=shift, again=True,
+                       memory_bytes=memory_bytes)  # fmt: skip
+        return replace(result, misses=found)
+    return result
 
 
 def run_program(
@@ -112,6 +134,7 @@ class _Run:
         self.machine, self.spec, self.progress = machine, spec, progress
         self.found: dict[str, list[Round]] = {label: [] for label in spec.labels}
         self.work = Work(0, 0, spec.slot_s)
+        self.shares: dict[str, float] = {}
         self.startup_s = 0.0
         self.interrupted = False
         self.failures: list[str] = []
@@ -125,6 +148,8 @@ class _Run:
         self.work = self._plan(image, rate)
         if not self.failures:
             self._rounds(image, rate)
+        if self.spec.saved_s and not self.interrupted and not self.failures:
+            self._look_for_shares(image, rate)
         return self._result()
 
     def _plan(self, image: Image, rate: float) -> Work:
@@ -142,7 +167,7 @@ class _Run:
 
     def _rounds(self, image: Image, rate: float) -> None:
         chance = random.Random(self.spec.seed)
-        until = time.perf_counter() + self.spec.duration_s
+        until = time.perf_counter() + self.spec.duration_s - self.spec.saved_s
         order = list(zip(self.spec.labels, self.spec.paths, strict=True))
         for number in range(self.spec.rounds):
             chance.shuffle(order)
@@ -184,8 +209,35 @@ class _Run:
         elif self.interrupted and not any(self.found.values()):
             raise KeyboardInterrupt
 
+    def _look_for_shares(self, image: Image, rate: float) -> None:
+        """The smallest share of memory for each path."""
+        names = list(dict.fromkeys(self.spec.paths))
+        slot = self.spec.saved_s / (MEASUREMENTS * len(names))
+        part = slot / self.spec.slot_s
+        work = Work(int(self.work.warmup * part), max(1, int(self.work.accesses * part)), slot)
+
+        def seconds(path: str, share: float) -> float:
+            self.progress(f"the least memory that keeps the guest fast: {path}, {share:.0%}")
+            machine = replace(self.machine, memory_share=share)
+            session = Session(image, self.program, machine, path, path, rate, self.spec.seed)
+            try:
+                session.watch(work, lambda text: None)
+            finally:
+                done = session.end()
+            return done.elapsed_s if done else math.inf
+
+        try:
+            for path in names:
+                self.shares[path] = smallest_share(partial(seconds, path))
+        except KeyboardInterrupt:
+            self.interrupted = True
+
     def _result(self) -> RunResult:
-        paths = [summarise(label, rounds) for label, rounds in self.found.items() if rounds]
+        paths = [
+            summarise(label, rounds, self.shares.get(label))
+            for label, rounds in self.found.items()
+            if rounds
+        ]
         return RunResult(
             trace=self.trace,
             machine=self.machine,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mkold.run.spec import MachineSpec, RunSpec
+from mkold.run.steady import Misses
 
 SCHEMA = "mkold.run/2"
 
@@ -67,13 +68,18 @@ class Round:
 class PathResult:
     """One aging path and its rounds; ``mkold.run.figures`` says what they come to.
 
-    ``path`` is its label, ``figures`` the value of each figure by its key (None where there
-    was nothing to measure).
+    Parameters
+    ----------
+    path : its label
+    figures : the value of each figure by its key, None where there was nothing to measure
+    least_share : the smallest share of memory with which the guest is nearly as fast as with
+        all of it (``mkold.run.saved``); None where it was not looked for
     """
 
     path: str
     rounds: tuple[Round, ...]
     figures: dict[str, float | None] = field(default_factory=dict)
+    least_share: float | None = None
 
     def __getitem__(self, key: str) -> float:
         """The figure ``key``.
@@ -117,16 +123,6 @@ class TraceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Misses:
-    """Faults of the trace from steady state on with so many frames, by known policies."""
-
-    frames: int
-    lru: int
-    clock: int
-    min: int
-
-
-@dataclass(frozen=True, slots=True)
 class RunResult:
     """A whole run of one guest.
 
@@ -134,6 +130,8 @@ class RunResult:
     ----------
     accesses : of each vCPU in a round, the same for every path
     comparisons : of the figures that compare
+    misses : what other policies would miss in one more time through the trace; None where
+        nothing is evicted, or the guest was made
     spoiled : what on this host makes the figures less sure, one sentence each
     interrupted : it was stopped early, and this is what there was
     failures : a BUG_ON or failed check that ended a path, which is what a wrong variant is for
@@ -148,6 +146,7 @@ class RunResult:
     paths: tuple[PathResult, ...]
     startup_s: float
     comparisons: tuple[Comparison, ...] = ()
+    misses: Misses | None = None
     spoiled: tuple[str, ...] = ()
     interrupted: bool = False
     failures: tuple[str, ...] = ()
@@ -193,8 +192,10 @@ class RunResult:
             "startup_s": self.startup_s,
             "paths": [_path_json(path) for path in self.paths],
             "comparisons": [asdict(c) for c in self.comparisons],
+            "misses_once_through": asdict(self.misses) if self.misses else None,
         }
 
 
 def _path_json(path: PathResult) -> dict[str, Any]:
-    return {"path": path.path, **path.figures, "rounds": [asdict(r) for r in path.rounds]}
+    own = {"path": path.path, "least_share": path.least_share}
+    return {**own, **path.figures, "rounds": [asdict(r) for r in path.rounds]}

@@ -118,6 +118,8 @@ class RunSpec:
     precision : half the width of the interval of the guest's rate at which measuring ends
         early, as a share (0.02); 0: all rounds are run
     seed : chooses where in the trace the vCPUs start and the order of paths in a round
+    saved_s : seconds of ``duration_s`` in which to look for the smallest share of memory that
+        keeps the guest as fast; 0: it is not looked for
     """
 
     paths: tuple[str, ...] = PATHS
@@ -125,6 +127,7 @@ class RunSpec:
     rounds: int = 8
     precision: float = 0.0
     seed: int = 1
+    saved_s: float = 0.0
 
     def check(self) -> RunSpec:
         """Return self if it makes sense.
@@ -140,6 +143,8 @@ class RunSpec:
             raise UsageError(f"{self.rounds} rounds: 1 to 1000 make sense")
         if not 0.01 <= self.duration_s <= 86400:
             raise UsageError(f"a duration of {self.duration_s:g} s makes no sense")
+        if not 0 <= self.saved_s < self.duration_s:
+            raise UsageError(f"{self.saved_s:g} s to look for the smallest share of memory")
         if not 0 <= self.precision <= 1:
             raise UsageError(f"a precision of {self.precision:g}: a share below 1, as 2%")
         return self
@@ -147,7 +152,7 @@ class RunSpec:
     @property
     def slot_s(self) -> float:
         """Seconds of one measurement of one path, its warm-up included."""
-        return self.duration_s / (self.rounds * len(self.paths))
+        return (self.duration_s - self.saved_s) / (self.rounds * len(self.paths))
 
     @property
     def warmup_s(self) -> float:

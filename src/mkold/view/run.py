@@ -9,6 +9,7 @@ from mkold.base.shown import shown
 from mkold.run.figures import FIGURES, GUEST_RATE, PASS_MS, Figure
 from mkold.run.finding import noise, notes, summary
 from mkold.run.results import Comparison, GenerationSample, PathResult, RunResult
+from mkold.run.saved import SLOWDOWN
 from mkold.view.chart import Layer, draw_stacked, legend
 from mkold.view.table import percent, si, text_table
 
@@ -51,7 +52,15 @@ def run_text(
 
 
 def _guest(result: RunResult, *, colour: bool, unicode: bool) -> list[str]:
-    lines = [*_heading(result, unicode), "", *_table(result, colour), *_noise(result), ""]
+    lines = [
+        *_heading(result, unicode),
+        "",
+        *_table(result, colour),
+        "",
+        *_noise(result),
+        *_policies(result),
+        "",
+    ]
     for path in result.paths:
         if " #" not in path.path:
             lines += _generations(path, result, colour=colour, unicode=unicode)
@@ -104,6 +113,12 @@ def _table(result: RunResult, colour: bool) -> list[str]:
             cells = ["-" if v is None else _SHOW[figure.unit](v) for v in values]
             compared = _ratio(result, figure, pair) if pair else []
             rows.append([figure.title, *cells, *compared])
+    shares = [path.least_share for path in shown_paths]
+    if any(shares):
+        cells = ["-" if share is None else f"{share:.0%}" for share in shares]
+        rows.append(
+            [f"least memory, {SLOWDOWN:.0%} slower", *cells, *(["-", ""] if pair else [])]
+        )
     return text_table(header, rows, bold=colour)
 
 
@@ -140,7 +155,19 @@ def _noise(result: RunResult) -> list[str]:
     parts = [f"guest accesses per second {rate.ratio:.2f}, {interval(rate)}"]
     if passes is not None:
         parts.append(f"an aging pass {passes.ratio:.2f}, {interval(passes)}")
-    return ["", *_wrapped(f"Noise, {rate.base} over itself: " + "; ".join(parts))]
+    return [*_wrapped(f"Noise, {rate.base} over itself: " + "; ".join(parts))]
+
+
+def _policies(result: RunResult) -> list[str]:
+    """What other policies would miss where the paths have their refaults."""
+    m = result.misses
+    if m is None:
+        return []
+    lru, clock, least = (f"{n * result.times_through:,.0f}" for n in (m.lru, m.clock, m.min))
+    return _wrapped(
+        f"Beside the refaults, of one vCPU's work: LRU would miss {lru} times, clock {clock}, "
+        f"and no policy less than {least} (MIN)."
+    )
 
 
 def _generations(
