@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def test_what_a_trace_says_is_shown_not_obeyed(tmp_path: Path, capsys: Capture) 
 
 
 def test_memory_is_compared_before_it_is_taken(capsys: Capture) -> None:
-    for limit, what in (("3M", "rows need"), ("230M", "a machine for lookup needs")):
+    for limit, what in (("3M", "rows need"), ("219M", "a machine for lookup needs")):
         words = ["run", "lookup", "--memory-limit", limit, "--duration", "0.2"]
         assert main(words) == 4
         err = capsys.readouterr().err
@@ -220,3 +221,29 @@ def test_an_old_file_outlives_a_run_that_decides_nothing(tmp_path: Path) -> None
     assert main(["litmus", str(bad), "-o", str(old), "--force"]) == 3
     assert old.read_text() == "kept\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.litmus", "old.txt"]
+
+
+def test_it_runs_from_an_archive_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mkold as package
+
+    folder = Path(package.__file__).parent
+    archive = shutil.make_archive(str(tmp_path / "mkold"), "zip", folder.parent, folder.name)
+    for name in ("MKOLD_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("PYTHONPATH", archive)
+    monkeypatch.chdir(tmp_path)
+    read = "from mkold.trace import *; print(read_trace(find_trace('lookup')).n_pages)"
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, check=True)
+    assert int(done.stdout) > 2000
+    assert mkold("check", "5", "--list")[0] == 0
+    assert mkold("litmus", str(SB))[0] == 0
+
+
+@pytest.mark.slow  # all is compiled anew
+def test_nothing_can_be_kept_of_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKOLD_CACHE_DIR", "/dev/null/none")
+    words = ["--duration", "0.2", "--rounds", "1", "--paths", "none", "--vcpus", "1"]
+    assert mkold("run", "lookup", *words)[0] == 0

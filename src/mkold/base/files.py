@@ -14,10 +14,16 @@ import errno
 import os
 import select
 import stat
-from typing import BinaryIO
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO
 
 from mkold.base.errors import InputError
 from mkold.base.shown import shown
+
+if TYPE_CHECKING:  # a tenth of the time that --help takes
+    from importlib.resources.abc import Traversable
+
+    File = str | os.PathLike[str] | Traversable
 
 MOST_BYTES = 1 << 26
 # Errors that the user's files, disks and limits bring about, rather than a mistake of ours.
@@ -61,18 +67,30 @@ def read_text(path: str | os.PathLike[str], *, most: int = MOST_BYTES) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: File) -> BinaryIO:
     """Open a file proper, in which one can go back and forth, without waiting for anybody.
 
     Raises
     ------
     InputError : it can't be opened, or is no such file
     """
+    if not isinstance(path, str | os.PathLike):  # in an archive
+        unpacked = scratch_file()
+        unpacked.write(path.read_bytes())
+        unpacked.seek(0)
+        return unpacked
     fd = _opened(path)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise InputError(f"{shown(path, most=200)} is no file proper, but a pipe or a device")
     return os.fdopen(fd, "rb")
+
+
+def scratch_file() -> BinaryIO:
+    """A file without a name, in memory where the system has that."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("mkold"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _opened(path: str | os.PathLike[str]) -> int:

@@ -208,10 +208,8 @@ def _replayed(
     if not chosen:
         raise UsageError("no trace: name a file (mkold record makes one)")
     path = find_trace(chosen)
-    trace, name = (
-        read_trace(path, memory_bytes=bound),
-        path.stem if chosen in known else str(path),
-    )
+    trace = read_trace(path, memory_bytes=bound)
+    name = chosen if chosen in known else str(path)
     machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
     if machine.memory_share < 1:
         spec = replace(spec, saved_s=SAVED_PART * spec.duration_s)

@@ -31,7 +31,10 @@ def directory() -> Path:
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mkold"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "mkold"
+    except RuntimeError:  # a user without a home: nothing can be kept
+        return Path(os.devnull) / "mkold"
 
 
 def key_of(*parts: str) -> str:

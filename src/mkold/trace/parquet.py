@@ -12,23 +12,26 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from mkold.base import child, memory
 from mkold.base.errors import InputError, LimitError, MkoldError
-from mkold.base.files import open_file
+from mkold.base.files import open_file, scratch_file
 from mkold.base.output import staged, write_all
 from mkold.base.shown import shown
 from mkold.trace.fold import Folder
 from mkold.trace.schema import U8, U32, Header, Trace
 
+if TYPE_CHECKING:
+    from mkold.base.files import File
+
 METADATA_KEY = "mkold.trace"
 _READ, _WRITE = "mkold.trace.columns:read", "mkold.trace.columns:write"
 
 
-def read_trace(path: str | os.PathLike[str], *, memory_bytes: int | None = None) -> Trace:
+def read_trace(path: File, *, memory_bytes: int | None = None) -> Trace:
     """Read a trace file and check it against its own header.
 
     Parameters
@@ -41,7 +44,7 @@ def read_trace(path: str | os.PathLike[str], *, memory_bytes: int | None = None)
     LimitError : it needs more memory than the bound
     """
     bound = memory.allowance() if memory_bytes is None else memory_bytes
-    with open_file(path) as source, _scratch() as target:
+    with open_file(path) as source, scratch_file() as target:
         header, n_rows = _ask(path, source, target, bound)
         if n_rows != header.n_rows:
             raise InputError(
@@ -54,7 +57,7 @@ def read_trace(path: str | os.PathLike[str], *, memory_bytes: int | None = None)
         raise InputError(f"{shown(path)}: {error}") from error
 
 
-def read_header(path: str | os.PathLike[str]) -> Header:
+def read_header(path: File) -> Header:
     """Read a trace's header without its rows.
 
     Raises
@@ -66,7 +69,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def _ask(
-    path: str | os.PathLike[str], source: BinaryIO, target: BinaryIO | None, bound: int
+    path: File, source: BinaryIO, target: BinaryIO | None, bound: int
 ) -> tuple[Header, int]:
     """The header, and how many rows went to ``target``."""
     name = shown(path, most=200)
@@ -89,13 +92,6 @@ def _ask(
 def _room(bound: int) -> int:
     """The address space of a process that may take ``bound``: libraries map some for show."""
     return bound + (2 << 30)
-
-
-def _scratch() -> BinaryIO:
-    """A file without a name, in memory where the system has that."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("mkold-trace"), "w+b")
-    return tempfile.TemporaryFile()
 
 
 def _columns(file: BinaryIO, n_rows: int) -> tuple[U32, U32, U8]:
