@@ -40,7 +40,8 @@ def imported(
     return origin.source, list(zip(page, write, strict=True)), said
 
 
-KIND, BACK, PIN, DIN = "R|W ADDRESS [SIZE]", "ADDRESS R|W", "Pin's pinatrace", "Dinero's din"
+KIND, BACK = "R|W ADDRESS [SIZE] (or l|s)", "ADDRESS R|W"
+PIN, DIN = "Pin's pinatrace", "Dinero's din"
 VECTORS = [
     # public course repositories on paging and caches
     (b"00001a40 R\n00002a44 W\n", BACK, [(1, 0), (2, 1)]),

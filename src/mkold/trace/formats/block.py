@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 _PAD = 32
 _NEWLINE = 10
-_MOST_DIGITS = 9  # of a decimal number: no size or count is longer
+_MOST_DIGITS = 9  # of a decimal number; few are longer
 
 
 def packed(text: bytes) -> np.uint64:
@@ -84,11 +84,47 @@ class Block:
 
     def is_word(self, words: Index, text: bytes) -> Mask:
         """By word, whether it is ``text``."""
-        found: Mask = self.length(words) == len(text)
-        found &= self.packed(words) == packed(text[-8:])
-        for at in range(len(text) - 8):
-            found[found] = self.byte(words[found], at) == text[at]
+        found: Mask = (self.length(words) == len(text)) & self.ends_with(words, text)
         return found
+
+    def ends_with(self, words: Index, text: bytes) -> Mask:
+        """By word, whether it is ``text`` or ends in it."""
+        tail = text[-8:]
+        shift = np.uint64(8 * (8 - len(tail)))
+        found: Mask = self._words64[self.end[words] - 8] >> shift == packed(tail)
+        found &= self.length(words) >= len(text)
+        for at in range(9, len(text) + 1):
+            hits = np.flatnonzero(found)
+            found[hits] = self.data[self.end[words[hits]] - at] == text[-at]
+        return found
+
+    def find(self, text: bytes) -> Index:
+        """The words that are ``text``."""
+        words = np.flatnonzero(self.data[self.start] == text[0])
+        return words[self.is_word(words, text)]
+
+    def find_ending(self, *texts: bytes) -> Index:
+        """The words that end in one of ``texts``, which end in the same byte."""
+        words = np.flatnonzero(self.data[self.end - 1] == texts[0][-1])
+        found = np.zeros(len(words), bool)
+        for text in texts:
+            found |= self.ends_with(words, text)
+        return words[found]
+
+    def find_beginning(self, *texts: bytes) -> Index:
+        """The words that begin with one of ``texts`` of at most eight bytes."""
+        heads = self._words64[np.minimum(self.start, len(self.data) - 8)]
+        found = np.zeros(len(heads), bool)
+        for text in texts:
+            shift = np.uint64(8 * (8 - len(text)))
+            found |= heads << shift == packed(text) << shift
+        return np.flatnonzero(found)
+
+    def together(self, words: Index, first: int, last: int) -> Index:
+        """Those whose line has all the words from ``first`` to ``last``, counted from them."""
+        line = self.line_of(words)
+        good = (words + first >= self.first[line]) & (words + last < self.first[line + 1])
+        return words[good]
 
     def hexadecimal(self, words: Index) -> tuple[U64, Mask]:
         """By word, the number it is, with or without ``0x``; and whether it is one."""
@@ -104,12 +140,12 @@ class Block:
         good &= (n_digits >= 1) & (n_digits <= 16)
         return number, good
 
-    def decimal(self, words: Index) -> tuple[U64, Mask]:
-        """By word, the number it is in at most nine decimal digits; and whether it is one."""
+    def decimal(self, words: Index, most: int = _MOST_DIGITS) -> tuple[U64, Mask]:
+        """By word, the number it is in decimal digits (not too many); and whether it is one."""
         end, n_digits = self.end[words], self.length(words)
         number = (self.data[end - 1] - np.uint8(48)).astype(np.uint64)
-        good = (number <= 9) & (n_digits <= _MOST_DIGITS)
-        for k in range(1, min(int(n_digits.max(initial=1)), _MOST_DIGITS)):
+        good = (number <= 9) & (n_digits <= most)
+        for k in range(1, min(int(n_digits.max(initial=1)), most)):
             inside = np.flatnonzero(n_digits > k)
             digit = (self.data[end[inside] - 1 - k] - np.uint8(48)).astype(np.uint64)
             good[inside] &= digit <= 9

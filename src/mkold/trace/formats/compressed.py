@@ -43,6 +43,9 @@ _MAGIC = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x78\x9c": "zlib",
+    b"\x78\x01": "zlib",
+    b"\x78\xda": "zlib",
 }
 
 
@@ -59,6 +62,9 @@ def chunks(source: BinaryIO, name: str) -> Generator[bytes]:
         head = buffered.peek(8)
         kind = next((_MAGIC[magic] for magic in _MAGIC if head.startswith(magic)), "")
         stream = cast(IO[bytes], buffered)
+        if kind == "zlib":
+            yield from _inflated(stream)
+            return
         if kind:
             stream = _opened(kind, stream)
         while chunk := stream.read(READ_BYTES):
@@ -75,6 +81,17 @@ def chunks(source: BinaryIO, name: str) -> Generator[bytes]:
         raise _damaged(name, kind, error) from error
     finally:
         buffered.detach()
+
+
+def _inflated(stream: IO[bytes]) -> Generator[bytes]:
+    """What zlib packed, which no file of Python's unpacks."""
+    unpacker = zlib.decompressobj()
+    while chunk := stream.read(READ_BYTES):
+        while chunk:
+            yield unpacker.decompress(chunk, READ_BYTES)
+            chunk = unpacker.unconsumed_tail
+    if not unpacker.eof:
+        raise EOFError("the end is missing")
 
 
 def _damaged(name: str, kind: str, error: Exception) -> InputError:

@@ -2,9 +2,9 @@
 
 Rules
 -----
-1. A format is told by content, never by a file's name: it is the first of the table that at
-   least half of the first lines are of, those that say anything. So special formats stand
-   before the general ones that have them as a case.
+1. A format is told by content, never by a file's name, and the first of the table that fits
+   is it. Formats with words of their own come first; of the others at least half of the first
+   lines that say anything must be of the format, special ones before general ones.
 2. What no format knows is refused by the name of what it looks like, or else with the list of
    what is taken (``strangers``).
 3. A reader is one file; this table is the only place that names it.
@@ -17,12 +17,28 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mkold.trace.accesses import Accesses
-from mkold.trace.formats import address_kind, dinero, kind_address, lackey, pinatrace
+from mkold.trace.formats import (
+    address_kind,
+    csv,
+    damon,
+    damon_json,
+    dinero,
+    drmemtrace,
+    kernel_faults,
+    kind_address,
+    lackey,
+    lru_gen,
+    parquet,
+    perf_faults,
+    perf_mem,
+    pinatrace,
+)
 from mkold.trace.formats.reading import Reading
 from mkold.trace.formats.strangers import stranger
 
-HEAD_BYTES = 1 << 16
+HEAD_BYTES = 1 << 15
 HEAD_LINES = 200
+HEAD_COLUMNS = 400
 _SILENT = (b"#", b"==", b"--", b"**")
 
 Read = Callable[[Iterable[bytes], Reading], Iterator[Accesses]]
@@ -35,42 +51,64 @@ class Format:
     Parameters
     ----------
     name : as the user is told
-    line : what a line of it looks like, whole
+    looks : whether the first bytes, and the lines of them that say anything, are of it
     read : the reader
     said : what the user is told about every trace of it; may be empty
     """
 
     name: str
-    line: re.Pattern[bytes]
+    looks: Callable[[bytes, list[bytes]], bool]
     read: Read
     said: str = ""
 
 
+def _half(line: bytes) -> Callable[[bytes, list[bytes]], bool]:
+    """Whether at least half of the lines are such a line, whole."""
+    known = re.compile(line)
+
+    def looks(head: bytes, lines: list[bytes]) -> bool:
+        n_of_it = sum(known.fullmatch(line) is not None for line in lines)
+        return 2 * n_of_it >= max(1, len(lines))
+
+    return looks
+
+
 _SHAPED = {
     "valgrind's lackey": lackey,
-    "R|W ADDRESS [SIZE]": kind_address,
+    "R|W ADDRESS [SIZE] (or l|s)": kind_address,
     "ADDRESS R|W": address_kind,
     "Pin's pinatrace": pinatrace,
     "Dinero's din": dinero,
 }
-FORMATS = tuple(
-    Format(name, re.compile(module.LINE), module.SHAPE.read) for name, module in _SHAPED.items()
+FORMATS = (
+    Format("Parquet with a trace's columns", parquet.looks, parquet.read),
+    Format("DAMON's records (JSON)", damon_json.LOOKS, damon_json.read, damon.SAID),
+    Format("DAMON's text", damon.LOOKS, damon.read, damon.SAID),
+    Format("lru_gen", lru_gen.LOOKS, lru_gen.read, lru_gen.SAID),
+    Format("DynamoRIO's drmemtrace view", drmemtrace.LOOKS, drmemtrace.read),
+    Format("perf script of perf mem", perf_mem.LOOKS, perf_mem.read, perf_mem.SAID),
+    Format(
+        "the kernel's fault events", kernel_faults.LOOKS, kernel_faults.read, kernel_faults.SAID
+    ),
+    Format("perf script of page faults", perf_faults.LOOKS, perf_faults.read, perf_faults.SAID),
+    Format("CSV with a trace's columns", csv.looks, csv.read),
+    *(Format(name, _half(module.LINE), module.SHAPE.read) for name, module in _SHAPED.items()),
 )
+_SILENT_INPUT = next(known for known in FORMATS if known.name == "valgrind's lackey")
 
 
 def recognise(head: bytes, reading: Reading) -> Format:
-    """The format of an input that begins with ``head``; the first one where nothing is said.
+    """The format of an input that begins with ``head``; lackey's where nothing is said.
 
     Raises
     ------
     SourceError : none that is taken
     """
-    lines = [line.rstrip(b"\r") for line in head.split(b"\n")[:HEAD_LINES]]
+    lines = [line[:HEAD_COLUMNS].rstrip(b"\r") for line in head.split(b"\n")[:HEAD_LINES]]
     telling = [line for line in lines if line.strip() and not line.startswith(_SILENT)]
     if not telling and b"\0" not in head:
-        return FORMATS[0]
+        return _SILENT_INPUT
     for known in FORMATS:
-        n_of_it = sum(known.line.fullmatch(line) is not None for line in telling)
-        if 2 * n_of_it >= max(1, len(telling)):
+        if known.looks(head, telling):
             return known
     raise stranger(head, [known.name for known in FORMATS], reading)

@@ -1,0 +1,64 @@
+"""``perf script`` of page-fault events (``perf record -d -e page-faults``), with addresses.
+
+::
+
+    prog 1234 [001] 10.1: 1 page-faults:u: 7f1234567000 55d0c0ffee10 main+0x10 (/usr/bin/prog)
+
+Known by the event's name (``page-faults``, ``minor-faults``, ``major-faults``, ``faults``). The
+address is the first number after it; where only one number stands before the symbol, that is
+the instruction, and the file has no addresses. Kinds are not printed: all are taken as reads.
+
+A fault is the first touch of a page, or one after it was taken away, not an access like
+others: what happens to pages that stay mapped is not in the file.
+
+Source: perf-record(1), perf-script(1); the order of fields of ``perf script -F +addr``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from mkold.trace.accesses import READ, Accesses
+from mkold.trace.formats import records
+from mkold.trace.formats.block import Block, Index, Mask
+from mkold.trace.formats.reading import Reading
+
+LOOKS = records.search(rb"\s(page-|minor-|major-)?faults(:\w*)?:\s")
+SAID = (
+    "these are page faults, not every access: a page that stays mapped is seen once; kinds "
+    "are not printed, so all are reads"
+)
+_HINT = "record with perf record -d -e page-faults, print with perf script -F +addr"
+_EVENTS = (b"page-fau", b"minor-fa", b"major-fa", b"faults:")
+
+
+def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
+    """Parse it; see ``records.read``."""
+    return records.read(chunks, reading, _find, _told)
+
+
+def _find(block: Block, reading: Reading) -> records.Found:
+    event = block.together(block.find_beginning(*_EVENTS), 0, 1)
+    event = event[block.byte(event, -1) == ord(":")]
+    good = _is_address(block, event + 1)
+    if not good.all():
+        word = event[np.flatnonzero(~good)[0]] + 1
+        raise records.wrong_word(block, word, reading, "the fault's address is missing", _HINT)
+    n = len(event)
+    return records.Found(event + 1, np.full(n, READ, np.uint8), np.ones(n, np.uint64))
+
+
+def _is_address(block: Block, words: Index) -> Mask:
+    """Whether a word is an address of data: a number, and no symbol follows at once."""
+    found = block.hexadecimal(words)[1]
+    line = block.line_of(words)
+    more = np.flatnonzero(words + 1 < block.first[line + 1])
+    following = words[more] + 1
+    found[more] &= block.hexadecimal(following)[1] & (block.length(following) > 4)
+    return found
+
+
+def _told(seen: records.Seen) -> list[str]:
+    return [f"{seen.n_records:,} faults"]
