@@ -130,7 +130,7 @@ FAULTS = (
     Fault(
         "a waiting round is kept as any other",
         "sat.loops",
-        "        return 1 if self._unbalanced(nodes) else differs\n",
+        '        return binary("or", differs, self._unbalanced(nodes))\n',
         "        return 1\n",
     ),
     Fault(

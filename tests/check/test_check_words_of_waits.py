@@ -18,6 +18,7 @@ from mkold.lang import (
     cast,
     cpu_relax,
     kernel,
+    might_sleep,
     poison,
     rcu_read_lock,
     rcu_read_unlock,
@@ -271,6 +272,13 @@ def sleeps_locked(b: Ptr[Box]) -> None:
     spin_unlock(b.lock)
 
 
+@kernel
+def may_sleep_locked(b: Ptr[Box]) -> None:
+    spin_lock(b.lock)
+    might_sleep()
+    spin_unlock(b.lock)
+
+
 MISUSE = [
     ("unmatched-rcu-lock", rcu_open, "one enters an RCU section (a)."),
     ("unmatched-rcu-unlock", rcu_shut, "one leaves an RCU section (a)."),
@@ -278,6 +286,7 @@ MISUSE = [
     ("unmatched-srcu-lock", srcu_open, "one enters an SRCU section of box.srcu (a)."),
     ("sleep-in-atomic", sleeps_locked,
      "one takes box.lock (a) and waits for a grace period (b)."),
+    ("sleep-in-atomic", may_sleep_locked, "one takes box.lock (a) and may sleep (b)."),
 ]  # fmt: skip
 
 

@@ -267,6 +267,44 @@ def test_a_finite_loop_needs_no_bound(
     assert verdict.flags == ()
 
 
+WORKER = (
+    IMPORTS
+    + """
+@kernel
+def work(lock: Ptr[spinlock_t], n: Ptr[u64], stop: Ptr[u64]) -> u64:
+    done: u64 = 0
+    while True:
+        spin_lock(lock.value)
+        if n.value:
+            n.value -= 1
+            spin_unlock(lock.value)
+            done += 1
+            continue
+        if stop.value:
+            spin_unlock(lock.value)
+            return done
+        spin_unlock(lock.value)
+        cpu_relax()
+
+@kernel
+def queue(lock: Ptr[spinlock_t], n: Ptr[u64], stop: Ptr[u64], last: u64) -> None:
+    spin_lock(lock.value)
+    n.value += 1
+    stop.value = last
+    spin_unlock(lock.value)
+"""
+)
+
+
+@pytest.mark.parametrize(("last", "flags"), [(1, ()), (0, ("hang",))])
+def test_a_lock_may_be_left_on_several_ways(last: int, flags: tuple[str, ...]) -> None:
+    """A round that finds nothing to do waits, whichever of its unlocks it takes."""
+    verdict = decided(program(WORKER, "work(l, n, s)", f"queue(l, n, s, {last})", observed="n"))
+    assert verdict.status is Status.OK
+    assert verdict.flags == flags
+    assert verdict.states == (() if flags else ((0,),))
+
+
 def test_retries_end_where_the_others_do() -> None:
     """Whatever bound was asked for: how often it fails is how often others write."""
     verdict = decided(program(FINITE, *["inc(n)"] * 4, observed="n"), max_unroll=2)

@@ -7,12 +7,13 @@ negative. Letters are those of the picture.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkold.check.result import Breach
 from mkold.check.story.anchors import anchors
 from mkold.check.story.bounds import bounds
 from mkold.check.story.cut import cut, kept
+from mkold.check.story.holding import asleep
 from mkold.check.story.naming import Wording, at
 from mkold.check.story.order import in_time, thread_by_thread
 from mkold.check.story.steps import rings
@@ -119,6 +120,10 @@ def _added(breach: Breach, execution: Execution, whole: _Whole) -> Iterator[str]
     if breach.property == "hang":
         waiting = Waiting(execution, whole.teller.wording, whole.where)
         yield from waiting.told() if execution.waits else [_REST]
+    if breach.property == "sleep-in-atomic":
+        waits = tuple(asleep(execution))
+        sleeping = replace(execution, waits=waits)
+        yield from Waiting(sleeping, whole.teller.wording, whole.where).told()
     if execution.race is not None:
         place = whole.numbers.index
         pair = sorted(execution.race, key=lambda i: whole.teller.order.index(place(i)))

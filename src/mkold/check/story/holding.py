@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mkold.check.story.steps import by_thread
 from mkold.ir.prims import PRIMS
-from mkold.lkmm.verdict import Event, Execution
+from mkold.lkmm.verdict import Event, Execution, Wait
 
 _WRITES = frozenset({"W", "LKW", "UL"})
 _ENTERS = {"rcu-lock": "rcu-unlock", "srcu-lock": "srcu-unlock"}
@@ -16,6 +16,17 @@ _LEAVES = frozenset(_ENTERS.values())
 def held(execution: Execution, thread: int, po: int | None = None) -> list[Event]:
     """What was taken or entered before ``po`` (None: the end) and not left again by then."""
     return [taken for taken, left in _pairs(execution, thread, po) if left is None]
+
+
+def sleeps(prim: str) -> bool:
+    """Whether the primitive of this name may sleep."""
+    row = PRIMS.get(prim)
+    return row is not None and (bool(row.awaits) or row.sleeps)
+
+
+def asleep(execution: Execution) -> list[Wait]:
+    """Who sleeps for ever with something held."""
+    return [w for w in execution.waits if sleeps(w.prim) and held(execution, w.thread)]
 
 
 def unmatched(execution: Execution, thread: int) -> tuple[list[Event], list[Event]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from mkold.check.story.holding import held, unmatched
+from mkold.check.story.holding import asleep, held, sleeps, unmatched
 from mkold.ir.prims import PRIMS
 from mkold.lkmm.verdict import LOCK_KINDS, Event, Execution
 
@@ -59,19 +59,15 @@ def _srcu(execution: Execution) -> list[Event]:
 
 
 def _sleeping(execution: Execution) -> list[Event]:
-    """What sleeps, and what is held meanwhile."""
-    return _first(
+    """What sleeps, and what is held meanwhile; also where the thread does not come back."""
+    done = (
         [*inside, event]
         for event in execution.events
-        if _sleeps(event) and event.thread >= 0
+        if sleeps(event.prim) and event.thread >= 0
         for inside in [held(execution, event.thread, event.po)]
         if inside
     )
-
-
-def _sleeps(event: Event) -> bool:
-    row = PRIMS.get(event.prim)
-    return row is not None and (bool(row.awaits) or row.sleeps)
+    return _first(done) or _first(held(execution, wait.thread) for wait in asleep(execution))
 
 
 def _mixed(execution: Execution) -> list[Event]:

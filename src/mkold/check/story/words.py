@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 
 from mkold.check.story.cut import orders
+from mkold.check.story.holding import sleeps
 from mkold.check.story.naming import Wording, at
 from mkold.check.story.steps import COM
 from mkold.ir.prims import PRIMS
@@ -72,7 +73,7 @@ class Teller:
         """All but fences, and looks at what is waited for."""
         if event.id in self._looks:
             return False
-        return event.kind != "F" or event.order in _TOLD
+        return event.kind != "F" or event.order in _TOLD or sleeps(event.prim)
 
     def _deeds(self, stretch: Sequence[Event]) -> list[str]:
         deeds, last, skip = [], "", -1
@@ -108,6 +109,8 @@ class Teller:
                 return "enters", f"{self._section(event)} {where}"
             case _, "rcu-unlock" | "srcu-unlock":
                 return "leaves", f"{self._section(event)} {where}"
+            case "F", _ if event.order not in _GRACE:
+                return "may sleep", where
             case (("F" | "SRCU"), _):
                 return "waits", f"for a grace period {where}"
             case "RL", _:

@@ -5,8 +5,8 @@ The files in the order in which data flows; each imports from lines above its ow
 =============  ========================================================================
 ground         ``solver`` (CaDiCaL), ``gates``, ``words``: literals and words of them
 values         ``walk``, ``vector``, ``abstract``, ``circuit``: what a value may be, or is
-unrolling      ``waiting``, ``knowledge``, ``possible``, ``loops``, ``front``: from a
-               program to its event graph, by rounds, as far as was found needed
+unrolling      ``waiting``, ``knowledge``, ``possible``, ``blocking``, ``loops``, ``front``:
+               from a program to its event graph, by rounds, as far as was found needed
 executions     ``facts``, ``expressions``, ``sources``, ``coherence``, ``places``,
                ``candidate``, ``formula``, ``modes``: all executions as clauses
 judging        ``layout``, ``relations``, ``fences``, ``causality``, ``grace``, ``visible``,

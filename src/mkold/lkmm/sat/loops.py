@@ -12,13 +12,13 @@ caller asks whether any execution gets there.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkold.ir.flow import falls_through, is_endless
-from mkold.ir.nodes import Block, Function, If, Loop, Stmt, locals_of
+from mkold.ir.nodes import WORD_MASK, Block, Function, If, Loop, Stmt, locals_of
 from mkold.ir.prims import PRIMS
 from mkold.ir.program import POISON, Program
 from mkold.lkmm.graph.events import Node
@@ -270,7 +270,7 @@ class Loops(Blocking):
         for node in nodes:
             if node.is_write or node.thread != self.thread:
                 differs = binary("or", differs, self._written(node))
-        return 1 if self._unbalanced(nodes) else differs
+        return binary("or", differs, self._unbalanced(nodes))
 
     def _written(self, node: Node) -> Value:
         """Not 0 where ``node`` happens and does not put back what was there."""
@@ -281,20 +281,28 @@ class Loops(Blocking):
             return phi(node.guard, binary("ne", node.value, read.value), 0)
         return phi(node.guard, 1, 0)
 
-    def _unbalanced(self, nodes: list[Node]) -> bool:
-        """Whether locks or sections may be left in another way than they were found."""
-        depth: dict[object, int] = {}
+    def _unbalanced(self, nodes: list[Node]) -> Value:
+        """Not 0 where locks or sections are left in another way than they were found."""
+        steps: dict[object, Counter[Guard]] = {}
         for node in nodes:
             row = PRIMS.get(node.prim)
+            what: object = node.addr
             if node.order in ("rcu-lock", "rcu-unlock"):
-                depth["rcu"] = depth.get("rcu", 0) + (1 if node.order == "rcu-lock" else -1)
+                what, leaves = "rcu", node.order == "rcu-unlock"
             elif node.order in ("srcu-lock", "srcu-unlock"):
-                step = 1 if node.order == "srcu-lock" else -1
-                depth["srcu", node.addr] = depth.get(("srcu", node.addr), 0) + step
+                what, leaves = ("srcu", node.addr), node.order == "srcu-unlock"
             elif row is not None and node.is_write and is_quiet(row):
-                step = -1 if row.leaves else 1
-                depth[node.addr] = depth.get(node.addr, 0) + step
-        return any(depth.values())
+                leaves = bool(row.leaves)
+            else:
+                continue
+            steps.setdefault(what, Counter())[node.guard] += -1 if leaves else 1
+        differs: Value = 0
+        for counted in steps.values():
+            depth: Value = 0
+            for guard, n in counted.items():
+                depth = binary("add", depth, phi(guard, n & WORD_MASK, 0))
+            differs = binary("or", differs, binary("ne", depth, 0))
+        return differs
 
 
 def _words(names: Names, start: State, state: State) -> Iterator[tuple[Value, Value]]:

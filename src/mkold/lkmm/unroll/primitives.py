@@ -257,6 +257,8 @@ def _warn_on(emit: Emitter) -> list[Arg]:
 
 
 def _nothing(emit: Emitter) -> list[Arg]:
+    if emit.row.sleeps:
+        emit.event("F", emit.row.op)  # it orders nothing, and is there to be shown
     return []
 
 
