@@ -8,6 +8,7 @@ from mkold.ir.nodes import Assign, Binary, Const, Expr, If, Local, Op, Stmt
 
 CUT, SAME = "$cut", "$same"
 RCU_DEPTH, SRCU_DEPTH = "$rcu", "$srcu"
+STRUCT = "$srcu.struct"  # the one that there is, once it was used
 COOKIES = ("$cookie", "$cookie.below")  # of the SRCU sections that are open, innermost first
 AT_LOCK, AT_GRACE, AT_SRCU = 1 << 20, 1 << 21, 1 << 22  # in CUT: not in a loop
 CHOICES = 0x7F0000  # words that nothing else uses
@@ -35,9 +36,9 @@ def close_rcu() -> Body:
     return _close("rcu_read_unlock", RCU_DEPTH, [()] * len(COOKIES))
 
 
-def close_srcu(struct: Expr) -> Body:
-    """Leave the SRCU sections of ``struct`` that a thread which stopped is in."""
-    cookies = [(struct, Local(cookie)) for cookie in COOKIES]
+def close_srcu() -> Body:
+    """Leave the SRCU sections that a thread which stopped is in."""
+    cookies = [(Local(STRUCT), Local(cookie)) for cookie in COOKIES]
     return _close("srcu_read_unlock", SRCU_DEPTH, cookies)
 
 
@@ -49,10 +50,11 @@ def _close(prim: str, depth: str, each: Sequence[tuple[Expr, ...]]) -> Body:
     return (If(Local(CUT), ends),)
 
 
-def enter_srcu(cookie: str) -> Body:
-    """Remember the cookie of a section just entered."""
+def enter_srcu(struct: Expr, cookie: str) -> Body:
+    """Remember the structure and the cookie of a section just entered."""
     inner, below = COOKIES
-    return count(SRCU_DEPTH, 1), Assign(below, Local(inner)), Assign(inner, Local(cookie))
+    return (Assign(STRUCT, struct), count(SRCU_DEPTH, 1),
+            Assign(below, Local(inner)), Assign(inner, Local(cookie)))  # fmt: skip
 
 
 def leave_srcu() -> Body:

@@ -36,6 +36,7 @@ from campaign.stopping import (
     RCU_DEPTH,
     SAME,
     SRCU_DEPTH,
+    STRUCT,
     Body,
     close_rcu,
     close_srcu,
@@ -169,7 +170,7 @@ class _Writer:
         function = self.program.functions[thread.function]
         self.n_labels += 1
         place = _Place(end=f"$end{self.n_labels}")
-        own = ((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, *COOKIES))
+        own = ((name, 0) for name in (CUT, SAME, RCU_DEPTH, SRCU_DEPTH, STRUCT, *COOKIES))
         starts = [*zip(function.params, thread.args, strict=True), *own]
         body = (
             *(Assign(name, Const(word)) for name, word in starts),
@@ -305,8 +306,8 @@ class _Writer:
         if row.op == "rcu-unlock":
             return self.keep(made, place), count(RCU_DEPTH, -1)
         if row.shape is Shape.SRCU_LOCK:
-            self.close_srcu = close_srcu(made.args[0])
-            return self.keep(made, place), *enter_srcu(made.dsts[0])
+            self.close_srcu = close_srcu()
+            return self.keep(made, place), *enter_srcu(made.args[0], made.dsts[0])
         if row.shape is Shape.SRCU_UNLOCK:
             return self.keep(made, place), *leave_srcu()
         return (self.keep(made, place),)
