@@ -62,7 +62,7 @@ def started(word: str, folder: Path, *argv: str, **options: object) -> subproces
     """The verb in a process of its own; ``word`` marks it and all that it starts."""
     environment = {**os.environ, MARK: word, "TMPDIR": str(folder)}
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "mkold.cli.main", *argv],
+        [sys.executable, "-m", "mkold", *argv],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         errors="replace", start_new_session=True, **options,
     )  # fmt: skip

@@ -108,6 +108,7 @@ SETUPS = {
     'm.peek("box")': "an address must be a whole number, not 'box'",
     'm.watch("data", None)': "an address must be a whole number, not None",
     'm.watch("data", box); m.watch("data", box + 1)': "two words are watched under",
+    'm.never("x", int, "s")': "the test of x must be a Python function",
     'm.never("x", 3, "s")': "the test of x must be a Python function, not 3",
     'm.never("x", get, "s")': "the test of x must be a Python function",
     'm.never("x", lambda: True, "s")': "is called with 1, and it takes 0 arguments",
@@ -191,6 +192,7 @@ SCENARIOS = {
     ", params=[1]": "params of scenario box must be a dict, not [1]",
     ", ignore={'data-rce'}": "there is no property 'data-rce'",
     ", ignore='data-race'": "ignore of scenario box must be a set of names, not 'data-race'",
+    ", ignore=['hang']": "ignore of scenario box must be a set of names, not ['hang']",
     ", ignore=3": "ignore of scenario box must be a set of names, not 3",
     ", sentence=3": "the sentence of scenario box must be a text, not 3",
     ", stand_ins={'put': print}": "put in stand_ins of scenario box must be a kernel function",
@@ -209,6 +211,7 @@ def test_in_a_scenario(more: str, tmp_path: Path) -> None:
 
 CASES = {
     ", only={'sevn'}": "there is no property 'sevn'",
+    ", only=('hang',)": "only of case 'as written' must be a set of names",
     ", only='seven'": "only of case 'as written' must be a set of names",
     ", Drop('put:WRITE_ONCE')": "edits of case 'as written' must be a tuple",
     ", (3,)": "part 0 of edits of case 'as written' must be an edit",
@@ -280,12 +283,12 @@ def test_a_file_with_nothing_in_it(text: str, tmp_path: Path) -> None:
         load.from_file(path)
 
 
-def test_lists_do_as_well_as_tuples_and_sets(tmp_path: Path) -> None:
+def test_a_list_does_as_well_as_a_tuple(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
         FILE.format(
-            setup="pass", file="", claim="", scenario=", ignore=['data-race']",
-            case=", [Drop('put:WRITE_ONCE')], only=['seven']",
+            setup="pass", file="", claim="", scenario=", ignore={'data-race'}",
+            case=", [Drop('put:WRITE_ONCE')], only={'seven'}",
         )
     )  # fmt: skip
     (claim,) = load.from_file(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ def instance(what: str, value: object, kind: type[T]) -> T:
 def function(what: str, value: object, n_args: int = 1) -> Callable[..., Any]:
     """``value``, a Python function that can be called with ``n_args``."""
     code = getattr(value, "__code__", None)
-    if not callable(value) or is_definition(value):
+    if not callable(value) or isinstance(value, type) or is_definition(value):
         raise wrong(f"{what} must be a Python function, not {shown(value)}")
     if code is not None and getattr(value, "__self__", None) is None:
         least = code.co_argcount - len(getattr(value, "__defaults__", None) or ())
@@ -179,10 +179,12 @@ def struct(value: object) -> Layout:
     return layout
 
 
-def names(what: str, value: object) -> frozenset[str]:
-    """``value``, a set of texts; a list or a tuple will do."""
-    if isinstance(value, str) or not isinstance(value, Collection):
-        hint = f'write {{"{value}"}}' if isinstance(value, str) else ""
+def names(what: str, value: object, *, any_kind: bool = False) -> frozenset[str]:
+    """``value``, a set of texts; ``any_kind`` of collection will do."""
+    if isinstance(value, str) or not isinstance(value, Collection if any_kind else Set):
+        some = value if isinstance(value, list | tuple) else [value]
+        texts = all(isinstance(one, str) for one in some)
+        hint = f"write {{{', '.join(map(shown, some))}}}" if some and texts else ""
         raise wrong(f"{what} must be a set of names, not {shown(value)}", hint=hint)
     return frozenset(text(f"a name in {what}", one, empty=False) for one in value)
 

@@ -87,7 +87,7 @@ class Setup:
 
     def declare(self, parameters: Collection[str]) -> None:
         """Build parameters that may be set though nothing in the scenario uses them."""
-        self.parameters |= door.names("parameters", parameters)
+        self.parameters |= door.names("parameters", parameters, any_kind=True)
 
     def new(self, struct: LaidOut, name: str = "", *, count: int = 1) -> int:
         """A zeroed object (or ``count`` in a row); returns its word address."""
