@@ -47,7 +47,8 @@ REGISTRIES = {"kvm/architectures", "lkmm/engines"}
 FENCED = {
     "backports": {"trace"},
     "llvmlite": {"native"},
-    "polars": {"trace"},
+    "matplotlib": {"view"},
+    "polars": {"trace", "run"},
     "pysat": {"lkmm"},
 }
 # Kernel Python outside the subject: these files alone of their rooms may import lang.

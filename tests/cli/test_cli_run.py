@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mkold.base.errors import Exit
@@ -92,6 +93,29 @@ def test_senseless_options(
 def test_no_such_trace(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "no/such.parquet"]) == Exit.BAD_INPUT
     assert "no/such.parquet" in capsys.readouterr().err
+
+
+def test_a_sweep_is_resumed_and_drawn(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "sweep.parquet"
+    command = ["run", str(trace), "--duration", "0.9", "--rounds", "1", "-o", str(table)]
+    command += ["--swap-latency", "2", "--paths", "locked,lockless", "--sweep"]
+    assert main([*command, "interval=5"]) == Exit.HOLDS
+    written = pl.read_parquet(table)
+    assert main([*command, "interval=5:10"]) == Exit.HOLDS
+    assert "2 of 2 points" in capsys.readouterr().out
+    found = pl.read_parquet(table)
+    assert found["interval"].to_list() == [5, 5, 10, 10]
+    assert found["path"].to_list() == ["locked", "lockless"] * 2
+    assert found.head(2).select(written.columns).equals(written), (
+        "what was there was not measured again"
+    )
+    assert "<svg" in table.with_suffix(".svg").read_text()
+    assert main([*command, "interval=5", "--vcpus", "2"]) == Exit.BAD_INPUT
+    assert "other options" in capsys.readouterr().err
+    assert main(["run", str(trace), "--sweep", "interval=5"]) == Exit.USAGE
+    assert "-o sweep.parquet" in capsys.readouterr().err
 
 
 def test_ctrl_c_shows_what_was_measured(trace: Path) -> None:

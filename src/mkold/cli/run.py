@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from mkold.base.errors import Exit, UsageError
-from mkold.base.memory import allowance
 from mkold.cli.options import (
     StatusLine,
     add_output_options,
@@ -32,12 +32,9 @@ HELP = (
     "Age a guest that replays a program's memory trace, or a made workload, and compare the "
     "aging paths: none, locked, lockless."
 )
-DEFAULT_TRACE = "lookup"
-DEFAULT_WORKLOAD, DEFAULT_BYTES = "zipf", 2 << 30
-TRACE_SHARE, WORKLOAD_SHARE = 0.7, 1.0
+DEFAULT_BYTES = 2 << 30
 ONE_S, BOTH_S = 30.0, 60.0
 TRACE_PART = 0.4  # of the time, where both the trace and the large guest run
-SAVED_PART = 0.4  # of a trace's time, to look for the least memory that will do
 
 _EPILOG = """\
 examples:
@@ -45,6 +42,8 @@ examples:
   mkold run sort.parquet --memory-share 50%
   mkold run --workload access_tracking -v 2 -b 1G --overlap
   mkold run --paths locked,lockless,locked --interval 10 --precision 1%
+  mkold run -o report.html                pictures too, in one file
+  mkold run --sweep vcpus=1..4,interval=10:100 -o sweep.parquet     a grid, resumable
   mkold run --json -o result.json
 
 The paths take turns on the same machine and do the same accesses. A figure is that of all
@@ -146,6 +145,11 @@ def _measuring_options(measure: argparse._ArgumentGroup) -> None:
         help="end when the guest's rate is compared within this (2%%)",
     )  # fmt: skip
     measure.add_argument(
+        "--sweep", metavar="GRID",
+        help="every combination of KEY=VALUES,... as vcpus=1..4,pages=64k..1Mx2, to -o "
+        "FILE.parquet (a wrong key lists them; --duration is of each point then, 10)",
+    )  # fmt: skip
+    measure.add_argument(
         "--memory-limit", type=size, metavar="BYTES",
         help="memory for all of it, as 800M or 4G (default: what the machine has)",
     )  # fmt: skip
@@ -157,8 +161,14 @@ def _measuring_options(measure: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, show, and say by the exit code whether all was read back as written."""
-    check_output(args)
+    if not args.sweep:
+        check_output(args)
+    _check_report(args)
     machine, spec = _specs(args)
+    if args.sweep:
+        from mkold.cli.sweep import sweep
+
+        return sweep(args, machine, spec)
     status = StatusLine()
     try:
         results = _measure(args, machine, spec, status)
@@ -167,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
         _leave()
     finally:
         status.clear()
-    deliver(args, _json(results), lambda: _text(args, results), coloured=True)
+    deliver(args, _json(results), lambda: _shown(args, results), coloured=True)
     if any(result.interrupted for result in results):
         print("mkold: interrupted; the figures are of what was measured", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -178,10 +188,12 @@ def _measure(
     args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
 ) -> list[RunResult]:
     """The guests that were asked for, one after the other, until one is interrupted."""
+    from mkold.cli.run_guests import made, measure_one, replayed
+
     both = args.trace is None and args.workload is None
     total = args.duration or (BOTH_S if both else ONE_S)
     parts = [TRACE_PART, 1 - TRACE_PART] if both else [1.0]
-    guests = [_replayed, _made] if both else [_made if args.workload else _replayed]
+    guests = [replayed, made] if both else [measure_one]
     results: list[RunResult] = []
     for guest, part in zip(guests, parts, strict=True):
         timed = replace(spec, duration_s=total * part).check()
@@ -196,40 +208,14 @@ def _measure(
     return results
 
 
-def _replayed(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
-) -> RunResult:
-    from mkold.run.measure import run as measure
-    from mkold.trace import find_trace, read_trace, shipped
-
-    bound = args.memory_limit or allowance()
-    known = shipped()
-    chosen = args.trace or (DEFAULT_TRACE if DEFAULT_TRACE in known else next(iter(known), ""))
-    if not chosen:
-        raise UsageError("no trace: name a file (mkold record makes one)")
-    path = find_trace(chosen)
-    trace = read_trace(path, memory_bytes=bound)
-    name = chosen if chosen in known else str(path)
-    machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
-    if machine.memory_share < 1:
-        spec = replace(spec, saved_s=SAVED_PART * spec.duration_s)
-    return measure(trace, machine, spec=spec, name=name, progress=status.show,
-                   memory_bytes=bound)  # fmt: skip
+def _is_report(args: argparse.Namespace) -> bool:
+    return args.output is not None and args.output.name.endswith(".html")
 
 
-def _made(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
-) -> RunResult:
-    from mkold.run.measure import run_program
-    from mkold.run.workloads import workload
-
-    bound = args.memory_limit or allowance()
-    machine = replace(machine, memory_share=args.memory_share or WORKLOAD_SHARE)
-    status.show("making the guest's accesses")
-    name = args.workload or DEFAULT_WORKLOAD
-    program, info = workload(name, machine, args.bytes, overlap=args.overlap, seed=args.seed,
-                             memory_bytes=bound)  # fmt: skip
-    return run_program(program, info, machine, spec, status.show, bound)
+def _check_report(args: argparse.Namespace) -> None:
+    """Say that a library is missing before the work rather than after it."""
+    if _is_report(args) and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("a report with pictures needs matplotlib: pip install 'mkold[report]'")
 
 
 def _leave() -> NoReturn:
@@ -276,7 +262,11 @@ def _json(results: Sequence[RunResult]) -> dict[str, object]:
     return {"schema": SCHEMA, "guests": guests, "found": summary(results)}
 
 
-def _text(args: argparse.Namespace, results: Sequence[RunResult]) -> str:
+def _shown(args: argparse.Namespace, results: Sequence[RunResult]) -> str:
+    if _is_report(args):
+        from mkold.view.report import report_html
+
+        return report_html(results)
     from mkold.view.run import run_text
 
     terminal = args.output is None and sys.stdout.isatty()

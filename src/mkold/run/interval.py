@@ -69,15 +69,34 @@ def ratio(value: Value[R], other: Sequence[R], base: Sequence[R]) -> Ratio | Non
     value : what is compared, of any number of rounds together
     other, base : rounds of the two paths; those at the same place are of one turn
     """
-    whole = _quotient(value, other, base)
+
+    def quotient(turns: Sequence[int] | None) -> float | None:
+        above = value(_those(other, turns))
+        below = value(_those(base, turns))
+        return above / below if above is not None and below else None
+
+    return _jackknife(quotient, min(len(other), len(base)))
+
+
+def spread(value: Value[R], rounds: Sequence[R]) -> Ratio | None:
+    """``value(rounds)`` itself with its interval; None where there is no value."""
+    return _jackknife(lambda turns: value(_those(rounds, turns)), len(rounds))
+
+
+def _those(rounds: Sequence[R], turns: Sequence[int] | None) -> Sequence[R]:
+    return rounds if turns is None else [rounds[i] for i in turns]
+
+
+def _jackknife(value: Callable[[Sequence[int] | None], float | None], n: int) -> Ratio | None:
+    """``value(None)``, of all turns, and what leaving out each of the ``n`` in turn tells."""
+    whole = value(None)
     if whole is None:
         return None
-    n = min(len(other), len(base))
     if n < MIN_TURNS or whole <= 0:
         return Ratio(whole)
     left_out = []
     for i in range(n):
-        part = _quotient(value, [*other[:i], *other[i + 1 :]], [*base[:i], *base[i + 1 :]])
+        part = value([k for k in range(n) if k != i])
         if part is None or part <= 0:
             return Ratio(whole)
         left_out.append(math.log(part))
@@ -85,10 +104,3 @@ def ratio(value: Value[R], other: Sequence[R], base: Sequence[R]) -> Ratio | Non
     error = math.sqrt((n - 1) / n * sum((x - mean) ** 2 for x in left_out))
     reach = student_t(n - 1) * error
     return Ratio(whole, whole * math.exp(-reach), whole * math.exp(reach))
-
-
-def _quotient(value: Value[R], other: Sequence[R], base: Sequence[R]) -> float | None:
-    above, below = value(other), value(base)
-    if above is None or not below:
-        return None
-    return above / below

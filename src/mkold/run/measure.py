@@ -28,6 +28,7 @@ from mkold.base.errors import InputError, LimitError
 from mkold.base.memory import allowance, require
 from mkold.base.shown import shown
 from mkold.native import Image, KernelBugError, Memory
+from mkold.run.activity import activity
 from mkold.run.busy import load, spoiled
 from mkold.run.clock import cycles_per_second
 from mkold.run.figures import BY_KEY, GUEST_RATE, comparisons, pairs, summarise
@@ -249,6 +250,7 @@ class _Run:
             startup_s=self.startup_s,
             comparisons=comparisons(paths),
             spoiled=spoiled(self.machine, self.busy, load()),
+            activity=None if self.interrupted else activity(self.program),
             interrupted=self.interrupted,
             failures=tuple(self.failures),
         )

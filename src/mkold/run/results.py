@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mkold.run.activity import Activity
 from mkold.run.spec import MachineSpec, RunSpec
 from mkold.run.steady import Misses
 
@@ -132,6 +133,7 @@ class RunResult:
     comparisons : of the figures that compare
     misses : what other policies would miss in one more time through the trace; None where
         nothing is evicted, or the guest was made
+    activity : what the program touches, when and where; None where a run was cut short
     spoiled : what on this host makes the figures less sure, one sentence each
     interrupted : it was stopped early, and this is what there was
     failures : a BUG_ON or failed check that ended a path, which is what a wrong variant is for
@@ -147,6 +149,7 @@ class RunResult:
     startup_s: float
     comparisons: tuple[Comparison, ...] = ()
     misses: Misses | None = None
+    activity: Activity | None = None
     spoiled: tuple[str, ...] = ()
     interrupted: bool = False
     failures: tuple[str, ...] = ()
@@ -192,6 +195,7 @@ class RunResult:
             "startup_s": self.startup_s,
             "paths": [_path_json(path) for path in self.paths],
             "comparisons": [asdict(c) for c in self.comparisons],
+            "working_set_pages": self.activity.percentiles() if self.activity else None,
             "misses_once_through": asdict(self.misses) if self.misses else None,
         }
 

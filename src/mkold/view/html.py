@@ -13,30 +13,17 @@ from mkold.base.shown import xml
 from mkold.check.claim import Case
 from mkold.check.result import CaseResult, ClaimResult
 from mkold.check.story.explain import race_words, stories
+from mkold.view.page import page
 from mkold.view.story import picture_of
 from mkold.view.svg import draw_svg
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8a929b;--soft:#f6f8fa;--ink:#1b1f24;--ground:#fff;
---ok:#11705a;--bad:#b3261e;--open:#a15c00}
-@media(prefers-color-scheme:dark){:root{--line:#6b7480;--soft:#20252b;--ink:#e6e6e6;
---ground:#15181c;--ok:#6fd8bd;--bad:#ff8a80;--open:#ffb74d}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);
-max-width:76rem;margin:2rem auto;padding:0 1rem}
-code,pre,td:first-child{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,monospace}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;
-vertical-align:top}th{border-bottom:1px solid var(--line)}
-section{border-top:2px solid var(--line);margin-top:2.5rem}
 article{border-left:4px solid var(--line);padding-left:1rem;margin:1.5rem 0}
 article.holds,article.happens{border-color:var(--ok)}article.counterexample{border-color:var(--bad)}
 article.undecided{border-color:var(--open)}
 .holds b,.happens b{color:var(--ok)}.refuted b,.counterexample b{color:var(--bad)}
 .undecided b{color:var(--open)}
 .source{opacity:.75}blockquote{margin:.5rem 0;font-style:italic}
-pre{overflow-x:auto;padding:.6rem;background:var(--soft);font-size:13px;line-height:1.35}
-figure{margin:1rem 0;overflow-x:auto}
-figure svg{border:1px solid var(--line);max-width:100%;height:auto;
-box-sizing:border-box}
 .add{color:var(--ok)}.cut{color:var(--bad)}
 """
 # What the statuses mean for a claim that something can happen.
@@ -45,7 +32,7 @@ _POSSIBLE = {"counterexample": "happens", "holds": "never"}
 
 def counterexamples_html(results: Sequence[ClaimResult]) -> str:
     """Every claim with its cases: verdict, changes to the source, words and picture."""
-    return "\n".join(_page(results)) + "\n"
+    return "\n".join(page("mkold check", _body(results), _STYLE)) + "\n"
 
 
 def first_svg(results: Iterable[ClaimResult]) -> str:
@@ -65,18 +52,13 @@ def first_svg(results: Iterable[ClaimResult]) -> str:
     raise InputError("no counterexample to draw: every case holds or is undecided")
 
 
-def _page(results: Sequence[ClaimResult]) -> Iterator[str]:
-    yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width">'
-    yield f"<title>mkold check</title>\n<style>{_STYLE}</style></head><body>"
-    yield "<h1>mkold check</h1>"
+def _body(results: Sequence[ClaimResult]) -> Iterator[str]:
     yield "<table><tr><th>claim</th><th>verdict</th><th></th></tr>"
     for result in results:
         yield _row(result)
     yield "</table>"
     for result in results:
         yield from _claim(result)
-    yield "</body></html>"
 
 
 def _row(result: ClaimResult) -> str:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mkold.base.shown import shown
+from mkold.run.activity import WINDOWS
 from mkold.run.figures import FIGURES, GUEST_RATE, PASS_MS, Figure
 from mkold.run.finding import noise, notes, summary
 from mkold.run.results import Comparison, GenerationSample, PathResult, RunResult
@@ -51,16 +52,28 @@ def run_text(
     return "\n".join([*lines, *(["", *_wrapped(shown(last))] if last else [])])
 
 
+def guest_text(result: RunResult) -> str:
+    """What is said of one guest, without pictures, in plain text."""
+    lines = [*_heading(result, True), "", *_table(result, False), "", *_below(result)]
+    for note in [*_wrong(result), *notes(result)]:
+        lines += ["", *_wrapped(note)]
+    return "\n".join(lines)
+
+
+def _below(result: RunResult) -> list[str]:
+    return [*_noise(result), *_policies(result), *_working_set(result)]
+
+
+def _working_set(result: RunResult) -> list[str]:
+    if result.activity is None:
+        return []
+    sizes = result.activity.percentiles()
+    listed = ", ".join(f"{p} %: {size:,}" for p, size in sizes.items())
+    return _wrapped(f"Working set in 1/{WINDOWS} of the trace, pages: {listed}.")
+
+
 def _guest(result: RunResult, *, colour: bool, unicode: bool) -> list[str]:
-    lines = [
-        *_heading(result, unicode),
-        "",
-        *_table(result, colour),
-        "",
-        *_noise(result),
-        *_policies(result),
-        "",
-    ]
+    lines = [*_heading(result, unicode), "", *_table(result, colour), "", *_below(result), ""]
     for path in result.paths:
         if " #" not in path.path:
             lines += _generations(path, result, colour=colour, unicode=unicode)

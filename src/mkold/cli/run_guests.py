@@ -1,0 +1,62 @@
+"""The guests of ``mkold run``: a trace that is replayed, a workload that is made."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from mkold.base.errors import UsageError
+from mkold.base.memory import allowance
+from mkold.cli.options import StatusLine
+from mkold.run.results import RunResult
+from mkold.run.spec import MachineSpec, RunSpec
+
+DEFAULT_TRACE = "lookup"
+DEFAULT_WORKLOAD = "zipf"
+TRACE_SHARE, WORKLOAD_SHARE = 0.7, 1.0
+SAVED_PART = 0.4  # of a trace's time, to look for the least memory that will do
+
+
+def measure_one(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> RunResult:
+    """The one guest that the options name."""
+    return (made if args.workload else replayed)(args, machine, spec, status)
+
+
+def replayed(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> RunResult:
+    """The trace that is named, or the first that ships."""
+    from mkold.run.measure import run as measure
+    from mkold.trace import find_trace, read_trace, shipped
+
+    bound = args.memory_limit or allowance()
+    known = shipped()
+    chosen = args.trace or (DEFAULT_TRACE if DEFAULT_TRACE in known else next(iter(known), ""))
+    if not chosen:
+        raise UsageError("no trace: name a file (mkold record makes one)")
+    path = find_trace(chosen)
+    trace = read_trace(path, memory_bytes=bound)
+    name = chosen if chosen in known else str(path)
+    machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
+    if machine.memory_share < 1:
+        spec = replace(spec, saved_s=SAVED_PART * spec.duration_s)
+    return measure(trace, machine, spec=spec, name=name, progress=status.show,
+                   memory_bytes=bound)  # fmt: skip
+
+
+def made(
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+) -> RunResult:
+    """The workload that is named, or the large guest of the default run."""
+    from mkold.run.measure import run_program
+    from mkold.run.workloads import workload
+
+    bound = args.memory_limit or allowance()
+    machine = replace(machine, memory_share=args.memory_share or WORKLOAD_SHARE)
+    status.show("making the guest's accesses")
+    name = args.workload or DEFAULT_WORKLOAD
+    program, info = workload(name, machine, args.bytes, overlap=args.overlap, seed=args.seed,
+                             memory_bytes=bound)  # fmt: skip
+    return run_program(program, info, machine, spec, status.show, bound)
