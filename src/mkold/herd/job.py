@@ -68,6 +68,7 @@ class Outcome:
     observation: str | None = None
     holds: bool | None = None
     bounded: bool = False
+    assumed: tuple[str, ...] = ()
     cuts: tuple[CutLoop, ...] = ()
     n_states: int | None = None
     counts: tuple[int, int] = (0, 0)
@@ -156,6 +157,7 @@ def _fill(outcome: Outcome, program: Program, verdict: Verdict, options: Options
     observation = outcome.observation = verdict.observation.value
     outcome.holds = verdict.holds
     outcome.bounded, outcome.cuts = verdict.status.value == "bounded", verdict.cuts
+    outcome.assumed = verdict.assumed
     outcome.flags = tuple(flag for flag in verdict.flags if flag not in OWN_FLAGS)
     outcome.notes = tuple(flag for flag in verdict.flags if flag in OWN_FLAGS)
     if options.witness:
@@ -204,7 +206,9 @@ def _word(outcome: Outcome, program: Program) -> None:
 def _bounds(outcome: Outcome) -> list[str]:
     """What was not looked at."""
     found = [_CUT.format(cut.rounds, cut.at.line) for cut in outcome.cuts if cut.at is not None]
-    return found if found or not outcome.bounded else [_BOUNDED]
+    if outcome.bounded and not found:
+        found = [_BOUNDED]
+    return [*found, *(f"Assumed: {text}" for text in outcome.assumed)]
 
 
 def json_line(outcome: Outcome) -> str:
@@ -221,7 +225,7 @@ def json_line(outcome: Outcome) -> str:
     }
     if outcome.observation is not None:
         body |= {"holds": outcome.holds, "bounded": outcome.bounded}
-        body["notes"] = list(outcome.notes)
+        body |= {"notes": list(outcome.notes), "assumed": list(outcome.assumed)}
     if outcome.n_states is not None and outcome.n_states <= MANY_STATES:
         body["final"] = outcome.states.splitlines()
     if outcome.reason:

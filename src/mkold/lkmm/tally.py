@@ -13,6 +13,7 @@ from mkold.lkmm.verdict import CutLoop, Execution, Observation, Status, Verdict
 from mkold.lkmm.waits import seen
 
 WAITING = "who waits gets what it waits for, and sees nothing on the way"
+THIN_AIR = "reads that copy one another in a ring find no word out of thin air"
 
 
 class Tally:
@@ -31,6 +32,7 @@ class Tally:
         self.states = StateSet()
         self.flags: set[str] = set()
         self.yes = self.no = self.bounded = False
+        self.assumed: list[str] = []
         self.cuts: tuple[CutLoop, ...] = ()
         self.exercised: frozenset[tuple[str, Pos | None]] = frozenset()
         self.n_candidates = 0
@@ -87,7 +89,7 @@ class Tally:
             self.states.listed() if self.ask.states else (),
             tuple(sorted(self.flags)),
             n_candidates=self.n_candidates,
-            assumed=(WAITING,) if self._leaves_out_waiting else (),
+            assumed=((WAITING,) if self._leaves_out_waiting else ()) + tuple(self.assumed),
             witness=self.witness,
             forbidden=None if self.witness else self.forbidden,
             flagged=self.flagged,

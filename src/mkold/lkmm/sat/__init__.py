@@ -13,6 +13,6 @@ judging        ``layout``, ``relations``, ``fences``, ``causality``, ``grace``, 
                ``judge``: the model over one execution, and why it is forbidden
 learning       ``shapes``, ``teach``, ``search``: what was told of one, for every other
 questions      ``depth``, ``flags``, ``cookies``, ``races``, ``hangs``, ``resting``,
-               ``symmetry``, ``breaking``, ``questions``, ``picture``, ``engine``
+               ``symmetry``, ``breaking``, ``questions``, ``thin_air``, ``picture``, ``engine``
 =============  ========================================================================
 """

@@ -22,8 +22,9 @@ from mkold.lkmm.sat.questions import MOST_STRAYS, Questions
 from mkold.lkmm.sat.resting import waits
 from mkold.lkmm.sat.search import Allowed, Search
 from mkold.lkmm.sat.solver import Lit
+from mkold.lkmm.sat.thin_air import is_left_out
 from mkold.lkmm.sat.waiting import Cut
-from mkold.lkmm.tally import Tally
+from mkold.lkmm.tally import THIN_AIR, Tally
 from mkold.lkmm.verdict import FAULTS, CutLoop, Execution, Verdict
 
 Check = Callable[[], None]
@@ -110,6 +111,8 @@ class _Answers:
             self._states()
             self._hang()
             self._flags()
+            if is_left_out(self.search, *self.questions.ended):
+                self.tally.assumed.append(THIN_AIR)
         elif self._may_fault():
             self._flags()
         if ask.witness and not self.tally.yes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 
-from mkold.lkmm.graph.values import reads_of
+from mkold.lkmm.graph.values import Found, reads_of
 from mkold.lkmm.sat.candidate import Candidate
 from mkold.lkmm.sat.causality import Causality
 from mkold.lkmm.sat.facts import Fact, Rules
@@ -29,6 +29,7 @@ class Judge:
 
     ``broken`` is the first axiom that fails, with the relation and the bits of its cycle;
     for the axiom rcu see ``grace.closed``, for plain-coherence ``visible.against``.
+    ``thin_air``: all axioms hold, and reads copy one another in a ring.
     """
 
     def __init__(self, fences: Fences, candidate: Candidate, rules: Rules) -> None:
@@ -37,17 +38,21 @@ class Judge:
         self.broken: tuple[Axiom, Rel, list[int]] | None = None
         self.grace: Grace | None = None
         self.visible: Visible | None = None
+        self.thin_air = False
 
     def allowed(self) -> bool:
         """Whether the model allows the execution; if not, why is told."""
         causality = self.causality
-        if self._cyclic(Axiom.PROPAGATION, causality.time) or self._from_thin_air():
+        if self._cyclic(Axiom.PROPAGATION, causality.time):
             return False
+        airy = self._from_thin_air()
         self.grace = Grace(causality)
         if not self.grace.allowed():
             return False
         self.visible = Visible(causality, self.grace)
-        return self.visible.coherent()
+        coherent = self.visible.coherent()
+        self.thin_air = airy and coherent and self._copies_go_round()
+        return coherent and not airy
 
     def races(self) -> tuple[list[Pair], list[tuple[Pair, set[Fact]]]]:
         """Of an allowed execution: see ``visible``."""
@@ -95,6 +100,21 @@ class Judge:
                     used[layout.index[read]] |= 1 << b
         computed = masked(causality.base_data, used)
         return self._cyclic(None, causality.union("thin-air", causality.rf, computed))
+
+    def _copies_go_round(self) -> bool:
+        """Whether some read finds, copy by copy, what it finds."""
+        nodes, source = self.causality.layout.nodes, self.candidate.source
+        for start in source:
+            read = start
+            for _ in source:
+                write = source.get(read, -1)
+                value = nodes[write].value if write >= 0 else 0
+                if not isinstance(value, Found):
+                    break
+                read = value.read
+                if read == start:
+                    return True
+        return False
 
     def _cyclic(self, axiom: Axiom | None, rel: Rel) -> bool:
         """Whether ``rel`` has cycles; tells the shortest through some of their nodes."""

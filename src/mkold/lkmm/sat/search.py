@@ -39,6 +39,7 @@ class Search:
         self.rules = Rules()
         self.teacher = Teacher(self.formula, self.modes, self.layout, self.rules)
         self.n_judged = 0
+        self.thin_air = False  # an execution was left out for nothing else
 
     def allowed(self, *assumptions: Lit, slices: int | None = None) -> Allowed | None:
         """An execution in which the assumptions hold, and that the model allows.
@@ -54,6 +55,7 @@ class Search:
             coherent = not self.formula.coherence.lazy or judge.coherent()
             if coherent and judge.allowed():
                 return Allowed(model, judge)
+            self.thin_air |= judge.thin_air
             if not self.teacher.teach():
                 raise AssertionError("an execution is forbidden for a reason already told")
 
