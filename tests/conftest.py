@@ -24,10 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties get fewer examples where time matters, the usual hundred with the slow."""
-    settings.register_profile("quick", max_examples=35)
-    if not config.getoption("--runslow"):
-        settings.load_profile("quick")
+    """Properties get fewer examples where time matters, the usual hundred with the slow; a
+    busy machine is no failure of theirs."""
+    settings.register_profile("quick", max_examples=35, deadline=None)
+    settings.register_profile("slow", deadline=None)
+    settings.load_profile("slow" if config.getoption("--runslow") else "quick")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -69,7 +69,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert record["states"] == 2
     assert record["flags"] == ["data-race"]
     assert record["status"] == "ok"
-    assert record["cpu_s"] > 0
+    assert record["cpu_s"] >= 0, "of so small a test a coarse clock sees nothing"
     assert record["final"] == ["[x]=1;", "[x]=2;"]
 
 

@@ -130,13 +130,21 @@ def _hidden(result: RunResult) -> list[str]:
         when = "never emptied"
     tlb = f"TLB of {machine.tlb_entries:,} entries, {when}"
     if least < POORLY_SEEN:
-        return [
+        found = [
             f"Only {least:.0%} of the touched pages were seen young: an access that hits the "
             f"vCPU's TLB sets no bit ({tlb}); --tlb-entries and --switch-interval change it."
         ]
-    if result.pages <= machine.tlb_entries:
-        return [f"All {result.pages:,} pages fit the vCPU's {tlb}."]
-    return []
+    elif result.pages <= machine.tlb_entries:
+        pages = "The one page fits" if result.pages == 1 else f"All {result.pages:,} pages fit"
+        found = [f"{pages} the vCPU's {tlb}."]
+    else:
+        found = []
+    if machine.bloom:
+        found.append(
+            "Passes skip tables that the Bloom filter does not hold: a page in one is not seen "
+            "young in that pass, and counts as seen, not touched, when its bit is found later."
+        )
+    return found
 
 
 def _cut(result: RunResult) -> list[str]:
