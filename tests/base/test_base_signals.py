@@ -164,3 +164,20 @@ def test_interrupted_before_anything_is_an_interrupt() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         signals.until_interrupted(gives(), print)
+
+
+@pytest.mark.parametrize(
+    "keeps",
+    [
+        "threading.Thread(target=time.sleep, args=(99,)).start()",
+        "atexit.register(time.sleep, 99)",
+    ],
+)
+def test_nothing_keeps_a_process_that_is_done(keeps: str) -> None:
+    code = (
+        "import atexit, sys, threading, time\n"
+        f"from mkold.base import signals\n{keeps}\n"
+        "signals.LAST_S = 0.2\nsignals.end_soon(3)\nsys.exit(3)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], timeout=20, check=False)
+    assert run.returncode == 3

@@ -110,6 +110,8 @@ def _watch(pid: int, seconds: float, last: str) -> None:
         time.sleep(_LOOK_S)
     os.write(2, last.encode())
     os.kill(pid, signal.SIGILL)
+    time.sleep(1.0)  # it may have been told to ignore that
+    os.kill(pid, signal.SIGKILL)
 
 
 def _ticks(pid: int) -> int:

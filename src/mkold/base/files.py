@@ -33,6 +33,7 @@ OUTSIDE = frozenset(
         errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EROFS, errno.ENOSPC,
         errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETXTBSY,
         errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL,
+        errno.EBADF,  # a claims file may close standard output
     }
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ from mkold.base.errors import Exit
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
 AGAIN_S = 0.01
+LAST_S = 2.0
 T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1
 
@@ -126,6 +127,15 @@ def until_interrupted(found: Generator[T], take: Callable[[T], None]) -> bool:
             raise
         return True
     return False
+
+
+def end_soon(code: int) -> None:
+    """This process is done and is about to end: with ``code``, also if a thread or a last
+    wish of somebody else's code would keep it."""
+    last = threading.Timer(LAST_S, os._exit, (code,))
+    last.daemon = True
+    with contextlib.suppress(RuntimeError, MemoryError):  # no thread can be started
+        last.start()
 
 
 def as_helper() -> None:

@@ -77,7 +77,7 @@ def users_code(what: str = "", at: Pos | None = None) -> Iterator[None]:
     except (SourceError, LimitError, MemoryError):
         raise
     except SyntaxError as error:
-        raise _syntax(error) from error
+        raise _syntax(error, at) from error
     except SystemExit as error:
         raise _blamed_on(error, f"{said}sys.exit() ends it", at) from error
     except MkoldError as error:
@@ -115,10 +115,10 @@ def _blamed_on(error: BaseException, reason: str, at: Pos | None) -> BaseExcepti
     return error if found is None else wrong(reason, at=found)
 
 
-def _syntax(error: SyntaxError) -> SourceError:
+def _syntax(error: SyntaxError, at: Pos | None) -> SourceError:
     line, start = error.lineno or 1, error.offset or 1
     end = error.end_offset if error.end_lineno == line and error.end_offset else 0
-    place = Pos(error.filename or "?", line, start, end)
+    place = Pos(error.filename or (at.file if at else "?"), line, start, end)
     return SourceError(error.msg, place, (error.text or "").rstrip("\n"))
 
 

@@ -85,7 +85,7 @@ def _run(path: Path, timeout_s: float) -> ModuleType:
         with users_code(at=Pos(str(path), 1)), within(timeout_s, str(path)):
             spec.loader.exec_module(module)
     except (LimitError, MemoryError) as error:
-        raise LimitError(f"{place(error) or path}: {error or 'out of memory'}") from error
+        raise LimitError(f"{place(error) or path}: {str(error) or 'out of memory'}") from error
     return module
 
 

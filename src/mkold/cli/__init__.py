@@ -1,5 +1,5 @@
+import _signal as signal  # type: ignore[import-not-found]  # the half of it that costs no time
 import os
-import signal
 import sys
 
 _STARTED = os.path.basename("".join(sys.argv[:1])) in ("mkold", "__main__.py")

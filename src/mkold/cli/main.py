@@ -66,11 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without ``argv`` it is the process's own, which then ends.
     """
     _open_streams()
+    code = int(Exit.INTERRUPTED)
     try:
         with signals.heard(last=argv is None):
-            return _main(list(sys.argv[1:] if argv is None else argv))
+            code = _main(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # between two steps of the above
-        return int(Exit.INTERRUPTED)
+        pass
+    if argv is None:
+        signals.end_soon(code)
+    return code
 
 
 def _main(arguments: list[str]) -> int:

@@ -26,14 +26,14 @@ def convert(
     InputError : it can't be read
     """
     reading = Reading(name, instructions=limits.instructions, seed=limits.seed)
-    text = chunks(source, name)
-    head = _head(text)
-    known = recognise(head, reading)
-    origin = Origin(name, known.name, limits.instructions)
     stopped = "interrupted"
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(text):
-        parsed = known.read(itertools.chain([head], text), reading)
-        stopped = feed(parsed, folder, progress)
+    with contextlib.closing(chunks(source, name)) as text:
+        head = _head(text)
+        known = recognise(head, reading)
+        origin = Origin(name, known.name, limits.instructions)
+        with contextlib.suppress(KeyboardInterrupt):
+            parsed = known.read(itertools.chain([head], text), reading)
+            stopped = feed(parsed, folder, progress)
     said = [f"{name}: read as {known.name}", *([known.said] if known.said else [])]
     left_out = [f"left out: {n:,} {what}" for what, n in reading.left_out.items()]
     return replace(origin, stopped=stopped), said + reading.notes + left_out
