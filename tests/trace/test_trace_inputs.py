@@ -9,16 +9,19 @@ import io
 import lzma
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkold.base.errors import InputError, LimitError, SourceError
+from mkold.trace import find_trace, write_trace
 from mkold.trace.feed import Limits
 from mkold.trace.fold import Folder
-from mkold.trace.formats.door import convert
+from mkold.trace.formats.door import convert, open_trace
 from mkold.trace.formats.table import FORMATS
 
 if sys.version_info >= (3, 14):
@@ -154,3 +157,33 @@ def test_damaged_vectors_are_a_trace_or_an_error(text: bytes, data: st.DataObjec
 
 def test_names_are_different() -> None:
     assert max(Counter(known.name for known in FORMATS).values()) == 1
+
+
+def test_run_takes_what_record_would_import(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"00001a40 R\n00002a44 W\n")
+    trace, said = open_trace(tmp_path / "x")
+    assert trace.n_pages == 2
+    assert "read as ADDRESS R|W" in said[0]
+    assert "mkold record --import" in said[-1]
+    write_trace(tmp_path / "ours", trace)
+    again, said = open_trace(tmp_path / "ours")
+    assert (again.header, said) == (trace.header, [])
+
+
+def test_ours_are_told_from_other_parquet(tmp_path: Path) -> None:
+    trace, _ = open_trace(find_trace("diff"))
+    frame = {"page": trace.page[:9], "write": trace.write[:9] != 0}
+    pl.DataFrame(frame).write_parquet(tmp_path / "theirs")
+    assert open_trace(tmp_path / "theirs")[0].n_accesses == 9
+    ours = find_trace("diff").read_bytes()
+    with pytest.raises(InputError, match="a trace of mkold's already"):
+        imported(ours)
+    (tmp_path / "cut").write_bytes(ours[:-7])
+    with pytest.raises(InputError, match="cut: not a readable trace"):
+        open_trace(tmp_path / "cut")
+
+
+def test_importing_for_a_run_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1000 R\n2000 W\n" * 1000)
+    with pytest.raises(LimitError, match="importing"):
+        open_trace(tmp_path / "x", memory_bytes=10_000)

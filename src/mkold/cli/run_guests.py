@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 
 from mkold.base.errors import UsageError
 from mkold.base.memory import allowance
+from mkold.base.shown import shown
 from mkold.cli.options import StatusLine
 from mkold.run.results import RunResult
 from mkold.run.spec import MachineSpec, RunSpec
@@ -29,7 +31,8 @@ def replayed(
 ) -> RunResult:
     """The trace that is named, or the first that ships."""
     from mkold.run.measure import run as measure
-    from mkold.trace import find_trace, read_trace, shipped
+    from mkold.trace import find_trace, shipped
+    from mkold.trace.formats.door import open_trace
 
     bound = args.memory_limit or allowance()
     known = shipped()
@@ -37,7 +40,9 @@ def replayed(
     if not chosen:
         raise UsageError("no trace: name a file (mkold record makes one)")
     path = find_trace(chosen)
-    trace = read_trace(path, memory_bytes=bound)
+    trace, said = open_trace(path, memory_bytes=bound, seed=args.seed)
+    for line in said:
+        print(f"mkold: {shown(line)}", file=sys.stderr)
     name = chosen if chosen in known else str(path)
     machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
     if machine.memory_share < 1:

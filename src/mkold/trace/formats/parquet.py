@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,15 +20,31 @@ from mkold.base.shown import shown
 from mkold.trace.accesses import Accesses
 from mkold.trace.formats import rows
 from mkold.trace.formats.reading import Reading
+from mkold.trace.parquet import METADATA_KEY
 
+MAGIC = b"PAR1"
 SLICE = 1 << 22
 _FOR_SHOW = 2 << 30  # address space that libraries map and don't use
 _READ = "mkold.trace.formats.parquet_rows:read"
 
 
+def has_header(file: IO[bytes]) -> bool | None:
+    """Whether it is Parquet with a header of mkold's; None where its end is damaged."""
+    file.seek(0)
+    if file.read(4) != MAGIC:
+        return False
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 8))
+    length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
+    if magic != MAGIC or length > end - 12:
+        return None
+    file.seek(end - 8 - length)
+    return METADATA_KEY.encode() in file.read(length)
+
+
 def looks(head: bytes, lines: list[bytes]) -> bool:
     """Whether it is Parquet."""
-    return head.startswith(b"PAR1")
+    return head.startswith(MAGIC)
 
 
 def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
@@ -43,6 +59,11 @@ def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
         for chunk in chunks:
             copy.write(chunk)
         copy.flush()
+        if has_header(copy):
+            name = shown(reading.name, most=200)
+            raise InputError(
+                f"{name} is a trace of mkold's already: mkold run takes it as it is"
+            )
         start, n = 0, SLICE
         while n == SLICE:
             answer = _ask(copy.fileno(), target.fileno(), start, reading)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mkold.base.errors import Pos, SourceError
 
-BLOCK_BYTES = 1 << 20  # fits the cache better than more, and hides the cost per block
+BLOCK_BYTES = 1 << 18  # fits the cache better than more, and hides the cost per block
 MAX_LINE_BYTES = 1 << 16
 _SHOWN = 80
 
