@@ -141,7 +141,7 @@ MUTANTS = [
            _swap("set_leaf:smp_store_release", "store")),
     *(Mutant(f"walk: entry {i} read plainly", CREATE,
              _swap(f"radix_walk_to_table:READ_ONCE[{i}]", "load")) for i in range(3)),
-    Mutant("scan reads plainly", CREATE, _swap("age_run:READ_ONCE", "load")),
+    Mutant("scan reads plainly", UNMAP, _swap("age_run:READ_ONCE", "load")),
     Mutant("table freed before it is unlinked", COLLAPSE,
            _drop("kvmppc_unlink_table:WRITE_ONCE")),
     Mutant("table freed at once", COLLAPSE, (Set("TABLE_FREE", 2),)),

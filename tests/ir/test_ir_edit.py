@@ -82,6 +82,18 @@ def test_bind_reaches_every_expression():
         bind(functions, {})
 
 
+def test_a_word_has_no_bits_for_more_words_than_64():
+    def reading(n: Param | Const) -> dict[str, Function]:
+        read = Op("READ_ONCE_WHICH", ("x",), (Const(4096), n, Const(1)), "p.words")
+        return {"f": Function("f", (), (read, Return((Local("x"),))), 1)}
+
+    bind(reading(Param("BLOCK")), {"BLOCK": 64})
+    with pytest.raises(InputError, match=r"READ_ONCE_WHICH of 65 words, .* 64 bits; BLOCK"):
+        bind(reading(Param("BLOCK")), {"BLOCK": 65})
+    with pytest.raises(InputError, match=r"a word has 64 bits$"):
+        bind(reading(Const(1 << 40)), {})
+
+
 def test_calls_are_renamed_at_every_depth():
     inner = (Call("a"), CallRcu("b", Const(1)))
     f = Function("f", (), (If(Const(1), inner, inner), Loop(inner, inner)))

@@ -44,7 +44,7 @@ SMALL = {
     "RADIX_PGD_INDEX_SIZE": 1,
     "TLB_BITS": 4,
     "SCAN_BLOCK": 4,
-    "SCAN_WORDS": 2,
+    "SCAN_AHEAD": 2,
     "SLAB_OBJECTS": 8,
 }
 N_GFNS = 128

@@ -41,7 +41,7 @@ examples = settings(
 )
 
 
-BUILDS = [{}, {"CLEAR_YOUNG": 1, "SCAN_WORDS": 1}, {"TABLE_FREE": 1, "SCAN_WORDS": 4}]
+BUILDS = [{}, {"CLEAR_YOUNG": 1, "SCAN_BLOCK": 1}, {"TABLE_FREE": 1, "SCAN_BLOCK": 3}]
 
 
 @examples

@@ -26,7 +26,7 @@ HEAD = """
 from enum import IntEnum
 from mkold.lang import *
 from mkold.lang import (READ_ONCE, WRITE_ONCE, cmpxchg, try_cmpxchg, atomic_inc_return, set_bit,
-    spin_lock, smp_mb, smp_load_acquire, smp_cond_load_acquire, READ_ONCE_ANY, BUG_ON, poison)
+    spin_lock, smp_mb, smp_load_acquire, smp_cond_load_acquire, READ_ONCE_WHICH, BUG_ON, poison)
 import mkold.lang as lang
 
 SIZE = parameter("SIZE", 4)
@@ -79,7 +79,7 @@ LVALUES = (["p.key", "p.half", "p.words[n]", "p.pair.a", "p.value.key"], ["p", "
 CALLED = (["READ_ONCE", "WRITE_ONCE", "cmpxchg", "atomic_inc_return", "smp_load_acquire",
            "twice", "arch", "p.call", "min", "max", "bool", "byte"],
           ["try_cmpxchg", "set_bit", "spin_lock", "smp_mb", "smp_cond_load_acquire", "poison",
-           "READ_ONCE_ANY", "BUG_ON", "addr", "call_rcu", "range", "two", "nothing",
+           "READ_ONCE_WHICH", "BUG_ON", "addr", "call_rcu", "range", "two", "nothing",
            "Node.offset", "x", "len"])  # fmt: skip
 COUNTS = {"WRITE_ONCE": 2, "cmpxchg": 3, "min": 2, "max": 2, "byte": 2, "smp_mb": 0,
           "try_cmpxchg": 3, "set_bit": 2, "poison": 2, "call_rcu": 2, "two": 2}  # fmt: skip

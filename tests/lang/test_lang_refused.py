@@ -12,7 +12,7 @@ HEADER = """
 from enum import IntEnum
 from mkold.lang import *
 from mkold.lang import (READ_ONCE, WRITE_ONCE, BUG_ON, cmpxchg, try_cmpxchg, spin_lock,
-    READ_ONCE_ANY, smp_mb, smp_cond_load_acquire)
+    READ_ONCE_WHICH, prefetch, smp_mb, smp_cond_load_acquire)
 
 class Node(Struct):
     key: u64
@@ -106,7 +106,10 @@ STATEMENTS = [
     ("return READ_ONCE(«n + 1»)", "a place in memory is needed"),
     ("return READ_ONCE(«p.words»)", "one word"),
     ("return «READ_ONCE(p.key, n)»", "takes 1 argument"),
-    ("return READ_ONCE_ANY(p.words[0], «n», 1)", "no constant"),
+    ("return READ_ONCE_WHICH(p.words[0], «n», 1)", "no constant"),
+    ("return READ_ONCE_WHICH(p.words[0], «65», 1)", "a word has 64"),
+    ("prefetch(«p.words»)", "array in memory"),
+    ("return «prefetch(p)»", "returns nothing"),
     ("x = «two(n)»\nreturn x", "returns 2 values"),
     ("a, b, c = «two(n)»\nreturn a", "3 names"),
     ("x = «smp_mb()»\nreturn x", "returns nothing"),

@@ -16,8 +16,8 @@ from mkold.native import KernelBugError, Memory, build, cache
 
 HEADER = """
 from mkold.lang import *
-from mkold.lang import READ_ONCE, READ_ONCE_ANY, WRITE_ONCE, smp_mb, smp_rmb, smp_wmb
-from mkold.lang import atomic_inc, cmpxchg, xchg, poison, atomic_add
+from mkold.lang import READ_ONCE, READ_ONCE_WHICH, WRITE_ONCE, smp_mb, smp_rmb, smp_wmb
+from mkold.lang import atomic_inc, cmpxchg, xchg, poison, prefetch, atomic_add
 SIZE = parameter("TEST_BUILD_SIZE", 3)
 """
 
@@ -139,8 +139,9 @@ def rmw(p: Ptr[u64]) -> u64:
     return xchg(p.value, 3) + cmpxchg(p.value, 3, 5)
 
 @kernel
-def any_set(p: Ptr[u64]) -> u64:
-    return READ_ONCE_ANY(p.value, 64, 0x100)
+def which(p: Ptr[u64]) -> u64:
+    prefetch(p + 64)
+    return READ_ONCE_WHICH(p.value, 64, 0x100)
 """
 
 
@@ -196,7 +197,8 @@ def test_barriers_and_atomics_are_the_machines(assembly):
     assert re.search(r"lock\s+(incq|addq)", assembly["rmw"])
     assert "xchgq" in assembly["rmw"]
     assert re.search(r"lock\s+cmpxchgq", assembly["rmw"])
-    assert re.search(r"vpor|por|vpternlog|vorps|orps", assembly["any_set"])
+    assert re.search(r"vpor|por|vpternlog|vorps|orps", assembly["which"])
+    assert re.search(r"prefetch\w+\s+512\(", assembly["which"])
 
 
 CHECKED = """
@@ -214,7 +216,7 @@ def add(p: Ptr[u64]) -> None:
 
 @kernel
 def many(p: Ptr[u64]) -> u64:
-    return READ_ONCE_ANY(p.value, 12, ~0)
+    return READ_ONCE_WHICH(p.value, 12, ~0)
 
 @kernel
 def fill(p: Ptr[u64], n: u64) -> None:

@@ -11,14 +11,14 @@ from mkold.native import Memory, build
 AT = BOOT_WORDS
 
 
-def test_read_once_any_and_poison_of_every_length() -> None:
-    text = "from mkold.lang import Ptr, READ_ONCE_ANY, kernel, poison, u64\n"
-    counts = (1, 2, 7, 8, 9, 64, 127, 128, 200, 512)
+def test_read_once_which_and_poison_of_every_length() -> None:
+    text = "from mkold.lang import Ptr, READ_ONCE_WHICH, kernel, poison, u64\n"
+    counts = (1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, 47, 63, 64)
     for n in counts:
         text += f"""
 @kernel
-def any_{n}(p: Ptr[u64], mask: u64) -> u64:
-    return READ_ONCE_ANY(p.value, {n}, mask)
+def which_{n}(p: Ptr[u64], mask: u64) -> u64:
+    return READ_ONCE_WHICH(p.value, {n}, mask)
 """
     text += """
 @kernel
@@ -26,16 +26,20 @@ def fill(p: Ptr[u64], n: u64) -> None:
     poison(p.value, n)
 """
     module = compile_text(text)
-    image = build([*(module[f"any_{n}"] for n in counts), module["fill"]])
+    image = build([*(module[f"which_{n}"] for n in counts), module["fill"]])
     memory = Memory(BOOT_WORDS + 1024)
     for n in counts:
-        assert image.call(f"any_{n}", memory, 0, AT + 1, 0xFF) == 0
-        for i in (0, n // 2, n - 1):
-            memory.words[AT + 1 + i] = 0x140
-            assert image.call(f"any_{n}", memory, 0, AT + 1, 0xF0) == 0x40, (n, i)
-            memory.words[AT + 1 + i] = 0
+        assert image.call(f"which_{n}", memory, 0, AT + 1, 0xFF) == 0
+        for i in range(n):
+            memory.words[AT + 1 + i] = 0x140 | i << 32
+            assert image.call(f"which_{n}", memory, 0, AT + 1, 0xF0) == (2 << i) - 1
+            assert image.call(f"which_{n}", memory, 0, AT + 1, 0xF) == 0
+        assert image.call(f"which_{n}", memory, 0, AT + 1, 0x140) == (1 << n) - 1
+        odd = sum(1 << i for i in range(1, n, 2))
+        assert image.call(f"which_{n}", memory, 0, AT + 1, 1 << 32) == odd
+        memory.words[AT + 1 : AT + 1 + n] = 0
         memory.words[AT] = memory.words[AT + 1 + n] = 0xFF  # the neighbours are not read
-        assert image.call(f"any_{n}", memory, 0, AT + 1, 0xFF) == 0
+        assert image.call(f"which_{n}", memory, 0, AT + 1, 0xFF) == 0
         memory.words[AT + 1 + n] = 0
         image.call("fill", memory, 0, AT + 1, n)
         assert (memory.words[AT + 1 : AT + 1 + n] == POISON).all()

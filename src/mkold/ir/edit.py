@@ -8,6 +8,7 @@ from dataclasses import replace
 from mkold.base.errors import InputError
 from mkold.ir.flow import expressions
 from mkold.ir.nodes import (
+    WORD_BITS,
     WORD_MASK,
     Assign,
     Binary,
@@ -33,6 +34,7 @@ from mkold.ir.nodes import (
     parts,
     walk,
 )
+from mkold.ir.prims import PRIMS, Shape, Takes
 
 Body = tuple[Stmt, ...]
 
@@ -130,16 +132,31 @@ def bind(functions: Mapping[str, Function], params: Mapping[str, int]) -> dict[s
 
     Raises
     ------
-    InputError : a parameter has no value in ``params``
+    InputError : a parameter has no value in ``params``; more words are looked at than one
+        has bits for
     """
 
     def change(expr: Expr) -> Expr:
         return fold(expr, params)
 
-    return {
+    bound = {
         name: replace(function, body=map_expressions(function.body, change))
         for name, function in functions.items()
     }
+    for function in bound.values():
+        _check_counts(function)
+    return bound
+
+
+def _check_counts(function: Function) -> None:
+    for stmt in walk(function.body):
+        if isinstance(stmt, Op) and PRIMS[stmt.prim].shape is Shape.LOAD_WHICH:
+            count = stmt.args[PRIMS[stmt.prim].takes.index(Takes.COUNT)]
+            if isinstance(count, Const) and count.value > WORD_BITS:
+                where = f"{stmt.at}: " if stmt.at else ""
+                reason = f"{stmt.prim} of {count.value} words, and a word has {WORD_BITS} bits"
+                hint = f"; {count.symbol} is {WORD_BITS} at most" if count.symbol else ""
+                raise InputError(where + reason + hint)
 
 
 def fold(expr: Expr, params: Mapping[str, int]) -> Expr:

@@ -10,8 +10,6 @@ runs its function at once, as no reader can be under way.
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Mapping, MutableMapping
 
 from mkold.base.errors import MkoldError, Pos
@@ -203,14 +201,16 @@ class Interpreter:
             case Shape.POISON:
                 assert row.operand is not None
                 self.memory.update(dict.fromkeys(range(args[0], sum(args)), row.operand))
-            case Shape.LOAD_ANY:
+            case Shape.LOAD_WHICH:
                 words = (self._get(args[0] + i) for i in range(args[1]))
-                return (functools.reduce(operator.or_, words, 0) & args[2],)
+                return (sum((word & args[2] != 0) << i for i, word in enumerate(words)),)
             case Shape.LOCK | Shape.TRYLOCK | Shape.UNLOCK | Shape.IS_LOCKED:
                 return self._lock(row, args[0], op.at)
             case Shape.SRCU_LOCK:
                 return (0,)
-            case Shape.FENCE | Shape.SRCU_UNLOCK | Shape.SYNC_SRCU | Shape.CPU_RELAX:
+            case Shape.FENCE | Shape.SRCU_UNLOCK | Shape.SYNC_SRCU:
+                pass
+            case Shape.CPU_RELAX | Shape.PREFETCH:
                 pass
             case _:
                 return self._other(row, args, op.at)

@@ -7,7 +7,7 @@
 ``locks``     spinlocks, reader-writer locks
 ``awaits``    loads that wait until a condition holds
 ``stack``     words for locals whose address is taken
-``others``    checks, the CPU's number, its clock
+``others``    checks, the CPU's number, its clock, prefetches
 ``implementations``  the kernel Python that some of them are natively
 
 Nothing else lists primitives, by name or otherwise: a reading has one case a shape

@@ -1,4 +1,4 @@
-"""What touches no memory: checks, the CPU's number, its clock."""
+"""What no other thread sees: checks, the CPU's number, its clock, prefetches."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ ROWS = [
          source="include/linux/kernel.h"),
     Prim(name="smp_processor_id", shape=Shape.CPU_ID, gives=(Gives.WORD,), macro="",
          source="include/linux/smp.h"),
+    Prim(name="prefetch", shape=Shape.PREFETCH, takes=(Takes.WORD,),
+         source="include/linux/prefetch.h: invalid addresses are taken"),
     Prim(name="get_cycles", shape=Shape.CYCLES, gives=(Gives.WORD,),
          source="include/asm-generic/timex.h"),
 ]  # fmt: skip

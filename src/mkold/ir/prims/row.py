@@ -12,12 +12,14 @@ the row's order)::
     STORE        W[write], then F[after] if the row has one
     RMW          R[read] rmw W[write]. One that may fail to store orders nothing then: its
                  tags count only where the write happens
-    LOAD_ANY     n R[once] of consecutive words, in no order among themselves
+    LOAD_WHICH   n R[once] of consecutive words, in no order among themselves; gives a
+                 bit for each, so n is 64 at most
     POISON       plain W of the row's poison to each of n words; natively both are one
     FENCE        F[op]
     LOCK         LKR rmw LKW (acquire); UNLOCK UL (release); TRYLOCK LKR, LKW or LF
     IS_LOCKED    RL or RU
     SRCU_LOCK    R[srcu-lock]; SRCU_UNLOCK W[srcu-unlock]; SYNC_SRCU SRCU[sync-srcu]
+    PREFETCH     nothing: what it loads, if anything, no program sees
 
 Sources: tools/memory-model/linux-kernel.{def,bell,cat}, lock.cat,
 Documentation/herd-representation.txt.
@@ -41,7 +43,8 @@ class Shape(Enum):
     LOAD = "load"
     STORE = "store"
     RMW = "rmw"
-    LOAD_ANY = "load_any"
+    LOAD_WHICH = "load_which"
+    PREFETCH = "prefetch"
     POISON = "poison"
     FENCE = "fence"
     LOCK = "lock"

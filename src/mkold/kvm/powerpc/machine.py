@@ -40,9 +40,7 @@ VARIANTS = {
     "no_retry_check": Choice(
         "faults do not check the retry counter (wrong)", {"CHECK_RETRY": 0}
     ),
-    "entry_at_a_time": Choice(
-        "the fast path looks at one entry at a time", {"SCAN_BLOCK": 1, "SCAN_WORDS": 1}
-    ),
+    "entry_at_a_time": Choice("the fast path looks at one entry at a time", {"SCAN_BLOCK": 1}),
 }
 
 

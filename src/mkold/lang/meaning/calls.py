@@ -74,14 +74,22 @@ def primitive(
     args += [
         _argument(b, kind, place, value) for kind, value in zip(takes, values, strict=True)
     ]
-    if row.shape is Shape.LOAD_ANY and any(True for _ in locals_of(args[1])):
-        hint = "use an integer constant or a parameter(...)"
-        raise b.error(values[0].at, f"the count of {row.name} is no constant", hint)
+    if row.shape is Shape.LOAD_WHICH:
+        _check_words(b, row, args[1], values[0])
     types = _result_types(row, type_)
     hint = hint_of(what) if what else row.name.lower()
     dsts = _destinations(b, into, hint, types)
     b.emit(Op(row.name, dsts, tuple(args), what, at, **where))
     return _given(dsts, types, at)
+
+
+def _check_words(b: Builder, row: Prim, count: Expr, value: Value) -> None:
+    if any(True for _ in locals_of(count)):
+        hint = "use an integer constant or a parameter(...)"
+        raise b.error(value.at, f"the count of {row.name} is no constant", hint)
+    if value.exact is not None and value.exact > WORD_BITS:
+        reason = f"{row.name} gives a bit for each word, and a word has {WORD_BITS}"
+        raise b.error(value.at, reason, "go over them in steps")
 
 
 def at_place(place: Place, at: Pos) -> Value:

@@ -108,7 +108,7 @@ def _store_part(emit: Emitter, value: Arg) -> None:
     emit.update(read, (whole, value[1]), emit.row.order.write)
 
 
-def _load_any(emit: Emitter) -> list[Arg]:
+def _load_which(emit: Emitter) -> list[Arg]:
     n, (mask, mask_taint) = emit.args[1][0], emit.args[2]
     if not isinstance(n, int):
         raise UnsupportedError(f"{emit.op.prim}: the number of words is not a constant")
@@ -116,9 +116,10 @@ def _load_any(emit: Emitter) -> list[Arg]:
     taint: Taint = mask_taint
     for index in range(n):
         node = emit.read("R", "once", index)
-        value = binary("or", value, node.value)
+        has = binary("ne", binary("and", node.value, mask), 0)
+        value = binary("or", value, binary("shl", has, index))
         taint = merge_taints(taint, {node.id: node.guard})
-    return [(binary("and", value, mask), taint)]
+    return [(value, taint)]
 
 
 def _poison(emit: Emitter) -> list[Arg]:
@@ -275,7 +276,7 @@ _SHAPES: dict[Shape, Callable[[Emitter], list[Arg]]] = {
     Shape.LOAD: _load,
     Shape.STORE: _store,
     Shape.RMW: _update,
-    Shape.LOAD_ANY: _load_any,
+    Shape.LOAD_WHICH: _load_which,
     Shape.POISON: _poison,
     Shape.FENCE: _fence,
     Shape.LOCK: _lock,
@@ -289,6 +290,7 @@ _SHAPES: dict[Shape, Callable[[Emitter], list[Arg]]] = {
     Shape.BAD_CALL: _bad_call,
     Shape.WARN_ON: _warn_on,
     Shape.CPU_RELAX: _nothing,
+    Shape.PREFETCH: _nothing,
     Shape.CPU_ID: _cpu_id,
     Shape.CYCLES: _cycles,
 }

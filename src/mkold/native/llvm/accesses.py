@@ -59,7 +59,7 @@ def write(w: Writer, row: Prim, op: Op) -> None:
             _store(access)
         case Shape.RMW:
             updates.write(access)
-        case Shape.LOAD_ANY:
+        case Shape.LOAD_WHICH:
             vectors.write(access)
         case Shape.POISON:
             _poison(access)
@@ -121,6 +121,9 @@ def _elsewhere(w: Writer, row: Prim, op: Op) -> None:
             _warn(w, op)
         case Shape.CPU_RELAX:
             w.stop_if(w.name("call i1 @mkold.relax(ptr %b, ptr %pauses)"))
+        case Shape.PREFETCH:
+            at = w.name(f"getelementptr i64, ptr %b, i64 {w.word(op.args[0])}")
+            w.line(f"call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)")
         case Shape.CPU_ID:
             _give(w, op, "%cpu")
         case Shape.CYCLES:

@@ -6,7 +6,7 @@ from mkold.ir import boot
 from mkold.ir.program import POISON
 from mkold.native.llvm.place import Access
 
-VECTOR_WORDS = 8
+VECTOR_WORDS = 4
 
 
 def within(access: Access, n_words: str) -> None:

@@ -89,9 +89,10 @@ def prologue(triple: str) -> str:
     return "\n".join(
         [
             "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
+            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
             "declare i64 @llvm.readcyclecounter()",
-            "declare i64 @llvm.vector.reduce.or.v8i64(<8 x i64>)",
-            "declare i1 @llvm.vector.reduce.or.v8i1(<8 x i1>)",
+            "declare i64 @llvm.vector.reduce.or.v4i64(<4 x i64>)",
+            "declare i1 @llvm.vector.reduce.or.v4i1(<4 x i1>)",
             "declare i64 @llvm.umin.i64(i64, i64)",
             bug,
             warn,
