@@ -251,7 +251,9 @@ class Exchange:
         KeyError : that can't be told
         """
         if isinstance(place, Mem):
-            known = self._memory.get(place.address)
+            known: Renaming = self._memory.get(place.address)
+            if known is not None and all(a == b for a, b in known.items()):
+                known = None  # what is not listed is not renamed either
             return Mem(self._places.get(place.address, place.address)), known
         finals = self.graph.finals
         unit = self.units.get(place.thread, place.thread)
