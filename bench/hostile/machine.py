@@ -12,6 +12,7 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -62,7 +63,10 @@ def prepared(folder: Path) -> list[tuple[str, ...]]:
         ("check", "5", "-o", "OUT.txt"),
         ("litmus", str(tests), "-o", "OUT.txt"),
         ("record", "--import", str(lines), "-o", "OUT.parquet"),
-        ("run", "--duration", "1", "--rounds", "1"),
+        ("record", "-o", "OUT.parquet", "--", sys.executable, "-c", "print(1)"),
+        ("run", "lookup", "--duration", "1", "--rounds", "1"),
+        ("run", "lookup", "--duration", "1", "--rounds", "1", "-o", "OUT.html"),
+        ("doctor", "-o", "OUT.txt"),
     ]
 
 

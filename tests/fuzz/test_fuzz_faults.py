@@ -24,7 +24,6 @@ def test_hostile_files(kind: str, tmp_path: Path) -> None:
     assert found[kind]["ran"] >= 7
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["signals", "faults"])
 def test_faults_of_the_machine(kind: str, tmp_path: Path) -> None:
     told: list[str] = []
