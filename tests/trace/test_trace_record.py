@@ -11,12 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mkold.base.errors import InputError, UsageError
 from mkold.trace.feed import Limits
 from mkold.trace.fold import Folder
 from mkold.trace.formats.door import convert
+from mkold.trace.valgrind.logs import SPACE_SHIFT
 from mkold.trace.valgrind.record import record
 
 needs_valgrind = pytest.mark.skipif(
@@ -31,7 +33,9 @@ def quiet(n_accesses: int, n_rows: int) -> None:
 @needs_valgrind
 def test_records_a_program_apart_from_its_output(capfd: pytest.CaptureFixture[str]) -> None:
     with Folder() as folder:
-        origin = record(["sh", "-c", "echo out; echo err >&2; exit 3"], folder, Limits(), quiet)
+        origin, _ = record(
+            ["sh", "-c", "echo out; echo err >&2; exit 3"], folder, Limits(), quiet
+        )
         header = folder.trace(origin).check().header
     assert capfd.readouterr() == ("out\n", "err\n")
     assert header.command == "sh -c 'echo out; echo err >&2; exit 3'"
@@ -45,7 +49,7 @@ def test_records_a_program_apart_from_its_output(capfd: pytest.CaptureFixture[st
 @needs_valgrind
 def test_the_bound_ends_the_program() -> None:
     with Folder(max_accesses=5000) as folder:
-        origin = record(
+        origin, _ = record(
             ["sh", "-c", "while :; do :; done"], folder, Limits(max_accesses=5000), quiet
         )
         trace = folder.trace(origin).check()
@@ -58,7 +62,7 @@ def test_the_bound_ends_the_program() -> None:
 def test_a_daemon_left_behind_does_not_hold_the_recording() -> None:
     start = time.monotonic()
     with Folder() as folder:
-        origin = record(["sh", "-c", "sleep 30 & exit 0"], folder, Limits(), quiet)
+        origin, _ = record(["sh", "-c", "sleep 30 & exit 0"], folder, Limits(), quiet)
     assert origin.stopped == "end"
     assert time.monotonic() - start < 20
 
@@ -139,3 +143,97 @@ def test_import_counts_and_stops_at_the_bound() -> None:
     assert (header.command, header.stopped) == ("x.txt", "max-accesses")
     assert said[0] == "x.txt: read as valgrind's lackey"
     assert said[1].startswith("left out: 100 instruction fetches")
+
+
+# -- children ---------------------------------------------------------------------------------
+
+
+@needs_valgrind
+def test_children_are_named_where_they_are_left_out() -> None:
+    with Folder() as folder:
+        _, notes = record(["sh", "-c", "sleep 0.3; true"], folder, Limits(), quiet)
+    assert notes == [
+        "not in the trace: the program started 1 other programs that were seen (sleep); "
+        "--children records them too"
+    ]
+
+
+@needs_valgrind
+def test_children_are_recorded_each_in_its_own_space() -> None:
+    with Folder() as folder:
+        origin, notes = record(
+            ["sh", "-c", "ls / > /dev/null; exit 3"], folder, Limits(), quiet, children=True
+        )
+        trace = folder.trace(origin).check()
+    names = notes[0].partition(": ")[2].split(", ")
+    assert set(names) == {"sh", "ls"}  # and perhaps the fork of sh that became ls
+    assert trace.header.exit_status == 3
+    spaces = trace.vpn()[trace.page] >> np.uint64(SPACE_SHIFT)
+    counts = np.bincount(spaces.astype(np.intp), weights=trace.run)
+    assert len(counts) == len(names)
+    assert sorted(counts)[-2] > 50_000
+
+
+FAKE = """\
+#!/bin/sh
+if [ "$1" = --version ]; then echo valgrind-9; exit 0; fi
+for option in "$@"; do
+  case "$option" in
+    --log-file=*) folder="${option#--log-file=}"; folder="${folder%/%p}" ;;
+    --log-fd=*) fd="${option#--log-fd=}" ;;
+  esac
+done
+"""
+
+
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A valgrind that prints what it is told to."""
+    path = tmp_path / "valgrind"
+    path.write_text(FAKE + script)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def spaces_and_pages(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    fake(tmp_path, monkeypatch, script)
+    with Folder() as folder:
+        origin, notes = record(["true"], folder, Limits(), quiet, children=True)
+        trace = folder.trace(origin).check()
+    vpn = trace.vpn()
+    return notes, [(r >> SPACE_SHIFT, r % (1 << SPACE_SHIFT)) for r in vpn[trace.page].tolist()]
+
+
+def test_the_same_address_of_two_processes_is_two_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """\
+printf '==7== Lackey\\n==7== Command: /bin/gcc -c x\\n L 1000,8\\n' > $folder/7
+sleep 0.1
+printf '==8== Command: /lib/cc1 x\\n S 1000,8\\n S 2000,8' > $folder/8
+sleep 0.1
+printf '\\n' >> $folder/8
+"""
+    notes, pages = spaces_and_pages(script, tmp_path, monkeypatch)  # type: ignore[misc]
+    assert pages == [(0, 1), (1, 1), (1, 2)]
+    assert notes == ["2 address spaces, one a process and program: gcc, cc1"]
+
+
+def test_a_process_that_becomes_another_program_has_a_new_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """\
+printf '==7== Command: sh -c x\\n L 1000,8\\n' > $folder/7
+sleep 0.2
+printf '==7== Command: ls -l with more words\\n L 1000,8\\n L 3000,8\\n' > $folder/7
+"""
+    notes, pages = spaces_and_pages(script, tmp_path, monkeypatch)  # type: ignore[misc]
+    assert pages == [(0, 1), (1, 1), (1, 3)]
+    assert notes == ["2 address spaces, one a process and program: sh, ls"]
+
+
+def test_a_log_that_is_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "printf ' L 1000,8\\nhello\\n' > $folder/7\n"
+    with pytest.raises(InputError, match="log of process 7:2:1: error: this is not a line"):
+        spaces_and_pages(script, tmp_path, monkeypatch)

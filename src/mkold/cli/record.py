@@ -26,16 +26,16 @@ _EPILOG = """\
 examples:
   mkold record -o sort.parquet -- sort words.txt
   mkold record -o start.parquet --max-accesses 10M -- python3 -c 'print(1)'
-  valgrind --tool=lackey --trace-mem=yes --log-file=x.txt ls
-  mkold record -o ls.parquet --import x.txt
-  zcat x.txt.gz | mkold record -o x.parquet --import -
+  mkold record -o cc.parquet --children -- gcc -c x.c
+  mkold record -o x.parquet --import bzip.trace.gz
+  perf script -F +addr | mkold record -o x.parquet --import -
 
 The program runs under valgrind's lackey tool, some hundred times slower than usual, with its
-own input and output. Only the program itself is recorded, not other programs it starts; of a
-script, name the interpreter. Ctrl-C, SIGTERM, SIGHUP and --max-accesses end the program, and
-what was recorded until then is kept. How it ended is told on standard error and in the
-trace; that does not change the exit code of mkold, which is 0 once a trace is written (130
-after Ctrl-C).
+own input and output. Only the program itself is recorded; the processes it starts are named
+at the end, and --children records them too. Of a script, name the interpreter. Ctrl-C,
+SIGTERM, SIGHUP and --max-accesses end the program, and what was recorded until then is kept.
+How it ended is told on standard error and in the trace; that does not change the exit code of
+mkold, which is 0 once a trace is written (130 after Ctrl-C).
 Where the disk is full, the recording is kept in the folder for temporary files, exit code 3.
 """
 
@@ -67,6 +67,12 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="count instruction fetches as reads (left out otherwise)",
     )
     parser.add_argument(
+        "--children",
+        action="store_true",
+        help="record the processes that the program starts too, each with an address space of "
+        "its own (left out otherwise, and named)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=1, metavar="N",
         help="of what is drawn where the input is a distribution (1)",
     )  # fmt: skip
@@ -77,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     """Record or import, write the trace, and sum it up on standard error."""
     if bool(args.command) == (args.source is not None):
         raise UsageError("say what to record: `-- COMMAND`, or `--import TRACE`, not both")
+    if args.children and args.source is not None:
+        raise UsageError("--children is for recording a program, not for --import")
     refuse_overwrite(args.output, force=args.force)
     from mkold.trace.feed import NO_ROOM, Limits
     from mkold.trace.fold import Folder
@@ -133,7 +141,7 @@ def _fill(
     from mkold.trace.valgrind.record import record
 
     if args.source is None:
-        return record(args.command, folder, limits, progress), []
+        return record(args.command, folder, limits, progress, children=args.children)
     if args.source == "-":
         return convert(sys.stdin.buffer, "<stdin>", folder, limits, progress)
     with _open(args.source) as file:

@@ -67,9 +67,10 @@ class Shape:
         SourceError : a line is not of this shape
         """
         for text in blocks(chunks, reading):
-            yield self._block(Block(text, self.separators), reading)
+            yield self.block(Block(text, self.separators), reading)
 
-    def _block(self, block: Block, reading: Reading) -> Accesses:
+    def block(self, block: Block, reading: Reading) -> Accesses:
+        """Parse whole lines; see ``read``."""
         n_words, first = block.n_words(), block.first[:-1]
         full = n_words >= self.n_least
         if not self.more:

@@ -2,9 +2,9 @@
 
 Rules
 -----
-1. The program keeps its own standard input, output and error; lackey writes to a pipe.
-2. Only the process that was started is traced: children that it forks or executes run, but
-   are not recorded.
+1. The program keeps its own standard input, output and error; lackey writes elsewhere.
+2. Only the process that was started is traced, unless its children are asked for: then each
+   has an address space of its own (``logs``). What is left out is told (``watch``).
 3. Ctrl-C (SIGTERM, SIGHUP), a full disk, or the bound on accesses ends the program; what was
    recorded until then is kept, and the header says why the recording stopped.
 4. How the program itself ended (exit status, or minus the signal) goes to the header.
@@ -15,14 +15,11 @@ Known limit: lackey serialises threads and slows a program down some hundred tim
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import select
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mkold.base import signals
@@ -30,24 +27,25 @@ from mkold.base.errors import InputError, UsageError
 from mkold.base.shown import shown
 from mkold.trace.feed import Limits, Progress, feed
 from mkold.trace.fold import Folder, Origin
-from mkold.trace.formats.lackey import parse
+from mkold.trace.valgrind.logs import Logs
+from mkold.trace.valgrind.pipe import Pipe
 
-_F_SETPIPE_SZ = 1031  # Linux; the fcntl module has it from Python 3.10 on, not everywhere
-_PIPE_BYTES = 1 << 20
-_READ_BYTES = 1 << 20
 _GRACE_S = 2.0
+_OPTIONS = ("--tool=lackey", "--trace-mem=yes")
 
 
 def record(
-    command: Sequence[str], folder: Folder, limits: Limits, progress: Progress
-) -> Origin:
-    """Run ``command`` under lackey and fold its accesses.
+    command: Sequence[str], folder: Folder, limits: Limits, progress: Progress,
+    *, children: bool = False,
+) -> tuple[Origin, list[str]]:  # fmt: skip
+    """Run ``command`` under lackey and fold its accesses; and what the user is to be told.
 
     Parameters
     ----------
     command : program and arguments; no shell is involved
     folder : takes the accesses; its own bound is ``limits.max_accesses``
     progress : called now and then with the accesses and rows so far
+    children : record the processes that it starts, too
 
     Raises
     ------
@@ -58,50 +56,25 @@ def record(
     if shutil.which(command[0]) is None:
         raise UsageError(f"no such program: {shown(command[0], most=200)}")
     origin = Origin(shlex.join(command), _version(valgrind), limits.instructions)
-    read_end, write_end = os.pipe()
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(read_end, _F_SETPIPE_SZ, _PIPE_BYTES)
-    options = ["--tool=lackey", "--trace-mem=yes", "--child-silent-after-fork=yes"]
     process: subprocess.Popen[bytes] | None = None
     status: int | None = None
     stopped = "interrupted"
-    try:
-        with signals.whole():
-            process = subprocess.Popen(
-                [valgrind, *options, f"--log-fd={write_end}", *command], pass_fds=[write_end]
-            )
-            os.close(write_end)
-        text = _pipe(read_end, process)
-        parsed = parse(text, name="valgrind", instructions=limits.instructions, cut=True)
-        stopped = feed(parsed, folder, progress)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        os.close(read_end)
-        if process is not None:
-            status = _reap(process, stop=stopped != "end")
+    with (Logs if children else Pipe)(limits.instructions) as printed:
+        try:
+            with signals.whole():
+                process = subprocess.Popen(
+                    [valgrind, *_OPTIONS, *printed.options, *command], pass_fds=printed.files
+                )
+            stopped = feed(printed.accesses(process), folder, progress)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            if process is not None:
+                status = _reap(process, stop=stopped != "end")
     if stopped == "end" and not folder.n_accesses:
         raise InputError(f"valgrind recorded nothing and ended with status {status}")
-    return replace(origin, stopped=stopped, exit_status=status if stopped == "end" else None)
-
-
-def _pipe(fd: int, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """What the pipe gives until it closes, or is empty after the program has ended.
-
-    A daemon that the program left behind may hold the pipe open for ever.
-    """
-    poller = select.poll()
-    poller.register(fd, select.POLLIN | select.POLLHUP)
-    while True:
-        ended = process.poll() is not None
-        if not poller.poll(0 if ended else 200):
-            if ended:
-                return
-            continue
-        chunk = os.read(fd, _READ_BYTES)
-        if not chunk:
-            return
-        yield chunk
+    ended = status if stopped == "end" else None
+    return replace(origin, stopped=stopped, exit_status=ended), printed.notes()
 
 
 def _reap(process: subprocess.Popen[bytes], *, stop: bool) -> int:
