@@ -43,7 +43,7 @@ def imported(
     return origin.source, list(zip(page, write, strict=True)), said
 
 
-KIND, BACK = "R|W ADDRESS [SIZE] (or l|s)", "ADDRESS R|W"
+KIND, LS, BACK = "R|W ADDRESS [SIZE]", "l|s 0xADDRESS", "ADDRESS R|W"
 PIN, DIN = "Pin's pinatrace", "Dinero's din"
 VECTORS = [
     # public course repositories on paging and caches
@@ -51,7 +51,9 @@ VECTORS = [
     (b"0x1a40,W\r\n0x2a44,R\r\n", BACK, [(1, 1), (2, 0)]),
     (b"1ffe W 4\n", BACK, [(1, 1), (2, 1)]),
     (b"R 0x1000\nW 2000 8\n", KIND, [(1, 0), (2, 1)]),
-    (b"l 0x00001a40\ns 0x00002a44", KIND, [(1, 0), (2, 1)]),
+    (b"l 0x00001a40\ns 0x00002a44", LS, [(1, 0), (2, 1)]),
+    (b"s 0x1f50 1\nl 0x1fff 0\nl 0x3000 8000\n", LS, [(1, 1), (1, 0), (3, 0)]),
+    (b"l 1a40 4\ns 2a44\n", KIND, [(1, 0), (2, 1)]),
     (b"# a comment\nL 1000\nS 1000\n", KIND, [(1, 0), (1, 1)]),
     (b"read 1000\nwrite 1ffe 4\nWRITE 3000\n", KIND, [(1, 0), (1, 1), (2, 1), (3, 1)]),
     # Pin's pinatrace of ManualExamples and of SimpleExamples, with values and without
@@ -187,3 +189,17 @@ def test_importing_for_a_run_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"1000 R\n2000 W\n" * 1000)
     with pytest.raises(LimitError, match="importing"):
         open_trace(tmp_path / "x", memory_bytes=10_000)
+
+
+def test_the_page_of_formats_names_each() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text().replace("\\|", "|")
+    words = {
+        "DAMON's records (JSON)": "DAMON's records, JSON",
+        "DAMON's text": "`damo report raw`",
+        "DynamoRIO's drmemtrace view": "DynamoRIO's drmemtrace, its `view` tool",
+        "perf script of perf mem": "`perf script` of `perf mem record`",
+        "perf script of page faults": "of `page-faults`",
+        "Pin's pinatrace": "Pin's `pinatrace`",
+        "Dinero's din": "Dinero's `din`",
+    }
+    assert not [each.name for each in FORMATS if words.get(each.name, each.name) not in page]

@@ -31,7 +31,7 @@ from mkold.trace.schema import PAGE_SHIFT, PAGE_SIZE
 
 LOOKS = records.search(
     rb"damon_aggregated: |^[0-9a-f]+-[0-9a-f]+ *\( *[\d.,]+ *[KMGTP]?i?B *\) *:"
-    rb"|^[ \t]*\d+ +addr .*\baccess +[\d.,]+ *%"
+    rb"|^[ \t]*\d+ +addr .*\baccess +[\d.,]+"
 )
 SAID = (
     "NOT A RECORDING: DAMON says how often regions were used, not which page when; the trace "
@@ -45,7 +45,7 @@ _RAW = re.compile(
     rb"([\d,]+)(?:\s.*)?$"
 )
 _READABLE = re.compile(
-    rb"\s*\d+ +addr .*?(?:size +|\) *\( *)([\d.,]+) *([KMGTP]?i?B) *\)? +access +([\d.,]+) *%"
+    rb"\s*\d+ +addr .*?(?:size +|\) *\( *)([\d.,]+) *([KMGTP]?i?B) *\)? +access +([\d.,]+)"
 )
 _UNITS = {b"B": 0, b"KiB": 10, b"MiB": 20, b"GiB": 30, b"TiB": 40, b"PiB": 50}
 _LIKE = re.compile(rb"damon_aggregated:|^[0-9a-f]+-[0-9a-f]+ *\(|^\s*\d+ +addr ")

@@ -29,7 +29,7 @@ from mkold.trace.formats.reading import Reading
 from mkold.trace.schema import U8, U64
 
 EVENTS = (b"kvm_page_fault:", b"kvm_guest_fault:", b"page_fault_user:", b"page_fault_kernel:")
-LOOKS = records.search(rb"[\s:](kvm_(page|guest)_fault|page_fault_(user|kernel)):\s")
+LOOKS = records.search(rb"(?:^|[\s:])(kvm_(page|guest)_fault|page_fault_(user|kernel)):\s")
 SAID = "these are faults, not every access: a page that stays mapped is seen once"
 # The names of the fields, each followed by its value: in which order events print them.
 _ORDERS: tuple[tuple[bytes, ...], ...] = (

@@ -1,17 +1,15 @@
-"""``R|W ADDRESS [SIZE]`` and ``l|s ADDRESS``: what was done, and where.
+"""``R|W ADDRESS [SIZE]``: what was done, and where.
 
 ::
 
     R 0x7ffe1000 8
     W 1a48
-    l 0x00001a40
-    s 0x00002a44
+    load,0x00001a40
 
 Addresses are hexadecimal, with or without ``0x``; commas part words as blanks do. ``M`` is a
 load and a store, ``I`` an instruction fetch.
 
-Source: course repositories on caches and page replacement (``swim.trace`` with ``l`` and
-``s``).
+Source: course repositories on caches and page replacement.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ SHAPE = Shape(
     "a trace of R|W ADDRESS",
     ("kind", "address", "size?"),
     KINDS,
-    hint="lines of this file are R or W (or l, s), a hexadecimal address, and perhaps a size",
+    hint="lines of this file are R or W, a hexadecimal address, and perhaps a size",
 )
 LINE = (
     rb"\s*([RWLSMIrwlsmi]|(?i:ld|st|read|write|load|store|ifetch|fetch|instr|modify))"

@@ -25,7 +25,7 @@ from mkold.trace.formats import records
 from mkold.trace.formats.block import Block, Index, Mask
 from mkold.trace.formats.reading import Reading
 
-LOOKS = records.search(rb"\s(page-|minor-|major-)?faults(:\w*)?:\s")
+LOOKS = records.search(rb"(?:^|\s)(page-|minor-|major-)?faults(:\w*)?:\s")
 SAID = (
     "these are page faults, not every access: a page that stays mapped is seen once; kinds "
     "are not printed, so all are reads"

@@ -27,6 +27,8 @@ _MAGIC = {
 _TEXT = (
     (rb"(?m)^(desc|cmd|creator|events): ", "a profile of cachegrind, callgrind or massif",
      "these hold sums, not accesses; valgrind --tool=lackey --trace-mem=yes has them"),
+    (rb"\b(maj|min)fault \[", "perf trace's page faults",
+     "its addresses are places in files: perf record -d -e page-faults has them"),
     (rb"(?m)^\w+\([^\n]*\)\s+= (-?\d|0x)", "strace's output",
      "system calls are no memory accesses"),
     (rb"(?m)^[ \t]*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d+\s+\d+\s+[A-Z]\s", "blkparse's output",

@@ -27,6 +27,7 @@ from mkold.trace.formats import (
     kernel_faults,
     kind_address,
     lackey,
+    load_store,
     lru_gen,
     parquet,
     perf_faults,
@@ -75,7 +76,8 @@ def _half(line: bytes) -> Callable[[bytes, list[bytes]], bool]:
 
 _SHAPED = {
     "valgrind's lackey": lackey,
-    "R|W ADDRESS [SIZE] (or l|s)": kind_address,
+    "l|s 0xADDRESS": load_store,
+    "R|W ADDRESS [SIZE]": kind_address,
     "ADDRESS R|W": address_kind,
     "Pin's pinatrace": pinatrace,
     "Dinero's din": dinero,
