@@ -107,12 +107,10 @@ def prefetch_behind(ptep: Ptr[u64]) -> None:
 
 
 @kernel
-def age_block(ptep: Ptr[u64], clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
-    """``age_run`` for those of ``SCAN_BLOCK`` entries that have the accessed bit."""
+def age_accessed(ptep: Ptr[u64], accessed: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_run`` for those of a block's entries that have a bit in ``accessed``."""
+    prefetch_behind(ptep)
     young = 0
-    accessed = READ_ONCE_WHICH(ptep.value, SCAN_BLOCK, _PAGE_ACCESSED)
-    if accessed:
-        prefetch_behind(ptep)
     while accessed:
         i = __ffs(accessed)
         young += age_run(ptep + i, 1, clear, bitmap, bit - i)
@@ -124,9 +122,12 @@ def age_block(ptep: Ptr[u64], clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
 def age_table(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
     """``age_run`` over entries of one table, block by block as long as they are whole."""
     young = 0
+    n_whole = n - n % SCAN_BLOCK
     i = 0
-    while i + SCAN_BLOCK <= n:
-        young += age_block(ptep + i, clear, bitmap, bit - i)
+    while i < n_whole:
+        accessed = READ_ONCE_WHICH(ptep[i], SCAN_BLOCK, _PAGE_ACCESSED)
+        if accessed:
+            young += age_accessed(ptep + i, accessed, clear, bitmap, bit - i)
         i += SCAN_BLOCK
     return young + age_run(ptep + i, n - i, clear, bitmap, bit - i)
 
