@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkold.base.errors import UsageError
+from mkold.base.errors import InputError, UsageError
 from mkold.run.spec import MachineSpec
 from mkold.run.sweep import machine_at, parse, points
+from mkold.run.table import Table
 
 
 def test_values_ranges_and_doubling() -> None:
@@ -46,3 +48,19 @@ def test_nonsense_is_refused(text: str) -> None:
 def test_any_text_is_a_grid_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert points(parse(text))
+
+
+def test_a_table_of_another_sweep_or_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].parquet"
+    first = Table(path, ["vcpus"], "so", force=False)
+    first.rows = [{"vcpus": 1, "path": "none", "rate": 0.5, "note": None}]
+    first.save()
+    again = Table(path, ["vcpus"], "so", force=False)
+    assert again.rows == first.rows
+    assert again.has({"vcpus": 1})
+    for keys, asked in ((["vcpus", "interval"], "so"), (["vcpus"], "not so")):
+        with pytest.raises(InputError, match="other options"):
+            Table(path, keys, asked, force=False)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="is no sweep"):
+        Table(path, ["vcpus"], "so", force=False)

@@ -153,7 +153,7 @@ def _helper() -> _Helper:
     global _IDLE
     if _IDLE is not None and _IDLE.owner != os.getpid():
         _IDLE = None  # this process was forked: it is another's
-    if _IDLE is not None and _IDLE.process.poll() is not None:
+    if _IDLE is not None and signals.has_ended(_IDLE.process):
         _IDLE.end()
     if _IDLE is None:
         try:

@@ -23,9 +23,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mkold.base.errors import Exit
+
+if TYPE_CHECKING:
+    import subprocess
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
@@ -96,6 +99,12 @@ def whole() -> Iterator[None]:
     if _EAR.waiting and not _EAR.steps:
         _EAR.waiting = False
         raise KeyboardInterrupt
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has; ``poll()``, interrupted, would keep a lock that ``wait()`` needs."""
+    with whole():
+        return process.poll() is not None
 
 
 def until_interrupted(found: Generator[T], take: Callable[[T], None]) -> bool:

@@ -1,7 +1,7 @@
 """The table of a sweep on disk: Parquet, whole after each point.
 
-Its metadata says, under the key ``mkold.sweep``, what was asked for but for the grid; only a
-sweep that asks the same may add to it.
+Its metadata says, under the key ``mkold.sweep``, what was asked for, with the keys of the grid
+but not their values; only a sweep that asks the same may add to it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from mkold.base import child
 from mkold.base.errors import InputError
+from mkold.base.files import open_file
 from mkold.base.output import refuse_overwrite, staged
 from mkold.base.shown import shown
 from mkold.run.results import RunResult
 from mkold.run.sweep import Point, rows
 
-METADATA_KEY = "mkold.sweep"
+_READ, _WRITE = "mkold.run.table_file:read", "mkold.run.table_file:write"
 
 
 class Table:
@@ -37,7 +37,8 @@ class Table:
     """
 
     def __init__(self, path: Path, keys: Sequence[str], asked: str, *, force: bool) -> None:
-        self.path, self.keys, self.asked = path, keys, asked
+        self.path, self.keys = path, keys
+        self._request = f"{','.join(keys)} {asked}"
         self.rows: list[dict[str, Any]] = []
         if path.exists() and not force:
             self.rows = self._known()
@@ -45,16 +46,15 @@ class Table:
             refuse_overwrite(path, force=force)
 
     def _known(self) -> list[dict[str, Any]]:
-        try:
-            asked = pl.read_parquet_metadata(self.path).get(METADATA_KEY)
-            known = pl.read_parquet(self.path).to_dicts()
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise InputError(f"{shown(self.path)} is no sweep: {shown(str(error))}") from error
-        if asked != self.asked:
-            raise InputError(
-                f"{shown(self.path)} is of a sweep with other options; --force overwrites it"
-            )
-        return known
+        name = shown(self.path, most=200)
+        with open_file(self.path) as file:
+            try:
+                found = child.ask(_READ, {}, [file.fileno()])
+            except InputError as error:
+                raise InputError(f"{name} is no sweep: {error}") from error
+        if found["asked"] != self._request:
+            raise InputError(f"{name} is of a sweep with other options; --force overwrites it")
+        return list(found["rows"])
 
     def has(self, point: Point) -> bool:
         """Whether the point was measured."""
@@ -63,9 +63,18 @@ class Table:
     def add(self, point: Point, result: RunResult) -> None:
         """Add the point's rows and write the file."""
         self.rows += rows(point, result)
-        with staged(self.path, force=True) as temporary:
-            frame = pl.from_dicts(self.rows, infer_schema_length=None)
-            frame.write_parquet(temporary, metadata={METADATA_KEY: self.asked})
+        self.save()
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        request = {"rows": self.rows, "asked": self._request}
+        with staged(self.path, force=True) as temporary, temporary.open("r+b") as file:
+            try:
+                child.ask(_WRITE, request, [file.fileno()])
+            except InputError as error:
+                raise InputError(
+                    f"can't write {shown(self.path, most=200)}: {error}"
+                ) from error
 
     @property
     def n_points(self) -> int:

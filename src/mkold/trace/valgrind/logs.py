@@ -20,7 +20,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,9 @@ from typing import Self
 
 import numpy as np
 
+from mkold.base import signals
 from mkold.base.errors import LimitError
+from mkold.base.output import scratch_folder
 from mkold.trace.accesses import Accesses
 from mkold.trace.formats.block import Block
 from mkold.trace.formats.lackey import SHAPE
@@ -47,8 +48,9 @@ class Logs:
 
     def __init__(self, instructions: bool) -> None:
         self._instructions = instructions
-        self._folder = tempfile.TemporaryDirectory(prefix="mkold-record-")
-        self.options = ("--trace-children=yes", f"--log-file={self._folder.name}/%p")
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(scratch_folder())
+        self.options = ("--trace-children=yes", f"--log-file={self._folder}/%p")
         self.files: tuple[int, ...] = ()
         self._logs: dict[str, _Log] = {}
         self._names: list[str] = []
@@ -57,17 +59,17 @@ class Logs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid, log in self._logs.items():
-            with contextlib.suppress(OSError, ValueError):
-                if "lackey" in os.readlink(f"/proc/{pid}/exe"):
-                    os.kill(int(pid), signal.SIGTERM)
-            log.close()
-        self._folder.cleanup()
+        with self._stack:
+            for pid, log in self._logs.items():
+                with contextlib.suppress(OSError, ValueError):
+                    if "lackey" in os.readlink(f"/proc/{pid}/exe"):
+                        os.kill(int(pid), signal.SIGTERM)
+                log.close()
 
     def accesses(self, process: subprocess.Popen[bytes]) -> Iterator[Accesses]:
         """All of it, until the program has ended and its logs are read."""
         while True:
-            ended = process.poll() is not None
+            ended = signals.has_ended(process)
             n_read = 0
             for log in self._all():
                 for batch in log.read():
@@ -88,7 +90,7 @@ class Logs:
 
     def _all(self) -> list[_Log]:
         """The logs there are; one that was begun anew is another."""
-        for pid in os.listdir(self._folder.name):
+        for pid in os.listdir(self._folder):
             log = self._logs.get(pid)
             if log is not None and not log.begun_anew():
                 continue

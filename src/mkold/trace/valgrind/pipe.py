@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
+from mkold.base import signals
 from mkold.trace.accesses import Accesses
 from mkold.trace.formats.lackey import parse
 from mkold.trace.valgrind.watch import Watch
@@ -62,7 +63,7 @@ class Pipe:
         poller = select.poll()
         poller.register(self._read, select.POLLIN | select.POLLHUP)
         while True:
-            ended = process.poll() is not None
+            ended = signals.has_ended(process)
             if not poller.poll(0 if ended else 200):
                 if ended:
                     return

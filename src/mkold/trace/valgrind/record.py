@@ -80,7 +80,8 @@ def record(
 def _reap(process: subprocess.Popen[bytes], *, stop: bool) -> int:
     """Wait for the program; if it must stop, ask first and then insist."""
     if not stop:
-        return process.wait()
+        with contextlib.suppress(KeyboardInterrupt):  # all is recorded: no need to wait
+            return process.wait()
     for number in (signal.SIGTERM, signal.SIGKILL):
         process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
