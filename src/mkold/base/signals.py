@@ -102,7 +102,7 @@ def whole() -> Iterator[None]:
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a process has; ``poll()``, interrupted, would keep a lock that ``wait()`` needs."""
+    """Whether it has; ``poll()``, interrupted, would keep a lock that ``wait()`` needs."""
     with whole():
         return process.poll() is not None
 

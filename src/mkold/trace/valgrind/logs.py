@@ -100,7 +100,7 @@ class Logs:
             space = len(self._names) + len(self._logs) - (log is not None)
             if space >= MOST_SPACES:
                 raise LimitError(f"more than {MOST_SPACES:,} processes were started")
-            path = Path(self._folder.name, pid)
+            path = Path(self._folder, pid)
             self._logs[pid] = _Log(path, space, self._instructions)
         return list(self._logs.values())
 
