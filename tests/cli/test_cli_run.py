@@ -79,6 +79,9 @@ def test_output_file_is_not_overwritten(
         (["--paths", ","], Exit.USAGE, "--paths"),
         (["--page-size", "2m"], Exit.USAGE, "64k"),
         (["--memory-share", "0"], Exit.USAGE, "--memory-share"),
+        (["--seed", "-5"], Exit.USAGE, "below 0"),
+        (["--tlb-entries", "1000"], Exit.USAGE, "power of two"),
+        (["--workload", "zipf"], Exit.USAGE, "one of them"),
     ],
 )
 def test_senseless_options(

@@ -157,6 +157,14 @@ def positive_int(text: str) -> int:
     return int(value)
 
 
+def seed(text: str) -> int:
+    """An option's value: a whole number from 0 on."""
+    value = int(_number(text, int, "a whole number"))
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def count(text: str) -> int:
     """An option's value: a whole number from 1 on, with k, M or G for thousands."""
     scale = {"k": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)

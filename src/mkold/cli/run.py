@@ -17,6 +17,7 @@ from mkold.cli.options import (
     deliver,
     positive_float,
     positive_int,
+    seed,
     share,
     size,
 )
@@ -154,7 +155,7 @@ def _measuring_options(measure: argparse._ArgumentGroup) -> None:
         help="memory for all of it, as 800M or 4G (default: what the machine has)",
     )  # fmt: skip
     measure.add_argument(
-        "--seed", type=int, default=1, metavar="N",
+        "--seed", type=seed, default=1, metavar="N",
         help="where in the trace vCPUs start, and what is drawn (1)",
     )  # fmt: skip
 
