@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from mkold.base.errors import Exit, InputError, UsageError
 from mkold.base.output import refuse_overwrite
 from mkold.base.shown import shown
-from mkold.cli.options import StatusLine, add_force, count
+from mkold.cli.options import StatusLine, add_force, count, seed
 
 if TYPE_CHECKING:
     from mkold.trace.feed import Limits, Progress
@@ -73,7 +73,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "its own (left out otherwise, and named)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N",
+        "--seed", type=seed, default=1, metavar="N",
         help="of what is drawn where the input is a distribution (1)",
     )  # fmt: skip
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the program to run")
