@@ -31,7 +31,8 @@ from mkold.trace.valgrind.logs import Logs
 from mkold.trace.valgrind.pipe import Pipe
 
 _GRACE_S = 2.0
-_OPTIONS = ("--tool=lackey", "--trace-mem=yes")
+# Its debugger's pipes would be left in the folder for temporary files where it is killed.
+_OPTIONS = ("--tool=lackey", "--trace-mem=yes", "--vgdb=no")
 
 
 def record(
