@@ -146,7 +146,12 @@ def test_virtual_cpus_and_threads_are_counted() -> None:
         ),
         (
             b"prog 12 [001] 10.1:  1 page-faults:u:  55d0c0ffee10 main (/bin/x)\n",
-            (1, b"55d0"),
+            (1, b"page-f"),
+            "the fault's address is missing",
+        ),
+        (
+            b"prog 12 [001] 10.1:  1 page-faults: \n\t  55d0c0ffee10 main+0x4 (/x)\n",
+            (1, b"page-f"),
             "the fault's address is missing",
         ),
         (b"page,write\n1,true\n2,maybe\n", (3, b"maybe"), "neither read nor write"),

@@ -106,6 +106,7 @@ REFUSED = [
     (b"00400000-00452000 r-xp 00000000 08:02 1 /bin/x\n", "memory map"),
     (b"\0\0\1\2", "binary"),
     (b"hello\nworld\n", "no format that is taken"),
+    (b"x: 3 times, 2 minor faults: 7, as said\n", "no format that is taken"),
     (b"1 2 3 4\n5 6 7 8\n", "no format that is taken"),
 ]
 

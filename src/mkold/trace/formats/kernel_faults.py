@@ -55,10 +55,10 @@ def _find(block: Block, reading: Reading) -> records.Found:
     who = np.zeros(len(event), np.uint64)
     left = np.arange(len(event))
     for order in _ORDERS:
-        mine = left[_in_order(block, event[left], order)]
+        fits = _in_order(block, event[left], order)
+        mine, left = left[fits], left[~fits]
         if not len(mine):
             continue
-        left = np.setdiff1d(left, mine, assume_unique=True)
         names = {name: event[mine] + 1 + 2 * at for at, name in enumerate(order)}
         address[mine] = names.get(b"address", names.get(b"ipa", event[mine])) + 1
         kind[mine] = _kind(block, names)

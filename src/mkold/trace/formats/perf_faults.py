@@ -25,7 +25,9 @@ from mkold.trace.formats import records
 from mkold.trace.formats.block import Block, Index, Mask
 from mkold.trace.formats.reading import Reading
 
-LOOKS = records.search(rb"(?:^|\s)(page-|minor-|major-)?faults(:\w*)?:\s")
+LOOKS = records.search(
+    rb"(?:^|\s)((page|minor|major)-faults|(?<=\d\s)faults)(:\w*)?:\s+[0-9a-f]{4,16}\s"
+)
 SAID = (
     "these are page faults, not every access: a page that stays mapped is seen once; kinds "
     "are not printed, so all are reads"
@@ -40,11 +42,12 @@ def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
 
 
 def _find(block: Block, reading: Reading) -> records.Found:
-    event = block.together(block.find_beginning(*_EVENTS), 0, 1)
+    event = block.find_beginning(*_EVENTS)
     event = event[block.byte(event, -1) == ord(":")]
-    good = _is_address(block, event + 1)
+    good = np.isin(event, block.together(event, 0, 1), assume_unique=True)
+    good[good] = _is_address(block, event[good] + 1)
     if not good.all():
-        word = event[np.flatnonzero(~good)[0]] + 1
+        word = event[np.flatnonzero(~good)[0]]
         raise records.wrong_word(block, word, reading, "the fault's address is missing", _HINT)
     n = len(event)
     return records.Found(event + 1, np.full(n, READ, np.uint8), np.ones(n, np.uint64))
