@@ -24,10 +24,10 @@ from mkold.trace.schema import Trace
 
 VIEW, MEM, FAULTS = (
     "DynamoRIO's drmemtrace view",
-    "perf script of perf mem",
-    "the kernel's fault events",
+    "perf script of perf mem (samples)",
+    "the kernel's fault events (faults)",
 )
-PAGE_FAULTS, CSV = "perf script of page faults", "CSV with a trace's columns"
+PAGE_FAULTS, CSV = "perf script of page faults (faults)", "CSV with a trace's columns"
 
 VIEW_TEXT = b"""\
 Output format:
@@ -233,6 +233,14 @@ def test_snapshots_follow_one_another() -> None:
     rows = trace.vpn()[trace.page]
     second = rows >= 0xB
     assert np.flatnonzero(second & (rows < 0x10)).min() > np.flatnonzero(rows < 5).max()
+
+
+def test_what_it_is_stands_in_the_header() -> None:
+    assert imported(RAW, 7)[0].header.source == "DAMON's text (no recording: drawn, seed 7)"
+    with Folder(max_accesses=1) as folder:
+        limits = Limits(max_accesses=1)
+        _, said = convert(io.BytesIO(MEM_TEXT), "x", folder, limits, lambda *_: None)
+    assert said[2].startswith("3 samples")
 
 
 def test_the_seed_decides() -> None:

@@ -41,7 +41,7 @@ def convert(
     with contextlib.closing(chunks(source, name)) as text:
         head = _head(text)
         known = recognise(head, reading)
-        origin = Origin(name, known.name, limits.instructions)
+        origin = Origin(name, known.source(limits.seed), limits.instructions)
         with contextlib.suppress(KeyboardInterrupt):
             parsed = known.read(itertools.chain([head], text), reading)
             stopped = feed(parsed, folder, progress)

@@ -75,8 +75,8 @@ def read(
         n_others = int(np.count_nonzero(block.n_words())) - len(found.address)
         if n_others > 0:
             reading.left_out[OTHER_LINES] += n_others
+        reading.notes[:] = told(seen)
         yield _accesses(block, found, reading)
-    reading.notes += told(seen)
 
 
 def _accesses(block: Block, found: Found, reading: Reading) -> Accesses:

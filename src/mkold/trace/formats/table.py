@@ -42,6 +42,7 @@ HEAD_LINES = 200
 HEAD_COLUMNS = 400
 _SILENT = (b"#", b"==", b"--", b"**")
 
+SAMPLES, FAULTS, DRAWN = "samples", "faults", "no recording: drawn"
 Read = Callable[[Iterable[bytes], Reading], Iterator[Accesses]]
 
 
@@ -54,13 +55,20 @@ class Format:
     name : as the user is told
     looks : whether the first bytes, and the lines of them that say anything, are of it
     read : the reader
+    how : what its traces are, where they are not every access; goes into their headers
     said : what the user is told about every trace of it; may be empty
     """
 
     name: str
     looks: Callable[[bytes, list[bytes]], bool]
     read: Read
+    how: str = ""
     said: str = ""
+
+    def source(self, seed: int) -> str:
+        """What the header of a trace says it is from."""
+        how = f"{self.how}, seed {seed}" if self.how == DRAWN else self.how
+        return f"{self.name} ({how})" if how else self.name
 
 
 def _half(line: bytes) -> Callable[[bytes, list[bytes]], bool]:
@@ -84,15 +92,25 @@ _SHAPED = {
 }
 FORMATS = (
     Format("Parquet with a trace's columns", parquet.looks, parquet.read),
-    Format("DAMON's records (JSON)", damon_json.LOOKS, damon_json.read, damon.SAID),
-    Format("DAMON's text", damon.LOOKS, damon.read, damon.SAID),
-    Format("lru_gen", lru_gen.LOOKS, lru_gen.read, lru_gen.SAID),
+    Format("DAMON's records (JSON)", damon_json.LOOKS, damon_json.read, DRAWN, damon.SAID),
+    Format("DAMON's text", damon.LOOKS, damon.read, DRAWN, damon.SAID),
+    Format("lru_gen", lru_gen.LOOKS, lru_gen.read, DRAWN, lru_gen.SAID),
     Format("DynamoRIO's drmemtrace view", drmemtrace.LOOKS, drmemtrace.read),
-    Format("perf script of perf mem", perf_mem.LOOKS, perf_mem.read, perf_mem.SAID),
+    Format("perf script of perf mem", perf_mem.LOOKS, perf_mem.read, SAMPLES, perf_mem.SAID),
     Format(
-        "the kernel's fault events", kernel_faults.LOOKS, kernel_faults.read, kernel_faults.SAID
+        "the kernel's fault events",
+        kernel_faults.LOOKS,
+        kernel_faults.read,
+        FAULTS,
+        kernel_faults.SAID,
     ),
-    Format("perf script of page faults", perf_faults.LOOKS, perf_faults.read, perf_faults.SAID),
+    Format(
+        "perf script of page faults",
+        perf_faults.LOOKS,
+        perf_faults.read,
+        FAULTS,
+        perf_faults.SAID,
+    ),
     Format("CSV with a trace's columns", csv.looks, csv.read),
     *(Format(name, _half(module.LINE), module.SHAPE.read) for name, module in _SHAPED.items()),
 )
