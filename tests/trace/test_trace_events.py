@@ -235,6 +235,12 @@ def test_snapshots_follow_one_another() -> None:
     assert np.flatnonzero(second & (rows < 0x10)).min() > np.flatnonzero(rows < 5).max()
 
 
+def test_a_damaged_event_has_a_place() -> None:
+    with pytest.raises(SourceError, match="not a region") as caught:
+        imported(EVENT.replace(b"4096-20480", b"4096-20"))
+    assert caught.value.pos.line == 1
+
+
 def test_what_it_is_stands_in_the_header() -> None:
     assert imported(RAW, 7)[0].header.source == "DAMON's text (no recording: drawn, seed 7)"
     with Folder(max_accesses=1) as folder:

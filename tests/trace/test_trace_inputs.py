@@ -197,6 +197,7 @@ def test_the_page_of_formats_names_each() -> None:
     words = {
         "DAMON's records (JSON)": "DAMON's records, JSON",
         "DAMON's text": "`damo report raw`",
+        "DAMON's trace event": "DAMON's trace event",
         "DynamoRIO's drmemtrace view": "DynamoRIO's drmemtrace, its `view` tool",
         "perf script of perf mem": "`perf script` of `perf mem record`",
         "perf script of page faults": "of `page-faults`",

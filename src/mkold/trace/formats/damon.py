@@ -1,21 +1,19 @@
-"""What DAMON saw, as text: its trace event, and what ``damo`` reports.
+"""What DAMON saw, as ``damo`` reports it in text.
 
 ::
 
-    kdamond.0 42 [0] 8.3: damon:damon_aggregated: target_id=0 nr_regions=17 4096-8192: 3 12
     563ebaa00000-563ebc99e000(  31.617 MiB):        1
     2   addr 86.182 TiB   size 3.422 MiB   access 40 %   age 4.100 s
     1 addr [85.541 TiB , 85.542 TiB ) (413.285 MiB) access 0 %  age 11.4 s
 
-The event (``perf script``, ``trace-cmd report``) has addresses in decimal, the raw report in
-hexadecimal. The readable report rounds addresses, so its regions are laid one after another.
+The raw report has addresses in hexadecimal. The readable one rounds them, so its regions are
+laid one after another.
 
 DAMON looks at one page of a region at a time and says how often it was found used: each page
 of the region was used about that often. A trace is drawn from that (``synthetic``), in the
 order of the snapshots. Regions never found used are left out.
 
-Source: ``events/damon/damon_aggregated/format`` of Linux 5.15 to 6.12; damo's USAGE.md for
-``damo report raw`` and ``damo report access``.
+Source: damo's USAGE.md for ``damo report raw`` and ``damo report access``.
 """
 
 from __future__ import annotations
@@ -30,15 +28,12 @@ from mkold.trace.formats.synthetic import Scene
 from mkold.trace.schema import PAGE_SHIFT, PAGE_SIZE
 
 LOOKS = records.search(
-    rb"damon_aggregated: |^[0-9a-f]+-[0-9a-f]+ *\( *[\d.,]+ *[KMGTP]?i?B *\) *:"
+    rb"^[0-9a-f]+-[0-9a-f]+ *\( *[\d.,]+ *[KMGTP]?i?B *\) *:"
     rb"|^[ \t]*\d+ +addr .*\baccess +[\d.,]+"
 )
 SAID = (
     "NOT A RECORDING: DAMON says how often regions were used, not which page when; the trace "
     "is drawn from that, by a seed (--seed), and all its accesses are reads"
-)
-_EVENT = re.compile(
-    rb"damon_aggregated: target_id=(\d+) nr_regions=(\d+) (\d+)-(\d+): (\d+)(?: \d+)?\s*$"
 )
 _RAW = re.compile(
     rb"\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) *\( *[\d.,]+ *[KMGTP]?i?B *\) *: *"
@@ -48,7 +43,7 @@ _READABLE = re.compile(
     rb"\s*\d+ +addr .*?(?:size +|\) *\( *)([\d.,]+) *([KMGTP]?i?B) *\)? +access +([\d.,]+)"
 )
 _UNITS = {b"B": 0, b"KiB": 10, b"MiB": 20, b"GiB": 30, b"TiB": 40, b"PiB": 50}
-_LIKE = re.compile(rb"damon_aggregated:|^[0-9a-f]+-[0-9a-f]+ *\(|^\s*\d+ +addr ")
+_LIKE = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ *\(|^\s*\d+ +addr ")
 _NEW = re.compile(rb"\s*(monitoring_start|nr_regions|target_id) *:|# snapshot|heatmap:")
 
 
@@ -64,7 +59,7 @@ def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
         for at, line in enumerate(text.split(b"\n")[:-1]):
             if not snapshots.take(line.rstrip()):
                 raise reading.wrong(at, line, 1, "this is not a region as DAMON prints it")
-    scenes = [Scene.of(regions) for regions in snapshots.all if regions]
+    scenes = snapshots.scenes()
     told(scenes, reading)
     yield from synthetic.draw(scenes, reading.seed)
 
@@ -88,19 +83,18 @@ class _Snapshots:
     """Regions, line by line, by snapshot."""
 
     def __init__(self) -> None:
-        self.all: list[list[tuple[int, int, float]]] = [[]]
-        self._left = 0  # regions of the event's snapshot still to come
+        self._scenes: list[Scene] = []
+        self._regions: list[tuple[int, int, float]] = []  # of the snapshot at hand
         self._end = 0  # of the last region that was laid
+
+    def scenes(self) -> list[Scene]:
+        """All of them."""
+        self._begin()
+        return self._scenes
 
     def take(self, line: bytes) -> bool:
         """Take a line; whether it is one that may stand here."""
-        if match := _EVENT.search(line):
-            start, end, uses = (int(word) for word in match.groups()[2:])
-            if not self._left:
-                self._begin()
-                self._left = int(match[2])
-            self._left = max(0, self._left - 1)
-        elif match := _RAW.match(line):
+        if match := _RAW.match(line):
             start, end = int(match[1], 16), int(match[2], 16)
             uses = int(match[3].replace(b",", b"") or b"0")
         elif match := _READABLE.match(line):
@@ -112,7 +106,7 @@ class _Snapshots:
             return _LIKE.search(line) is None
         if end <= start or end > 1 << 64:
             return False
-        self.all[-1].append(stretch(start, end, uses))
+        self._regions.append(stretch(start, end, uses))
         return True
 
     def _readable(self, size: bytes, unit: bytes, access: bytes) -> bool:
@@ -122,11 +116,12 @@ class _Snapshots:
         except (ValueError, KeyError):
             return False
         n_pages = max(1, n_bytes >> PAGE_SHIFT)
-        self.all[-1].append((self._end, n_pages, uses))
+        self._regions.append((self._end, n_pages, uses))
         self._end += n_pages
         return True
 
     def _begin(self) -> None:
-        if self.all[-1]:
-            self.all.append([])
+        if self._regions:
+            self._scenes.append(Scene.of(self._regions))
+        self._regions = []
         self._end = 0

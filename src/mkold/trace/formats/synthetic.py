@@ -60,21 +60,24 @@ def n_drawn(scenes: Sequence[Scene]) -> int:
 
 def draw(scenes: Sequence[Scene], seed: int) -> Iterator[Accesses]:
     """Accesses of the scenes, in their order; all are reads."""
+    scenes = [scene for scene in scenes if len(scene.vpn)]
+    if not scenes:
+        return
     chooser = np.random.default_rng(abs(seed))
-    n, total = n_drawn(scenes), sum(scene.total for scene in scenes)
-    uses, drawn = 0.0, 0
-    for scene in scenes:
-        uses += scene.total
-        until = round(n * uses / total) if total else 0
-        for start in range(drawn, until, BATCH):
-            yield _some(scene, min(BATCH, until - start), chooser)
-        drawn = until
-
-
-def _some(scene: Scene, n: int, chooser: np.random.Generator) -> Accesses:
-    ends = np.cumsum(scene.n_pages.astype(np.float64) * scene.uses)
-    which = np.searchsorted(ends, chooser.random(n) * ends[-1], side="right")
-    which = np.minimum(which, len(ends) - 1)
-    inside = (chooser.random(n) * scene.n_pages[which]).astype(np.uint64)
-    vpn = scene.vpn[which] + np.minimum(inside, scene.n_pages[which] - np.uint64(1))
-    return Accesses(vpn, np.zeros(n, np.uint8))
+    vpn = np.concatenate([scene.vpn for scene in scenes])
+    n_pages = np.concatenate([scene.n_pages for scene in scenes])
+    uses = np.concatenate([scene.uses for scene in scenes])
+    ends = np.cumsum(n_pages.astype(np.float64) * uses)  # of the stretches, all in a row
+    last = np.cumsum([len(scene.vpn) for scene in scenes]) - 1
+    n = n_drawn(scenes)
+    until = np.rint(n * (ends[last] / ends[-1])).astype(np.intp)  # drawn by a scene's end
+    for start in range(0, n, BATCH):
+        size = min(BATCH, n - start)
+        scene = np.searchsorted(until, np.arange(start, start + size), side="right")
+        first = np.where(scene > 0, last[scene - 1] + 1, 0)
+        low = np.where(first > 0, ends[first - 1], 0.0)
+        point = low + chooser.random(size) * (ends[last[scene]] - low)
+        which = np.clip(np.searchsorted(ends, point, side="right"), first, last[scene])
+        inside = (chooser.random(size) * n_pages[which]).astype(np.uint64)
+        found = vpn[which] + np.minimum(inside, n_pages[which] - np.uint64(1))
+        yield Accesses(found, np.zeros(size, np.uint8))

@@ -21,6 +21,7 @@ from mkold.trace.formats import (
     address_kind,
     csv,
     damon,
+    damon_event,
     damon_json,
     dinero,
     drmemtrace,
@@ -93,6 +94,7 @@ _SHAPED = {
 FORMATS = (
     Format("Parquet with a trace's columns", parquet.looks, parquet.read),
     Format("DAMON's records (JSON)", damon_json.LOOKS, damon_json.read, DRAWN, damon.SAID),
+    Format("DAMON's trace event", damon_event.LOOKS, damon_event.read, DRAWN, damon.SAID),
     Format("DAMON's text", damon.LOOKS, damon.read, DRAWN, damon.SAID),
     Format("lru_gen", lru_gen.LOOKS, lru_gen.read, DRAWN, lru_gen.SAID),
     Format("DynamoRIO's drmemtrace view", drmemtrace.LOOKS, drmemtrace.read),
