@@ -43,10 +43,12 @@ def test_an_effect_beyond_a_tenth_is_named(speed: tuple[float, float], said: str
     )
 
 
-def test_cheap_either_way_is_said() -> None:
-    small = a_result((0.4, 0.6), (0.9, 1.1), share=0.004, name="small")
-    sentence = summary([small, a_result((0.4, 0.6), (0.9, 1.1))])
-    assert "on small and big (on small under 2 % of a core either way)" in sentence
+def test_where_aging_is_cheap_nothing_else_is_said_of_it() -> None:
+    for interval in ((0.4, 0.6), (0.7, 1.3)):
+        small = a_result(interval, (0.9, 1.1), share=0.004, name="small")
+        sentence = summary([small, a_result((0.4, 0.6), (0.9, 1.1))])
+        assert "on small either path ages for under 2 % of a core" in sentence
+        assert "than a locked one on big." in sentence
 
 
 def test_what_hides_young_pages_is_said() -> None:
