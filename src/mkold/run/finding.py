@@ -66,9 +66,9 @@ def summary(results: Sequence[RunResult]) -> str:
     """One sentence: what was found, and what was not; empty if there is nothing to say."""
     findings = [f for f in map(found, results) if f.aging]
     cheap = _names([f.guest for f in findings if f.cheap])
-    seen = [f"on {cheap} either path ages for under {CHEAP_SHARE * 100:g} % of a core"] * bool(
-        cheap
-    )
+    seen = []
+    if cheap:
+        seen.append(f"on {cheap} either path ages for under {CHEAP_SHARE * 100:g} % of a core")
     seen += [*_aging(findings, "less"), *_aging(findings, "more"), *_speed(findings)]
     missed = []
     if alike := _names([f.guest for f in findings if f.aging == "none seen" and not f.cheap]):
@@ -81,7 +81,7 @@ def summary(results: Sequence[RunResult]) -> str:
 
 
 def _aging(findings: Sequence[Finding], what: str) -> list[str]:
-    """Of guests whose aging costs something: where it is cheap, a difference is worth nothing."""
+    """Of guests whose aging costs something: else a difference is worth nothing."""
     guests = _names([f.guest for f in findings if f.aging == what and not f.cheap])
     if not guests:
         return []
