@@ -42,6 +42,8 @@ SMALL = {
     "RADIX_PMD_INDEX_SIZE": 2,
     "RADIX_PUD_INDEX_SIZE": 2,
     "RADIX_PGD_INDEX_SIZE": 1,
+    "HPT_ORDER": 12,
+    "HPT_AVPN_DROPPED": 0,
     "TLB_BITS": 4,
     "SCAN_BLOCK": 4,
     "SCAN_AHEAD": 2,

@@ -24,11 +24,17 @@ LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
 SWITCH_S = 0.01
 
 
-def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Machine:
-    """Run a machine of two vCPUs hard for ``seconds``; stopped, for the audit."""
+def stress(
+    path: str, seconds: float, *, checked: bool, variant: str = "", stay: bool = False
+) -> Machine:
+    """Run a machine of two vCPUs hard for ``seconds``; stopped, for the audit.
+
+    It changes between both modes, or with ``stay`` stays in hash mode.
+    """
     spec = MachineSpec(
-        vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0, variant=variant
-    )
+        vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0, mmu="hash",
+        variant=variant,
+    )  # fmt: skip
     image = machine_image(spec, checked=checked)
     rate = cycles_per_second(image, Memory(1 << 16))
     program = pack(hot_and_cold(3000, 200_000), spec.page_shift)
@@ -40,9 +46,9 @@ def stress(path: str, seconds: float, *, checked: bool, variant: str = "") -> Ma
     try:
         while time.monotonic() < until and machine.running:
             time.sleep(SWITCH_S)
-            assert machine.call("kvm_vm_ioctl_configure_mmu", kvm, switches & 1) == 0
+            if not stay:
+                assert machine.call("kvm_vm_ioctl_configure_mmu", kvm, switches & 1) == 0
             switches += 1
-        machine.call("kvm_vm_ioctl_configure_mmu", kvm, 1)
         done = machine.counters().accesses
         _wait_for_progress(machine, done)
     finally:
@@ -74,6 +80,21 @@ def check(machine: Machine) -> None:
 @pytest.mark.parametrize("path", ["none", "locked", "lockless"])
 def test_short_stress_with_every_access_checked(path: str) -> None:
     check(stress(path, 1.5, checked=True))
+
+
+@pytest.mark.parametrize("path", ["locked", "lockless"])
+def test_short_stress_in_hash_mode(path: str) -> None:
+    machine = stress(path, 1.5, checked=True, stay=True)
+    check(machine)
+    passes, refused = machine.kswapd["passes"], machine.kvm["stat.fast_refused"]
+    assert passes > 0
+    assert bool(refused) == (path == "lockless"), "a fast path is refused, if it is tried"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["locked", "lockless"])
+def test_long_stress_in_hash_mode(path: str) -> None:
+    check(stress(path, LONG_S / 4, checked=True, stay=True))
 
 
 @pytest.mark.slow

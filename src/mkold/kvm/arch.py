@@ -14,7 +14,7 @@ mmu_notifier_ops->test_clear_young()", lore 20230526234435.662652-2-yuzhao@googl
 
 from __future__ import annotations
 
-from mkold.kvm.types import Kvm, Vcpu
+from mkold.kvm.types import Kvm, MemorySlot, Vcpu
 from mkold.lang import Ptr, hook, u64
 
 # -- the module, and the life of a VM --------------------------------------------------------
@@ -34,6 +34,11 @@ def kvm_arch_init_vm(kvm: Ptr[Kvm]) -> u64:
 @hook
 def kvm_arch_destroy_vm(kvm: Ptr[Kvm]) -> None:
     """Give it all back. No vCPU runs, no notifier comes, and none will."""
+
+
+@hook
+def kvm_arch_create_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> u64:
+    """Give a new slot what the architecture keeps by page; 0, or 1 if there is no memory."""
 
 
 # -- the host asks for its pages ---------------------------------------------------------------

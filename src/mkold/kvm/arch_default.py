@@ -5,8 +5,14 @@ An architecture lists ``DEFAULTS`` before its own hooks.
 
 from __future__ import annotations
 
-from mkold.kvm.types import Kvm
+from mkold.kvm.types import Kvm, MemorySlot
 from mkold.lang import Ptr, kernel, u64
+
+
+@kernel
+def kvm_arch_create_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> u64:
+    """Nothing is kept by page."""
+    return 0
 
 
 @kernel
@@ -38,6 +44,7 @@ def kvm_arch_flush_remote_tlbs_range(kvm: Ptr[Kvm], gfn: u64, nr_pages: u64) -> 
 DEFAULTS = {
     function.name: function
     for function in (
+        kvm_arch_create_memslot,
         kvm_arch_has_test_clear_young,
         kvm_arch_test_clear_young,
         kvm_arch_flush_remote_tlbs,

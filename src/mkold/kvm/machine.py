@@ -33,10 +33,12 @@ class PageSize(Choice):
 @dataclass(frozen=True, slots=True)
 class Mode(Choice):
     """A mode of a VM's MMU: ``configure(kvm, word)`` brings the VM into it while it runs, and
-    returns 0, or 1 if there is no memory. None where there is but one mode."""
+    returns 0, or 1 if there is no memory. None where there is but one mode. ``table_words`` is
+    the room that it takes for a guest of so many pages beside the architecture's."""
 
     configure: Definition | None = None
     word: int = 0
+    table_words: Callable[[int], int] = lambda n_pages: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Architecture:
     variants : stated changes to the source that ``mkold run`` can replay
     table_words : room for the tables of a guest of so many pages, in words
     small : build parameters of the smallest geometry, for scenarios
+    audit : ``audit(kvm)`` looks through the books of a stopped VM: 0, or the number of the
+        first rule that is broken
     """
 
     name: str
@@ -66,6 +70,7 @@ class Architecture:
     variants: Mapping[str, Choice]
     table_words: Callable[[int], int]
     small: Mapping[str, int]
+    audit: Definition | None = None
 
 
 def chosen(what: str, choices: Mapping[str, Choice], name: str) -> str:

@@ -9,6 +9,7 @@ Source: virt/kvm/kvm_main.c, include/linux/kvm_host.h.
 
 from __future__ import annotations
 
+from mkold.kvm.arch import kvm_arch_create_memslot
 from mkold.kvm.types import KVM_MEM_SLOTS, Kvm, MemorySlot
 from mkold.lang import (
     BUG_ON,
@@ -25,7 +26,7 @@ from mkold.lang import (
 
 @kernel
 def kvm_add_memslot(kvm: Ptr[Kvm], base_gfn: u64, npages: u64, hva: u64) -> u64:
-    """Add a slot of base pages; its number, or all ones if there is no room."""
+    """Add a slot of base pages; its number, or all ones if there is no room, or no memory."""
     n = kvm.n_slots
     if n >= KVM_MEM_SLOTS:
         return ~0
@@ -35,6 +36,8 @@ def kvm_add_memslot(kvm: Ptr[Kvm], base_gfn: u64, npages: u64, hva: u64) -> u64:
     slot.userspace_addr = hva
     slot.max_level = 0
     slot.dirty_bitmap = NULL
+    if kvm_arch_create_memslot(kvm, slot):
+        return ~0
     smp_store_release(kvm.n_slots, n + 1)
     return n
 

@@ -66,3 +66,17 @@ def mmu_invalidate_retry(kvm: Ptr[Kvm], mmu_seq: u64, start: u64, end: u64) -> u
             return 1
     smp_rmb()
     return READ_ONCE(kvm.mmu_invalidate_seq) != mmu_seq
+
+
+@kernel
+def mmu_invalidate_retry_unlocked(kvm: Ptr[Kvm], mmu_seq: u64) -> u64:
+    """Without ``mmu_lock``: whether what was learned of any page since ``mmu_seq`` may be
+    stale.
+
+    The caller holds a lock that whoever unmaps the page takes as well (of a reverse map, say):
+    either it sees the invalidation here, or the invalidation finds its mapping there.
+    """
+    if READ_ONCE(kvm.mmu_invalidate_in_progress) != 0:
+        return 1
+    smp_rmb()  # pairs with smp_wmb() in kvm_mmu_invalidate_end()
+    return READ_ONCE(kvm.mmu_invalidate_seq) != mmu_seq

@@ -59,7 +59,8 @@ class MemorySlot(Struct):
 
     ``max_level`` is the largest leaf (0 base page, 1 PMD, 2 PUD) that the memory behind
     the slot is contiguous and aligned for. ``dirty_bitmap`` has one bit a page, lowest
-    bit first, or is NULL.
+    bit first, or is NULL. ``rmap`` has a word a page where the architecture keeps a reverse
+    map (``kvm_arch_create_memslot``), or is NULL.
     """
 
     base_gfn: u64
@@ -67,7 +68,8 @@ class MemorySlot(Struct):
     userspace_addr: u64  # host page
     max_level: u64
     dirty_bitmap: Ptr[u64]
-    pad: Array[u64, 3]
+    rmap: Ptr[u64]
+    pad: Array[u64, 2]
 
 
 class TlbEntry(Struct):

@@ -7,6 +7,7 @@ Rules
   lists hold as many folios as the tables map.
 * Each vCPU's word of each page, in its frame, in swap, or zero if the page never had
   content, is what that vCPU wrote last.
+* The architecture's own books agree, where it has any.
 """
 
 from __future__ import annotations
@@ -61,7 +62,14 @@ def audit(machine: Machine) -> list[str]:
         *_frames(machine, pfns[own]),
         *_folios(machine, pfns, own),
         *_contents(machine, entries, pfns),
+        *_architecture(machine),
     ]
+
+
+def _architecture(machine: Machine) -> list[str]:
+    audit = machine.arch.audit
+    wrong = machine.call(audit.name, machine.kvm.at) if audit else 0
+    return [f"rule {wrong} of {machine.arch.name}'s own audit is broken"] if wrong else []
 
 
 def _frames(machine: Machine, mapped: Words) -> list[str]:

@@ -31,7 +31,8 @@ _ENTRIES = (
 def entries(arch: Architecture) -> list[Definition]:
     """What the machine calls."""
     configure = [mode.configure for mode in arch.modes.values() if mode.configure]
-    return [*_ENTRIES, *dict.fromkeys(configure)]
+    audit = [arch.audit] if arch.audit else []
+    return [*_ENTRIES, *dict.fromkeys(configure), *audit]
 
 
 def parameters(spec: MachineSpec) -> dict[str, int]:

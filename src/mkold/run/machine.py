@@ -114,7 +114,7 @@ class Machine:
         self._loader_area = layout.area(len(loader) + 1)
         self._n_frames = self.frames + 1  # and the zero page
         self._links = layout.area(self._n_frames)
-        self._slabs = layout.area(arch.table_words(n_pages))
+        self._slabs = layout.area(table_words(n_pages, self.spec))
         self._slabs_end = layout.end
         self._folios = layout.area(self._n_frames * Folio.size)
         self._swap = layout.area(n_pages * page_words, page_words)
@@ -154,10 +154,11 @@ class Machine:
         self.call("kvm_init")
         if self.call("kvm_create_vm", kvm.at, mm.at):
             raise MkoldError("the machine has no memory for its first page table")
+        if self.call("kvm_add_memslot", kvm.at, 0, self.n_pages, 0):
+            raise MkoldError("the machine has no memory for its memslot")
         mode = self.arch.modes[self.spec.mmu]
         if mode.configure and self.call(mode.configure.name, kvm.at, mode.word):
             raise MkoldError(f"the machine has no memory for a VM in mode {self.spec.mmu}")
-        self.call("kvm_add_memslot", kvm.at, 0, self.n_pages, 0)
         self._boot_guests(random.Random(seed))
         self._boot_kswapd()
 
@@ -314,11 +315,18 @@ def frames_for(n_pages: int, share: float) -> int:
     return max(MIN_FRAMES, int(n_pages * share))
 
 
+def table_words(n_pages: int, spec: MachineSpec) -> int:
+    """Room for the tables of the guest, in the mode that it runs in."""
+    spec = spec.check()
+    arch = spec.architecture
+    return arch.table_words(n_pages) + arch.modes[spec.mmu].table_words(n_pages)
+
+
 def needed_bytes(n_pages: int, n_rows: int, spec: MachineSpec) -> int:
     """About what a machine takes: swap, frames and tables by the page, the trace by the row."""
     frames = frames_for(n_pages, spec.memory_share)
     content = WORD_BYTES << content_shift(spec.vcpus)
     by_frame = content + WORD_BYTES * (Folio.size + 1)
-    tables = spec.architecture.table_words(n_pages) * WORD_BYTES
+    tables = table_words(n_pages, spec) * WORD_BYTES
     by_page = content + WORD_BYTES * (4 + 2 * spec.vcpus)
     return frames * by_frame + n_pages * by_page + tables + n_rows * ROW_BYTES

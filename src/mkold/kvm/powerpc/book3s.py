@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, kvmppc_module
 from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
+from mkold.kvm.powerpc.hash.hw import mmu_walk_hpt
+from mkold.kvm.powerpc.hash.vcpu import kvmppc_hash_page_fault
+from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.types import Vcpu
-from mkold.lang import NULL, Ptr, kernel, parameter, smp_load_acquire, u64
+from mkold.lang import NULL, READ_ONCE, Ptr, kernel, parameter, smp_load_acquire, u64
 
 # What the machine is: the capability gate reads these.
 CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
@@ -98,3 +102,21 @@ def kvm_vm_ioctl_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
 def kvm_arch_vcpu_runnable(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
     """Whether the VM is in a mode in which vCPUs run, and has tables."""
     return smp_load_acquire(kvm.arch.mmu_ready)
+
+
+@kernel
+def kvm_arch_vcpu_walk(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u64, u64]:
+    """The hardware, in the mode that the VM is in: it does not change in guest mode."""
+    if READ_ONCE(kvm.arch.radix):
+        ok, pfn = mmu_walk_hw(kvm, vcpu, gfn, write)
+    else:
+        ok, pfn = mmu_walk_hpt(kvm, vcpu, gfn, write)
+    return ok, pfn
+
+
+@kernel
+def kvm_arch_vcpu_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
+    """A fault, in the mode that the VM is in: it may change meanwhile, which both look at."""
+    if READ_ONCE(kvm.arch.radix):
+        return kvmppc_book3s_radix_page_fault(kvm, vcpu, gfn, write)
+    return kvmppc_hash_page_fault(kvm, vcpu, gfn, write)

@@ -6,9 +6,11 @@ from mkold.kvm.arch_default import DEFAULTS
 from mkold.kvm.machine import Architecture, Choice, Mode, PageSize
 from mkold.kvm.powerpc import book3s
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.hash import rmap
+from mkold.kvm.powerpc.hash.audit import kvm_hpt_audit
+from mkold.kvm.powerpc.hash.hpt import HPTE_SHIFT, PPC_MIN_HPT_ORDER
+from mkold.kvm.powerpc.hash.hpte import HASH_4K, HASH_64K, HASH_SMALL
 from mkold.kvm.powerpc.radix.age import AS_POSTED
-from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K, RADIX_SMALL
 from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
 from mkold.kvm.powerpc.radix.tables import FREE_AT_ONCE
@@ -25,8 +27,9 @@ HOOKS = DEFAULTS | {
     "kvm_arch_has_test_clear_young": book3s.kvm_arch_has_test_clear_young,
     "kvm_arch_test_clear_young": book3s.kvm_arch_test_clear_young,
     "kvm_arch_vcpu_runnable": book3s.kvm_arch_vcpu_runnable,
-    "kvm_arch_vcpu_walk": mmu_walk_hw,
-    "kvm_arch_vcpu_page_fault": kvmppc_book3s_radix_page_fault,
+    "kvm_arch_create_memslot": rmap.kvm_arch_create_memslot,
+    "kvm_arch_vcpu_walk": book3s.kvm_arch_vcpu_walk,
+    "kvm_arch_vcpu_page_fault": book3s.kvm_arch_vcpu_page_fault,
 }
 
 VARIANTS = {
@@ -38,15 +41,23 @@ VARIANTS = {
         "tables are freed without a grace period (wrong)", {"TABLE_FREE": FREE_AT_ONCE}
     ),
     "no_retry_check": Choice(
-        "faults do not check the retry counter (wrong)", {"CHECK_RETRY": 0}
+        "faults do not check the retry counter (wrong)",
+        {"CHECK_RETRY": 0, "HASH_CHECK_RETRY": 0},
     ),
     "entry_at_a_time": Choice("the fast path looks at one entry at a time", {"SCAN_BLOCK": 1}),
 }
 
 
 def table_words(n_pages: int) -> int:
-    """Room for the tree; slabs grow by 16 objects, 16 roots being the largest."""
-    return 4 * n_pages + (1 << 19)
+    """Room for the tree; slabs grow by 16 objects, 16 roots being the largest. And the rmap."""
+    return 5 * n_pages + (1 << 19)
+
+
+def hash_words(n_pages: int) -> int:
+    """Room for a hash table of two to four HPTEs a page, five words each, and for the guest's
+    own entries."""
+    hptes = max(1 << (PPC_MIN_HPT_ORDER - HPTE_SHIFT), 4 * n_pages)
+    return 5 * hptes + n_pages + (1 << 10)
 
 
 machine = Architecture(
@@ -55,15 +66,24 @@ machine = Architecture(
     kvm=Kvm,
     vcpu=Vcpu,
     page_sizes={
-        "4k": PageSize("4 KiB", RADIX_4K, shift=12),
-        "64k": PageSize("64 KiB", RADIX_64K, shift=16),
+        "4k": PageSize("4 KiB", RADIX_4K | HASH_4K, shift=12),
+        "64k": PageSize("64 KiB", RADIX_64K | HASH_64K, shift=16),
     },
     clears={
         "pte_xchg": Choice("a compare-and-swap", {"CLEAR_YOUNG": CLEAR_BY_PTE_XCHG}),
         "radix_update_pte": Choice("an atomic clear", {"CLEAR_YOUNG": CLEAR_BY_UPDATE_PTE}),
     },
-    modes={"radix": Mode("a radix tree", configure=book3s.kvm_vm_ioctl_configure_mmu, word=1)},
+    modes={
+        "radix": Mode("a radix tree", configure=book3s.kvm_vm_ioctl_configure_mmu, word=1),
+        "hash": Mode(
+            "a hash table: every fast path is refused",
+            configure=book3s.kvm_vm_ioctl_configure_mmu,
+            word=0,
+            table_words=hash_words,
+        ),
+    },
     variants=VARIANTS,
     table_words=table_words,
-    small=RADIX_SMALL,
+    small=RADIX_SMALL | HASH_SMALL,
+    audit=kvm_hpt_audit,
 )

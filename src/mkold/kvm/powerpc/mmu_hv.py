@@ -2,18 +2,20 @@
 
 Rules
 -----
-* Whoever holds ``mmu_lock`` looks at the mode flag first: out of radix mode there is nothing
-  to unmap and nothing young, though the tree may still be there. It is being freed, without
-  the lock.
+* Whoever holds ``mmu_lock`` looks at the mode flag first, for each page: out of radix mode the
+  tree may still be there, being freed without the lock; out of hash mode the rmap words have
+  no rings, though the table may still be there.
 * A secure guest's memory is out of the hypervisor's sight: nothing of it is young.
 
 Source: arch/powerpc/kvm/book3s_64_mmu_hv.c, book3s_hv.c.
-Known limits: the hash table is not part of this machine.
 """
 
 from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.hash.age import kvm_age_rmapp, kvm_test_age_rmapp
+from mkold.kvm.powerpc.hash.hpt import kvmppc_free_hpt
+from mkold.kvm.powerpc.hash.unmap import kvm_unmap_rmapp
 from mkold.kvm.powerpc.radix.age import kvm_age_radix, kvm_is_secure, kvm_test_age_radix
 from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
 from mkold.kvm.powerpc.radix.unmap import kvm_unmap_radix
@@ -35,13 +37,17 @@ def kvmppc_core_init_vm_hv(kvm: Ptr[Kvm]) -> u64:
 def kvmppc_core_destroy_vm_hv(kvm: Ptr[Kvm]) -> None:
     """Free the tables; see ``kvm_arch_destroy_vm``."""
     kvmppc_free_radix(kvm)
+    kvmppc_free_hpt(kvm)
 
 
 @kernel
 def kvm_unmap_gfn_range_hv(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
-    """Unmap ``[gfn, end)``, each leaf with its flush; ``mmu_lock`` is held."""
+    """Unmap ``[gfn, end)``, each entry with its flush; ``mmu_lock`` is held."""
     if READ_ONCE(kvm.arch.radix):
         kvm_unmap_radix(kvm, gfn, end)
+    else:
+        for at in range(gfn, end):
+            kvm_unmap_rmapp(kvm, at)
     return 0
 
 
@@ -55,8 +61,10 @@ def kvm_set_spte_gfn_hv(kvm: Ptr[Kvm], gfn: u64, pfn: u64) -> u64:
 def kvm_age_gfn_hv(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """Slow path, under ``mmu_lock``: clear ``[gfn, end)`` page by page; 1 if any was young."""
     young = 0
-    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
-        for at in range(gfn, end):
+    for at in range(gfn, end):
+        if not READ_ONCE(kvm.arch.radix):
+            young |= kvm_age_rmapp(kvm, at)
+        elif not kvm_is_secure(kvm):
             young |= kvm_age_radix(kvm, at)
     return young
 
@@ -64,8 +72,12 @@ def kvm_age_gfn_hv(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
 @kernel
 def kvm_test_age_gfn_hv(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """As ``kvm_age_gfn_hv``, without clearing; stops at the first young page."""
-    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
-        for at in range(gfn, end):
-            if kvm_test_age_radix(kvm, at):
-                return 1
-    return 0
+    young = 0
+    for at in range(gfn, end):
+        if not READ_ONCE(kvm.arch.radix):
+            young = kvm_test_age_rmapp(kvm, at)
+        elif not kvm_is_secure(kvm):
+            young = kvm_test_age_radix(kvm, at)
+        if young:
+            break
+    return young

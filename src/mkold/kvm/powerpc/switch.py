@@ -1,28 +1,34 @@
-"""Mode switches between the radix tree and the hash table, and the tree's life.
+"""Mode switches between the radix tree and the hash table, and both tables' lives.
 
-Order of ``kvmppc_switch_mmu_to_hpt``: flag off (under ``mmu_lock``), grace period, tables
-freed, root NULL last. Order of ``kvmppc_switch_mmu_to_radix``: root allocated and zeroed,
-``smp_wmb``, flag on (under ``mmu_lock``).
+Order of ``kvmppc_switch_mmu_to_hpt``: rmap words reset, flag off (under ``mmu_lock``), grace
+period, tree freed, its root NULL last. Then ``kvmppc_alloc_reset_hpt`` makes a table.
+Order of ``kvmppc_switch_mmu_to_radix``: root allocated and zeroed, rmap words reset,
+``smp_wmb``, flag on (under ``mmu_lock``); at last the hash table is freed.
 
-``kvmhv_configure_mmu`` is the way in: it stops the vCPUs (``mmu_ready`` off, kick, wait
-until all are out of guest mode), switches, and lets them go on when there is a radix tree.
+``kvmhv_configure_mmu`` is the way in: it stops the vCPUs (``mmu_ready`` off, kick, wait until
+all are out of guest mode and none is at the hash table), switches, and lets them go on when
+there is a table. ``kvm_vm_ioctl_allocate_htab`` gives a VM an empty hash table likewise.
 
 Whoever else uses the tree holds ``mmu_lock`` and looks at the flag first (faults, unmapping,
 the slow path), or is an RCU reader that looked at the flag (the fast path, the dirty log).
-
-The hash table itself is no part of this machine: in hash mode the vCPUs wait, the fast
-path refuses and the slow path says "not young".
+Whoever else uses the hash table is a stopped vCPU, or holds ``mmu_lock`` and comes through an
+rmap word.
 
 Sources: arch/powerpc/kvm/book3s_hv.c (``kvmppc_switch_mmu_to_hpt/radix``,
 ``kvmhv_configure_mmu``); the grace period and the barrier: lore
 20230526234435.662652-8-yuzhao@google.com.
-Known limits: the rmap reset has nothing to reset here.
 """
 
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.hash.hpt import (
+    hpt_order_wanted,
+    kvmppc_alloc_reset_hpt,
+    kvmppc_free_hpt,
+)
+from mkold.kvm.powerpc.hash.rmap import kvmppc_rmap_reset
 from mkold.kvm.powerpc.radix.tables import alloc_table, kvmppc_free_radix
 from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
 from mkold.kvm.types import IN_GUEST_MODE, REQ_KICK, REQ_TLB_FLUSH_ALL
@@ -68,6 +74,7 @@ def kvmppc_init_vm_radix(kvm: Ptr[Kvm]) -> u64:
 @kernel
 def kvmppc_switch_mmu_to_hpt(kvm: Ptr[Kvm]) -> None:
     """Leave radix mode; no vCPU is in guest mode. Sleeps for a grace period."""
+    kvmppc_rmap_reset(kvm)
     WRITE_ONCE(kvm.arch.process_table, 0)
     set_radix_mode(kvm, 0)
     synchronize_rcu()  # fast-path walkers that saw the flag on are gone
@@ -80,23 +87,40 @@ def kvmppc_switch_mmu_to_radix(kvm: Ptr[Kvm]) -> u64:
     """Enter radix mode; no vCPU is in guest mode. 0, or 1 if there is no memory."""
     if kvmppc_init_vm_radix(kvm):
         return 1
+    kvmppc_rmap_reset(kvm)
     smp_wmb()  # pairs with smp_rmb() in kvm_arch_test_clear_young()
     set_radix_mode(kvm, 1)
+    kvmppc_free_hpt(kvm)
     kvm.arch.lpcr |= LPCR_UPRT_GTSE_HR
     return 0
 
 
 @kernel
 def kvm_stop_vcpus(kvm: Ptr[Kvm]) -> None:
-    """No vCPU is in guest mode from here until ``mmu_ready`` is set again."""
+    """No vCPU is in guest mode or at the hash table from here until ``mmu_ready`` is set."""
     WRITE_ONCE(kvm.arch.mmu_ready, 0)
-    smp_mb()  # pairs with the one in kvm_vcpu_load
+    smp_mb()  # pairs with the ones in kvm_vcpu_load and in kvmppc_hash_page_fault
     n = smp_load_acquire(kvm.n_vcpus)
     for i in range(n):
         kvm_make_request(kvm_vcpu_of(kvm, i), REQ_KICK | REQ_TLB_FLUSH_ALL)
     for i in range(n):
         while smp_load_acquire(kvm_vcpu_of(kvm, i).mode) == IN_GUEST_MODE:
             cpu_relax()
+    while smp_load_acquire(kvm.arch.vcpus_running) != 0:
+        cpu_relax()
+
+
+@kernel
+def kvmhv_enter_mode(kvm: Ptr[Kvm], radix: u64) -> u64:
+    """Into that mode, with a table; no vCPU runs. 0, or 1 if there is no memory."""
+    now = READ_ONCE(kvm.arch.radix)
+    if radix:
+        return 0 if now else kvmppc_switch_mmu_to_radix(kvm)
+    if now:
+        kvmppc_switch_mmu_to_hpt(kvm)
+    elif kvm.arch.hpt.virt != NULL:
+        return 0
+    return kvmppc_alloc_reset_hpt(kvm, hpt_order_wanted(kvm))
 
 
 @kernel
@@ -105,21 +129,34 @@ def kvmhv_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
 
     Returns
     -------
-    0, or 1 if there is no memory for a tree (the VM stays stopped)
+    0, or 1 if there is no memory for a table (the VM stays stopped)
 
     Ordering
     --------
     Sleeps; the caller holds no lock and is no vCPU in guest mode.
     """
-    failed = 0
     mutex_lock(kvm.arch.mmu_setup_lock)
     if READ_ONCE(kvm.arch.radix) != radix:
         kvm_stop_vcpus(kvm)
-        if radix:
-            failed = kvmppc_switch_mmu_to_radix(kvm)
-        else:
-            kvmppc_switch_mmu_to_hpt(kvm)
-    if radix and not failed:
+    failed = kvmhv_enter_mode(kvm, radix)
+    if not failed:
+        smp_store_release(kvm.arch.mmu_ready, 1)
+    mutex_unlock(kvm.arch.mmu_setup_lock)
+    return failed
+
+
+@kernel
+def kvm_vm_ioctl_allocate_htab(kvm: Ptr[Kvm], order: u64) -> u64:
+    """KVM_PPC_ALLOCATE_HTAB: an empty hash table of that order, out of radix mode if need be.
+
+    Returns, sleeps and asks of its caller as ``kvmhv_configure_mmu``.
+    """
+    mutex_lock(kvm.arch.mmu_setup_lock)
+    kvm_stop_vcpus(kvm)
+    if READ_ONCE(kvm.arch.radix):
+        kvmppc_switch_mmu_to_hpt(kvm)
+    failed = kvmppc_alloc_reset_hpt(kvm, order)
+    if not failed:
         smp_store_release(kvm.arch.mmu_ready, 1)
     mutex_unlock(kvm.arch.mmu_setup_lock)
     return failed

@@ -1,6 +1,7 @@
 """The VM and the vCPU as powerpc Book3S HV sees them.
 
-``mmu_setup_lock`` serialises mode switches. Order: ``mmu_setup_lock``, then ``mmu_lock``.
+``mmu_setup_lock`` serialises mode switches. Order of the locks: ``mmu_setup_lock``,
+``mmu_lock``, then of the hash table an HPTE's, an rmap word's, ``tlbie_lock``.
 
 A VM is run by HV or by PR: ``kvm.arch.kvm_ops`` is that one's table of operations, taken
 from a global pointer, which is NULL while the implementation is not loaded.
@@ -13,18 +14,61 @@ from __future__ import annotations
 
 from mkold.ir.boot import KVM_ARCH_MODULE
 from mkold.kvm import types
-from mkold.lang import Array, Fn, Ptr, Struct, cast, kernel, mutex, u64
+from mkold.lang import (
+    Array,
+    Fn,
+    Ptr,
+    Struct,
+    atomic64_t,
+    cast,
+    kernel,
+    mutex,
+    spinlock_t,
+    u32,
+    u64,
+)
 from mkold.mm.slab import KmemCache
 
 # kvm.arch.secure_guest
 KVMPPC_SECURE_INIT_DONE = 0x2
 
 
+class RevmapEntry(Struct):
+    """``struct revmap_entry``: what belongs to one HPTE beside it.
+
+    ``guest_rpte`` is the second word as the guest gave it, under the HPTE's lock;
+    ``forw`` and ``back`` link the HPTEs that map one guest page, by index, under the lock of
+    that page's rmap word.
+    """
+
+    guest_rpte: u64
+    forw: u32
+    back: u32
+
+
+class KvmHptInfo(Struct):
+    """``struct kvm_hpt_info``: two words an HPTE at ``virt``, ``1 << (order - 4)`` of them."""
+
+    virt: Ptr[u64]
+    rev: Ptr[RevmapEntry]
+    order: u64
+
+
+class VmallocPool(Struct):
+    """Areas that were given back, by size (``hash.vmalloc``)."""
+
+    lock: spinlock_t
+    head: Ptr[u64]
+    pad: Array[u64, 6]
+
+
 class KvmArch(Struct):
     """``struct kvm_arch`` of Book3S HV.
 
-    ``radix`` is the mode flag. ``pgtable`` is the root table while in radix mode.
-    ``nested_guests`` is not 0 while the VM runs guests of its own.
+    ``radix`` is the mode flag. ``pgtable`` is the root table while in radix mode, ``hpt`` the
+    table while in hash mode. ``nested_guests`` is not 0 while the VM runs guests of its own.
+    ``vcpus_running`` counts vCPUs that are in the hypervisor and may be at the HPT.
+    ``guest_ptes`` is what the guest's own kernel keeps by page, in hash mode.
     """
 
     radix: u64
@@ -36,8 +80,15 @@ class KvmArch(Struct):
     lpcr: u64
     kvm_ops: Ptr[KvmppcOps]
     mmu_setup_lock: mutex
-    pad2: Array[u64, 7]
+    hpt: KvmHptInfo
+    guest_ptes: Ptr[u64]
+    pad2: Array[u64, 3]
     caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD
+    vcpus_running: atomic64_t
+    pad3: Array[u64, 7]
+    tlbie_lock: spinlock_t
+    tlbies: u64
+    pad4: Array[u64, 6]
 
 
 class Kvm(types.Kvm):
@@ -68,6 +119,7 @@ class KvmppcModule(Struct):
     kvmppc_hv_ops: Ptr[KvmppcOps]
     pad: Array[u64, 7]
     kvm_ops_hv: KvmppcOps
+    hpt_pool: VmallocPool
 
 
 @kernel
