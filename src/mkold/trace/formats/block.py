@@ -104,11 +104,13 @@ class Block:
         return words[self.is_word(words, text)]
 
     def find_ending(self, *texts: bytes) -> Index:
-        """The words that end in one of ``texts``, which end in the same byte."""
+        """The words that end in one of ``texts``, of at least eight bytes and one last byte."""
         words = np.flatnonzero(self.data[self.end - 1] == texts[0][-1])
+        tails = self._words64[self.end[words] - 8]
         found = np.zeros(len(words), bool)
         for text in texts:
-            found |= self.ends_with(words, text)
+            hits = np.flatnonzero(tails == packed(text[-8:]))
+            found[hits] = self.ends_with(words[hits], text)
         return words[found]
 
     def find_beginning(self, *texts: bytes) -> Index:
