@@ -3,27 +3,36 @@
     PYTHONPATH=src python bench/fault_vs_aging.py [--pages 4194304] [--interval 0]
                                     [--seconds 0.5] [--rounds 9] [--json]
 
-Two threads. One takes guest page faults, as fast as it can, page after page of a guest whose
-memory is resident: the whole path (memslot, host page table, ``mmu_lock``, retry check, the
-entry's update). The other ages all of the guest, 64 pages a call, and sleeps for ``--interval``
-milliseconds between two passes: not at all (``none``), through the fast path (``lockless``),
-or through the slow one (``locked``). The three take turns, each first in a third of the rounds.
+Two threads, each on a CPU of its own. One takes guest page faults, as fast as it can, page
+after page of a guest whose memory is resident: the whole path (memslot, host page table,
+``mmu_lock``, retry check, the entry's update). The other goes over all of the guest again and
+again, with a sleep of ``--interval`` milliseconds between two passes. What it does takes
+turns:
+
+none       nothing
+reading    reads one entry of each cache line of entries, which is the least any aging does
+lockless   ages through the fast path, 64 pages a call
+locked     ages through the slow path, 64 pages a call
 
 How to read it: faults are counted per second of CPU time of their thread, waiting for the lock
-included; a speed is the mean of the middle half of its rounds. ``of none`` is the quotient of
-two speeds, with the interval of 95 % from the rounds; ``=`` after it: the interval holds 1, so
-no difference was seen. ``aged/s`` counts entries per second of CPU time of the other thread,
-``pass`` is that time a pass. ``side by side`` is the share of the time in which the fault
-thread, and without pauses the slower-fed of the two, had a CPU: well below 1, the machine is
-busy, and the figures say little about the lock.
+included; a speed is the mean of the middle half of its rounds. ``of none`` and ``of reading``
+are quotients of two speeds, with the interval of 95 % from the rounds; ``=`` after one: the
+interval holds 1, so no difference was seen. ``pass`` is CPU time of the other thread.
+``side by side`` is the share of the time in which the fault thread, and without pauses the
+slower-fed of the two, had a CPU; well below 1, the machine is busy.
 
-To reach: lockless at least 0.95 of none, also with ``--pages 500000 --interval 1``.
+``reading`` says what it costs the faults that another CPU looks at the same entries at all:
+nothing on a machine with no other work, up to a quarter where more programs run than CPUs.
+``of reading`` is then what the aging itself costs.
+
+To reach: lockless at least 0.95 of none, and of reading where reading is below that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import threading
 import time
@@ -36,6 +45,7 @@ from mkold.kvm import main, memslots, vcpu
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
+from mkold.kvm.powerpc.radix.walk import radix_walk_to_table
 from mkold.kvm.types import TlbEntry, Vcpu
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, kernel, u64
 from mkold.mm import mm_init, mmu_notifier, page_alloc
@@ -48,10 +58,11 @@ from mkold.mm.mmu_notifier import (
 from mkold.native import Image, Memory, build
 from mkold.run.interval import Ratio, ratio
 
-PATHS = ("none", "lockless", "locked")
+PATHS = ("none", "reading", "lockless", "locked")
 PAGE = 512
 TABLE = 512
 TLB_ENTRIES = 1024
+LINE_ENTRIES = 8  # of a cache line
 
 
 class Count(Struct):
@@ -95,6 +106,28 @@ def bench_age(mm: Ptr[Mm], n_pages: u64, locked: u64, count: Ptr[Count]) -> None
             mmu_notifier_test_clear_young(mm, start, end, 1, NULL)
         start = end
     WRITE_ONCE(count.done, count.done + start)
+
+
+def pin(which: int) -> None:
+    """Keep the calling thread on one CPU, where the system can and has enough of them."""
+    if hasattr(os, "sched_setaffinity"):
+        cpus = sorted(os.sched_getaffinity(os.getpid()))
+        if len(cpus) > which:
+            os.sched_setaffinity(0, {cpus[which]})
+
+
+@kernel
+def bench_read(kvm: Ptr[Kvm], n_pages: u64, count: Ptr[Count]) -> u64:
+    """Read one entry a cache line of those of all pages once, unless told to stop."""
+    seen = 0
+    gfn = 0
+    while gfn < n_pages and not READ_ONCE(count.stop):
+        table, _entry, _level = radix_walk_to_table(kvm.arch.pgtable, gfn)
+        for i in range(0, TABLE, LINE_ENTRIES):
+            seen |= READ_ONCE(table[i])
+        gfn += TABLE
+    WRITE_ONCE(count.done, count.done + gfn)
+    return seen
 
 
 @dataclass
@@ -156,15 +189,20 @@ class Guest:
             words[count] = words[count + 1] = 0
 
         def fault() -> None:
+            pin(0)
             start = time.thread_time()
             failed = self.call("bench_faults", self.kvm, self.vcpu, self.n_pages, self.faults)
             assert failed == 0
             spent["fault_seconds"] = time.thread_time() - start
 
         def age() -> None:
-            start, locked = time.thread_time(), int(path == "locked")
-            while not words[self.ages]:
-                self.call("bench_age", self.mm, self.n_pages, locked, self.ages, cpu=1)
+            pin(1)
+            start, n, count = time.thread_time(), self.n_pages, self.ages
+            while not words[count]:
+                if path == "reading":
+                    self.call("bench_read", self.kvm, n, count, cpu=1)
+                else:
+                    self.call("bench_age", self.mm, n, path == "locked", count, cpu=1)
                 time.sleep(interval)
             spent["age_seconds"] = time.thread_time() - start
 
@@ -202,17 +240,15 @@ def faults_per_s(runs: Runs) -> float:
     return middle([run["faults"] / run["fault_seconds"] for run in runs])
 
 
-def summary(runs: Runs, base: Runs, n_pages: int) -> dict[str, Any]:
-    """One path's line; ``base``: the same turns with no aging."""
+def summary(runs: Runs, others: dict[str, Runs], n_pages: int) -> dict[str, Any]:
+    """One path's line; its ratios to ``others``, of the same turns."""
     aged, seconds = (sum(run[name] for run in runs) for name in ("aged", "age_seconds"))
-    of_none = ratio(faults_per_s, runs, base)
+    ratios = {name: ratio(faults_per_s, runs, other) for name, other in others.items()}
     return {
         "faults_per_s": faults_per_s(runs),
-        "of_none": None if of_none is None else asdict(of_none),
-        "aged_per_s": aged / seconds if seconds else 0.0,
         "pass_ms": seconds / aged * n_pages * 1e3 if aged else 0.0,
         "side_by_side": statistics.median(run["share"] for run in runs),
-    }
+    } | {f"of_{name}": asdict(found) for name, found in ratios.items() if found is not None}
 
 
 def bench(n_pages: int, interval: float, seconds: float, rounds: int) -> dict[str, Any]:
@@ -223,7 +259,7 @@ def bench(n_pages: int, interval: float, seconds: float, rounds: int) -> dict[st
             mm_init.mm_init, mmu_notifier.mmu_notifier_subscriptions_init, main.kvm_init,
             main.kvm_create_vm,
             memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults, bench_map_all,
-            bench_age,
+            bench_age, bench_read,
         ],
         hooks=machine.hooks,
     )  # fmt: skip
@@ -233,7 +269,8 @@ def bench(n_pages: int, interval: float, seconds: float, rounds: int) -> dict[st
         first = turn % len(PATHS)
         for path in PATHS[first:] + PATHS[:first]:
             runs[path].append(guest.run(path, seconds, interval))
-    return {path: summary(runs[path], runs["none"], n_pages) for path in PATHS}
+    others: dict[str, Runs] = {name: runs[name] for name in ("none", "reading")}
+    return {path: summary(runs[path], others, n_pages) for path in PATHS}
 
 
 def run() -> None:
@@ -251,16 +288,20 @@ def run() -> None:
     if options.json:
         print(json.dumps({"schema": "mkold.bench.fault_vs_aging/2", "paths": rows}, indent=2))
         return
-    print("aging      faults/s                of none      aged/s       pass   side by side")
+    heads = f"{'faults/s':>19s} {'of none':>22s} {'of reading':>22s} {'pass':>10s}"
+    print(f"{heads} {'side by side':>14s}")
     for path, row in rows.items():
-        of = Ratio(**row["of_none"])
-        among = "" if of.low is None else f" [{of.low:.3f}, {of.high:.3f}]"
+        ratios = " ".join(shown(Ratio(**row[f"of_{name}"])) for name in ("none", "reading"))
         print(
-            f"{path:8s} {row['faults_per_s'] / 1e6:8.2f} M"
-            f" {f'{of.value:.3f}{among}' + ('' if of.seen else '='):>22s}"
-            f" {row['aged_per_s'] / 1e6:9.1f} M {row['pass_ms']:7.1f} ms"
+            f"{path:8s} {row['faults_per_s'] / 1e6:8.2f} M {ratios} {row['pass_ms']:7.2f} ms"
             f" {row['side_by_side']:14.2f}"
         )
+
+
+def shown(of: Ratio) -> str:
+    """A ratio with its interval."""
+    among = "" if of.low is None else f" [{of.low:.3f}, {of.high:.3f}]"
+    return f"{of.value:.3f}{among}{'' if of.seen else '='}".rjust(22)
 
 
 if __name__ == "__main__":
