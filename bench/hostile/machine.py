@@ -63,7 +63,7 @@ def prepared(folder: Path) -> list[tuple[str, ...]]:
         ("check", "5", "-o", "OUT.txt"),
         ("litmus", str(tests), "-o", "OUT.txt"),
         ("record", "--import", str(lines), "-o", "OUT.parquet"),
-        ("record", "-o", "OUT.parquet", "--", sys.executable, "-c", "print(1)"),
+        ("record", "-o", "OUT.parquet", "--max-accesses", "2M", "--", sys.executable, "-c", ""),
         ("run", "lookup", "--duration", "1", "--rounds", "1"),
         ("run", "lookup", "--duration", "1", "--rounds", "1", "-o", "OUT.html"),
         ("doctor", "-o", "OUT.txt"),
@@ -151,6 +151,8 @@ def _each(
 
 def _limiting(low: dict[int, int]) -> Callable[[], None]:
     def limit() -> None:
+        for number in SIGNALS:  # a campaign in the background was started without some of them
+            signal.signal(number, signal.SIG_DFL)
         for kind, size in low.items():
             resource.setrlimit(kind, (size, size))
 
