@@ -132,7 +132,7 @@ def _each(
         output = next((Path(word) for word in argv if word.startswith(str(place))), None)
         if output is not None and rng.random() < 0.5:
             output.write_text(OLD)
-            argv.append("--force")
+            argv.insert(1, "--force")
         word = f"{os.getpid()}-{folder.name}-{number}"
         process = ran.started(word, place, *argv, preexec_fn=_limiting(low or {}))
         what = hit(process)
