@@ -208,8 +208,8 @@ def test_a_bound_that_was_hit_is_named_with_its_loop() -> None:
 
 
 def test_another_bound() -> None:
-    result = one(growing, Limits(engine="sat", bound=2))
-    assert "up to 2 rounds" in result.reason
+    result = one(growing, Limits(engine="sat", bound=6))
+    assert "up to 6 rounds" in result.reason
 
 
 def test_a_loop_that_waits_needs_no_bound() -> None:
