@@ -13,7 +13,7 @@ from functools import partial
 
 from mkold.ir.meaning import expanded
 from mkold.ir.program import TRUE, Formula, Program
-from mkold.lkmm.ask import DEFAULT_UNROLL, Ask
+from mkold.lkmm.ask import Ask
 from mkold.lkmm.sat.front import Unrolled, new_thinker, unroll, unroll_plainly
 from mkold.lkmm.sat.knowledge import Knowledge
 from mkold.lkmm.sat.loops import FIRST_BOUND, Key
@@ -54,7 +54,7 @@ def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[C
         questions = Questions(program, search)
         cuts = questions.cuts(endless=ask.hangs)
         for cut in cuts:
-            most.setdefault(cut.loop, _most(ask, made, cut))
+            most.setdefault(cut.loop, max(ask.max_unroll, _turns(made, cut)))
         if not _raise(bounds, most, (cut.loop for cut in cuts)):
             strays = set[int]()
             if len(knowledge.strays) < MOST_STRAYS:
@@ -63,13 +63,6 @@ def prepare(program: Program, ask: Ask, check: Check) -> tuple[Questions, list[C
                 return questions, cuts
             knowledge.strays |= strays
         search.solver.close()
-
-
-def _most(ask: Ask, made: Unrolled, cut: Cut) -> int:
-    """Rounds up to which a loop is followed; who asks for fewer than usual gets these."""
-    if ask.max_unroll < DEFAULT_UNROLL:
-        return ask.max_unroll
-    return max(ask.max_unroll, _turns(made, cut))
 
 
 def _turns(made: Unrolled, cut: Cut) -> int:
