@@ -25,7 +25,7 @@ from mkold.claims.powerpc.tables import (
 )
 from mkold.claims.powerpc.walking import RANGE, RECYCLE, STEP
 from mkold.ir.variant import Edit
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest
 from mkold.kvm.powerpc.radix.age import age_run
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.tlb import kvm_flush_remote_tlbs_range
@@ -50,7 +50,9 @@ class Mutant:
 
 
 @kernel
-def flush_then_clear(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, level: u64) -> None:
+def flush_then_clear(
+    kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], ptep: Ptr[u64], gfn: u64, level: u64
+) -> None:
     """``kvmppc_unmap_pte`` in the wrong order."""
     kvm_flush_remote_tlbs_range(kvm, gfn, 1)
     kvmppc_radix_update_pte(ptep, ~0, 0)

@@ -17,11 +17,11 @@ from mkold.ir.nodes import Function
 from mkold.ir.variant import Edit, apply
 from mkold.kvm import main, memslots, tlb, vcpu
 from mkold.kvm.powerpc import book3s, mmu_hv, switch
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.powerpc.radix import age, create, dirty, fault, hw, pte_update, tables
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_PTE
-from mkold.kvm.types import MemorySlot, TlbEntry, Vcpu
+from mkold.kvm.types import MemorySlot, TlbEntry
 from mkold.lang import Ptr, cast, kernel, rcu_read_lock, rcu_read_unlock, u64
 from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm

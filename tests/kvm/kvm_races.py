@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY
-from mkold.kvm.types import Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,

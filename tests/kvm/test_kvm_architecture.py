@@ -40,7 +40,7 @@ def test_every_hook_is_defined_by_every_architecture() -> None:
     assert len(hooks) > 10
     for name in ARCHITECTURES:
         found = architecture(name).hooks
-        assert set(found) == hooks
+        assert hooks <= set(found)  # it may have some of its own, between its parts
         for hook in hooks:
             assert found[hook].signature == getattr(arch, hook).signature
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 from kvm_machine import N_GFNS, C, Machine, R, Second, W, built
 
-from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
-from mkold.kvm.types import RESUME_HOST, Vcpu
+from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm, Vcpu
+from mkold.kvm.types import RESUME_HOST
 from mkold.mm.mmu_notifier import (
     MMU_NOTIFIER_RANGE_LOCKLESS,
     MMU_NOTIFIER_RANGE_YOUNG,

@@ -9,7 +9,7 @@ from run_traces import hot_and_cold, trace_of
 
 from mkold.base.errors import InputError, UsageError
 from mkold.run import PATHS, MachineSpec, RunSpec, run
-from mkold.run.machine import frames_for
+from mkold.run.sizes import frames_for
 from mkold.trace.schema import MAX_RUN
 
 SHORT = RunSpec(rounds=1, duration_s=1.2)

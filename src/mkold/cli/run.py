@@ -43,6 +43,7 @@ examples:
   mkold run sort.parquet --memory-share 50%
   mkold run --workload access_tracking -v 2 -b 1G --overlap
   mkold run --paths locked,lockless,locked --interval 10 --precision 1%
+  mkold run --workload zipf -b 64M --nested   a guest in a guest
   mkold run -o report.html                pictures too, in one file
   mkold run --sweep vcpus=1..4,interval=10:100 -o sweep.parquet     a grid, resumable
   mkold run --json -o result.json
@@ -107,6 +108,10 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--mmu", default="", metavar="MODE", help="the mode of the guest's MMU"
     )
+    machine.add_argument(
+        "--nested", action="store_true",
+        help="the guest runs in a guest: L0 hosts L1, and the trace is L1's guest's",
+    )  # fmt: skip
     machine.add_argument(
         "--variant", default="", metavar="NAME", help="a stated change to the source"
     )
@@ -244,6 +249,7 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
         page_size=args.page_size,
         clear=args.clear,
         mmu=args.mmu,
+        nested=args.nested,
         variant=args.variant,
         swap_latency_us=args.swap_latency,
         tlb_entries=args.tlb_entries,

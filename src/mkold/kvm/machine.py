@@ -41,6 +41,30 @@ class Mode(Choice):
     table_words: Callable[[int], int] = lambda n_pages: 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nesting(Choice):
+    """How a VM (L1) comes to run a guest of its own (L2), whose vCPUs replay the trace.
+
+    Parameters
+    ----------
+    mode : in which mode of its MMU it can
+    boot : ``boot(kvm, vcpu, n_pages)`` lets L1 make its tables for a guest of so many pages, on
+        one of its vCPUs, before any runs; 0, or 1 if there is no memory
+    enter : ``enter(kvm, vcpu, number)`` lets a vCPU run that guest from there on; likewise
+    number : what L1 calls the guest
+    own_pages : of a guest of so many pages, where a page has ``1 << shift`` words: the pages in
+        front of its memory that L1 keeps for itself
+    table_words : room that this takes for so many pages beside the architecture's
+    """
+
+    mode: str
+    boot: Definition
+    enter: Definition
+    number: int
+    own_pages: Callable[[int, int], int]
+    table_words: Callable[[int], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """One architecture. Of several choices the first is the default.
@@ -58,6 +82,7 @@ class Architecture:
     small : build parameters of the smallest geometry, for scenarios
     audit : ``audit(kvm)`` looks through the books of a stopped VM: 0, or the number of the
         first rule that is broken
+    nesting : how a VM runs a guest of its own; None: it does not
     """
 
     name: str
@@ -71,6 +96,7 @@ class Architecture:
     table_words: Callable[[int], int]
     small: Mapping[str, int]
     audit: Definition | None = None
+    nesting: Nesting | None = None
 
 
 def chosen(what: str, choices: Mapping[str, Choice], name: str) -> str:

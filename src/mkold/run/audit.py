@@ -127,10 +127,11 @@ def _contents(machine: Machine, entries: Words, pfns: Words) -> list[str]:
     base = np.where(in_swap, (pages << np.uint64(shift)) + np.uint64(machine.mm["swap_area"]),
                     pfns << np.uint64(shift))  # fmt: skip
     problems = []
+    own = machine.own_pages
     for i, guest in enumerate(machine.guests):
-        where = (base + np.uint64(guest["slot"])).astype(np.int64)
-        held = np.where(base != 0, words[where], np.uint64(0))
-        written = words[guest["written"] : guest["written"] + machine.n_pages]
+        where = (base[own:] + np.uint64(guest["slot"])).astype(np.int64)
+        held = np.where(base[own:] != 0, words[where], np.uint64(0))
+        written = words[guest["written"] : guest["written"] + machine.n_pages - own]
         lost = int((held != written).sum())
         if lost:
             problems.append(f"{lost} pages do not hold what vCPU {i} wrote last")

@@ -66,6 +66,7 @@ class Guest(Struct):
     n_rows: u64
     written: Ptr[u64]  # by page: the value this vCPU stored last
     touched: Ptr[u64]  # by page: used since somebody last looked
+    first_gfn: u64  # the guest page that the program's page 0 is
     slot: u64  # which word of a page is this vCPU's
     switch_cycles: u64  # cycles from one world switch to the next; 0: there are none
     at: u64  # the row it is in
@@ -79,7 +80,7 @@ class Guest(Struct):
     bad_value: u64
     next_switch: u64
     failed: u64  # the guest ran into memory it does not have
-    pad: Array[u64, 5]
+    pad: Array[u64, 4]
 
 
 @kernel
@@ -103,8 +104,9 @@ def report_mismatch(guest: Ptr[Guest], page: u64, value: u64) -> None:
 def guest_reads(guest: Ptr[Guest], page: u64, n: u64) -> u64:
     """``n`` loads from ``page``; how many were done before the vCPU had to stop."""
     expected = guest.written[page]
+    gfn = page + guest.first_gfn
     for i in range(n):
-        pfn = kvm_vcpu_access(guest.kvm, guest.vcpu, page, 0)
+        pfn = kvm_vcpu_access(guest.kvm, guest.vcpu, gfn, 0)
         if pfn >= KVM_PFN_ERR:
             return i
         word = check_word(guest, pfn)
@@ -117,8 +119,9 @@ def guest_reads(guest: Ptr[Guest], page: u64, n: u64) -> u64:
 @kernel
 def guest_writes(guest: Ptr[Guest], page: u64, n: u64) -> u64:
     """``n`` stores to ``page``; how many were done before the vCPU had to stop."""
+    gfn = page + guest.first_gfn
     for i in range(n):
-        pfn = kvm_vcpu_access(guest.kvm, guest.vcpu, page, 1)
+        pfn = kvm_vcpu_access(guest.kvm, guest.vcpu, gfn, 1)
         if pfn >= KVM_PFN_ERR:
             return i
         guest.sequence += 1

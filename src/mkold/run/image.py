@@ -32,7 +32,8 @@ def entries(arch: Architecture) -> list[Definition]:
     """What the machine calls."""
     configure = [mode.configure for mode in arch.modes.values() if mode.configure]
     audit = [arch.audit] if arch.audit else []
-    return [*_ENTRIES, *dict.fromkeys(configure), *audit]
+    nesting = [arch.nesting.boot, arch.nesting.enter] if arch.nesting else []
+    return [*_ENTRIES, *dict.fromkeys(configure), *audit, *nesting]
 
 
 def parameters(spec: MachineSpec) -> dict[str, int]:
@@ -48,6 +49,7 @@ def parameters(spec: MachineSpec) -> dict[str, int]:
         **arch.page_sizes[spec.page_size].parameters,
         **arch.clears[spec.clear].parameters,
         **arch.modes[spec.mmu].parameters,
+        **(spec.nesting.parameters if spec.nesting else {}),
         **variant,
     }
 

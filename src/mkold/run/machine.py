@@ -30,10 +30,10 @@ from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
 from mkold.native import Image, Memory, StoppedError
 from mkold.run.counters import Counters, Places, read_counters
 from mkold.run.guest import Guest
-from mkold.run.image import content_shift
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
 from mkold.run.program import Program
+from mkold.run.sizes import frames_for, table_words, vm_pages
 from mkold.run.spec import MIN_FRAMES, MODES, MachineSpec
 
 Words = NDArray[np.uint64]
@@ -42,8 +42,6 @@ KSWAPD_SLEEP_S = 0.0005
 JOIN_S = 0.5
 # From so many pages on, the truth about one page in SAMPLE stands for all.
 LARGE, SAMPLE = 1 << 16, 16
-WORD_BYTES = 8
-ROW_BYTES = 3 * WORD_BYTES  # packed, what it is packed from, and its copy in the machine
 
 
 class Machine:
@@ -70,8 +68,9 @@ class Machine:
     ) -> None:
         self.image, self.spec, self.path = image, spec.check(), path
         self.arch = spec.architecture
-        self.n_pages, self.cycles_per_s = program.n_pages, cycles_per_s
-        self.frames = frames_for(program.n_pages, spec.memory_share)
+        self.n_pages, self.cycles_per_s = vm_pages(program.n_pages, spec), cycles_per_s
+        self.own_pages = self.n_pages - program.n_pages  # in front: what L1 keeps for itself
+        self.frames = frames_for(self.n_pages, spec.memory_share)
         self.program = program
         self._lay_out()
         self._boot(seed)
@@ -167,15 +166,33 @@ class Machine:
         for i, (guest, vcpu) in enumerate(zip(self.guests, self.vcpus, strict=True)):
             self.call("kvm_vcpu_init", self.kvm.at, vcpu.at, self._tlbs[i])
             guest["kvm"], guest["vcpu"] = self.kvm.at, vcpu.at
-            guest["written"], guest["touched"] = self._written[i], self._touched[i]
+            guest["written"] = self._written[i] + self.own_pages
+            guest["touched"] = self._touched[i] + self.own_pages
             guest["slot"] = i
             guest["switch_cycles"] = int(self.spec.switch_interval_s * self.cycles_per_s)
+            if i == 0:
+                self._boot_l1(vcpu)
+            self._enter(vcpu)
             if i == 0:
                 self._load(guest)
             vcpu["fault_hist"] = self._hists[i]
             first, n_rows, at = starts[i]
             guest["rows"], guest["n_rows"] = self._row_area + first, n_rows
             guest["at"], guest["done_of_row"], guest["loops"] = at, 0, 0
+
+    def _boot_l1(self, vcpu: Place) -> None:
+        """Let the VM make tables for a guest of its own, if the guest is to be that."""
+        nesting = self.spec.nesting
+        if not nesting:
+            return
+        name, n_pages = nesting.boot.name, self.program.n_pages
+        if self.image.call(name, self.memory, 0, self.kvm.at, vcpu.at, n_pages):
+            raise MkoldError("the host ran out of frames while L1 made its tables")
+
+    def _enter(self, vcpu: Place) -> None:
+        nesting = self.spec.nesting
+        if nesting and self.call(nesting.enter.name, self.kvm.at, vcpu.at, nesting.number):
+            raise MkoldError("the machine has no memory for a guest of the guest")
 
     def _load(self, guest: Place) -> None:
         """Let the first vCPU write what the program expects to find."""
@@ -306,27 +323,3 @@ class Machine:
         pages = self.node.array("lrugen.nr_pages").astype(np.int64)
         n = max(0, min(MAX_NR_GENS, max_seq - min_seq + 1))
         return tuple(max(0, int(pages[(max_seq - age) % MAX_NR_GENS])) for age in range(n))
-
-
-def frames_for(n_pages: int, share: float) -> int:
-    """The host's frames; with a share of 1 or more, enough that none is ever evicted."""
-    if share >= 1:
-        return n_pages + MIN_FRAMES
-    return max(MIN_FRAMES, int(n_pages * share))
-
-
-def table_words(n_pages: int, spec: MachineSpec) -> int:
-    """Room for the tables of the guest, in the mode that it runs in."""
-    spec = spec.check()
-    arch = spec.architecture
-    return arch.table_words(n_pages) + arch.modes[spec.mmu].table_words(n_pages)
-
-
-def needed_bytes(n_pages: int, n_rows: int, spec: MachineSpec) -> int:
-    """About what a machine takes: swap, frames and tables by the page, the trace by the row."""
-    frames = frames_for(n_pages, spec.memory_share)
-    content = WORD_BYTES << content_shift(spec.vcpus)
-    by_frame = content + WORD_BYTES * (Folio.size + 1)
-    tables = table_words(n_pages, spec) * WORD_BYTES
-    by_page = content + WORD_BYTES * (4 + 2 * spec.vcpus)
-    return frames * by_frame + n_pages * by_page + tables + n_rows * ROW_BYTES

@@ -34,11 +34,11 @@ from mkold.run.clock import cycles_per_second
 from mkold.run.figures import BY_KEY, GUEST_RATE, comparisons, pairs, summarise
 from mkold.run.image import machine_image
 from mkold.run.interval import MIN_TURNS, ratio
-from mkold.run.machine import frames_for, needed_bytes
 from mkold.run.program import Program, pack
 from mkold.run.results import Round, RunResult, TraceInfo
 from mkold.run.saved import MEASUREMENTS, smallest_share
 from mkold.run.session import SLEEP_S, Progress, Session, Work, guest_rate_of
+from mkold.run.sizes import frames_for, needed_bytes, vm_pages
 from mkold.run.spec import MachineSpec, RunSpec
 from mkold.run.steady import misses
 from mkold.trace import Trace
@@ -243,7 +243,9 @@ class _Run:
             trace=self.trace,
             machine=self.machine,
             spec=self.spec,
-            frames=frames_for(self.program.n_pages, self.machine.memory_share),
+            frames=frames_for(
+                vm_pages(self.program.n_pages, self.machine), self.machine.memory_share
+            ),
             pages=self.program.n_pages,
             accesses=self.work.accesses,
             paths=tuple(paths),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mkold.base.errors import UsageError
 from mkold.kvm.architectures import ARCHITECTURES, architecture
-from mkold.kvm.machine import Architecture, chosen
+from mkold.kvm.machine import Architecture, Nesting, chosen
 from mkold.kvm.types import KVM_MAX_VCPUS
 from mkold.mm.mm_types import AGING_LOCKED, AGING_LOCKLESS, AGING_NONE
 
@@ -38,6 +38,7 @@ class MachineSpec:
     page_size : base page, such as "4k"
     clear : how the lockless pass clears the accessed bit
     mmu : the mode of the VM's MMU
+    nested : whether the vCPUs run a guest of the guest
     variant : name of a stated change to the source ("" for none)
     swap_latency_us : what reading a page back from swap costs the vCPU, microseconds
     tlb_entries : entries of each vCPU's TLB, a power of two
@@ -55,6 +56,7 @@ class MachineSpec:
     page_size: str = ""
     clear: str = ""
     mmu: str = ""
+    nested: bool = False
     variant: str = ""
     swap_latency_us: float = 50.0
     tlb_entries: int = 1024
@@ -85,18 +87,26 @@ class MachineSpec:
         arch = self.architecture
         if self.variant:
             chosen("variant", arch.variants, self.variant)
+        mmu = chosen("mode", arch.modes, self.mmu)
+        if self.nested and (not arch.nesting or arch.nesting.mode != mmu):
+            raise UsageError(f"{arch.name} has no guest of a guest in mode {mmu}")
         return replace(
             self,
             arch=arch.name,
             page_size=chosen("page size", arch.page_sizes, self.page_size),
             clear=chosen("way to clear", arch.clears, self.clear),
-            mmu=chosen("mode", arch.modes, self.mmu),
+            mmu=mmu,
         )
 
     @property
     def architecture(self) -> Architecture:
         """What the machine is built of."""
         return architecture(self.arch or next(iter(ARCHITECTURES)))
+
+    @property
+    def nesting(self) -> Nesting | None:
+        """How the guest comes to be one of the guest's own; None: it is not."""
+        return self.architecture.nesting if self.nested else None
 
     @property
     def page_shift(self) -> int:

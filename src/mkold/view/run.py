@@ -100,6 +100,8 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
         f"{micro}, clear by {machine.clear}",
         _rounds(result),
     ]
+    if machine.nested:
+        lines.append("nested: the guest is one of the guest's own; no hardware sets R or C")
     if machine.variant:
         lines.append(f"variant: {machine.variant}")
     return lines

@@ -13,10 +13,9 @@ from mkold.kvm.notifier import (
     kvm_mmu_notifier_invalidate_range_end,
     kvm_mmu_notifier_invalidate_range_start,
 )
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import Vcpu
 from mkold.lang import (
     READ_ONCE,
     WRITE_ONCE,

@@ -6,9 +6,9 @@ A guest page's frame is ``1 << FRAME_SHIFT`` words of the scenario's own memory.
 from __future__ import annotations
 
 from mkold.claims.powerpc.small_vm import Vm
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import KVM_PFN_ERR, RESUME_HOST, Vcpu
+from mkold.kvm.types import KVM_PFN_ERR, RESUME_HOST
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, cast, kernel, u64
 

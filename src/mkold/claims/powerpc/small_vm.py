@@ -13,7 +13,7 @@ from mkold.check import Setup
 from mkold.check.setup import ThreadCall
 from mkold.ir.boot import KVM_ARCH_MODULE, MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
-from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmppcModule
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmppcModule, Vcpu
 from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
 from mkold.kvm.powerpc.machine import machine
 from mkold.kvm.powerpc.radix.age import kvm_test_clear_young_hv
@@ -33,7 +33,7 @@ from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import kvmppc_radix_init
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte_unlocked
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
-from mkold.kvm.types import TlbEntry, Vcpu
+from mkold.kvm.types import TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.page_alloc import memblock_init
 from mkold.mm.slab import KmemCache, kmem_cache_alloc, kmem_cache_free

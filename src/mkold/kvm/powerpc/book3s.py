@@ -7,13 +7,15 @@ of 20-21 June 2023. Known limits: HV alone.
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.asm.kvm_host import Kvm, kvmppc_module
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu, kvmppc_module
 from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
+from mkold.kvm.powerpc.hash.audit import kvm_hpt_audit
 from mkold.kvm.powerpc.hash.hw import mmu_walk_hpt
 from mkold.kvm.powerpc.hash.vcpu import kvmppc_hash_page_fault
+from mkold.kvm.powerpc.nested.audit import kvm_nested_audit
+from mkold.kvm.powerpc.nested.fault import kvmhv_nested_page_fault
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.kvm.types import Vcpu
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, parameter, smp_load_acquire, u64
 
 # What the machine is: the capability gate reads these.
@@ -116,7 +118,18 @@ def kvm_arch_vcpu_walk(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> 
 
 @kernel
 def kvm_arch_vcpu_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
-    """A fault, in the mode that the VM is in: it may change meanwhile, which both look at."""
+    """A fault, in the mode that the VM is in: it may change meanwhile, which both look at. Or
+    one of a guest of the VM's own, which is there in radix mode."""
+    if vcpu.arch.nested != NULL:
+        return kvmhv_nested_page_fault(kvm, vcpu, gfn, write)
     if READ_ONCE(kvm.arch.radix):
         return kvmppc_book3s_radix_page_fault(kvm, vcpu, gfn, write)
     return kvmppc_hash_page_fault(kvm, vcpu, gfn, write)
+
+
+@kernel
+def kvm_arch_audit(kvm: Ptr[Kvm]) -> u64:
+    """Look through the books of a stopped VM: the first rule that is broken, or 0."""
+    if READ_ONCE(kvm.arch.radix) and READ_ONCE(kvm.arch.nested_enable):
+        return kvm_nested_audit(kvm)
+    return kvm_hpt_audit(kvm)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from mkold.kvm.arch_default import DEFAULTS
-from mkold.kvm.machine import Architecture, Choice, Mode, PageSize
+from mkold.kvm.machine import Architecture, Choice, Mode, Nesting, PageSize
 from mkold.kvm.powerpc import book3s
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.hash import rmap
-from mkold.kvm.powerpc.hash.audit import kvm_hpt_audit
 from mkold.kvm.powerpc.hash.hpt import HPTE_SHIFT, PPC_MIN_HPT_ORDER
 from mkold.kvm.powerpc.hash.hpte import HASH_4K, HASH_64K, HASH_SMALL
+from mkold.kvm.powerpc.nested import spread
+from mkold.kvm.powerpc.nested.enter import kvmhv_enter_nested_guest
+from mkold.kvm.powerpc.nested.l1 import L2_LPID, l1_boot, l1_pages
 from mkold.kvm.powerpc.radix.age import AS_POSTED
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K, RADIX_SMALL
 from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
 from mkold.kvm.powerpc.radix.tables import FREE_AT_ONCE
-from mkold.kvm.types import Vcpu
 
 HOOKS = DEFAULTS | {
     "kvm_arch_init": book3s.kvm_arch_init,
@@ -30,6 +31,8 @@ HOOKS = DEFAULTS | {
     "kvm_arch_create_memslot": rmap.kvm_arch_create_memslot,
     "kvm_arch_vcpu_walk": book3s.kvm_arch_vcpu_walk,
     "kvm_arch_vcpu_page_fault": book3s.kvm_arch_vcpu_page_fault,
+    "kvmhv_remove_nest_rmap_range": spread.kvmhv_remove_nest_rmap_range,
+    "kvmhv_update_nest_rmap_rc_list": spread.kvmhv_update_nest_rmap_rc_list,
 }
 
 VARIANTS = {
@@ -60,6 +63,11 @@ def hash_words(n_pages: int) -> int:
     return 5 * hptes + n_pages + (1 << 10)
 
 
+def nested_words(n_pages: int) -> int:
+    """Room for a shadow tree, the reverse map and a node a page."""
+    return table_words(n_pages) + 10 * n_pages
+
+
 machine = Architecture(
     name="powerpc",
     hooks=HOOKS,
@@ -82,8 +90,19 @@ machine = Architecture(
             table_words=hash_words,
         ),
     },
+    nesting=Nesting(
+        "the guest is one of the guest's own: L1 has a table of its memory, L0 a shadow tree; "
+        "the hardware faults where R or C has to be set, as POWER9 does",
+        {"HW_SETS_RC": 0},
+        mode="radix",
+        boot=l1_boot,
+        enter=kvmhv_enter_nested_guest,
+        number=L2_LPID,
+        own_pages=l1_pages,
+        table_words=nested_words,
+    ),
     variants=VARIANTS,
     table_words=table_words,
     small=RADIX_SMALL | HASH_SMALL,
-    audit=kvm_hpt_audit,
+    audit=book3s.kvm_arch_audit,
 )

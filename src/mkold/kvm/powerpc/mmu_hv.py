@@ -16,6 +16,7 @@ from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.hash.age import kvm_age_rmapp, kvm_test_age_rmapp
 from mkold.kvm.powerpc.hash.hpt import kvmppc_free_hpt
 from mkold.kvm.powerpc.hash.unmap import kvm_unmap_rmapp
+from mkold.kvm.powerpc.nested.enter import kvmhv_release_all_nested
 from mkold.kvm.powerpc.radix.age import kvm_age_radix, kvm_is_secure, kvm_test_age_radix
 from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
 from mkold.kvm.powerpc.radix.unmap import kvm_unmap_radix
@@ -35,7 +36,8 @@ def kvmppc_core_init_vm_hv(kvm: Ptr[Kvm]) -> u64:
 
 @kernel
 def kvmppc_core_destroy_vm_hv(kvm: Ptr[Kvm]) -> None:
-    """Free the tables; see ``kvm_arch_destroy_vm``."""
+    """Free the tables, those of its guests first; see ``kvm_arch_destroy_vm``."""
+    kvmhv_release_all_nested(kvm)
     kvmppc_free_radix(kvm)
     kvmppc_free_hpt(kvm)
 

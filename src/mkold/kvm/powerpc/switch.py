@@ -1,7 +1,8 @@
 """Mode switches between the radix tree and the hash table, and both tables' lives.
 
-Order of ``kvmppc_switch_mmu_to_hpt``: rmap words reset, flag off (under ``mmu_lock``), grace
-period, tree freed, its root NULL last. Then ``kvmppc_alloc_reset_hpt`` makes a table.
+Order of ``kvmppc_switch_mmu_to_hpt``: guests of the guest released, rmap words reset, flag off
+(under ``mmu_lock``), grace period, tree freed, its root NULL last. Then
+``kvmppc_alloc_reset_hpt`` makes a table.
 Order of ``kvmppc_switch_mmu_to_radix``: root allocated and zeroed, rmap words reset,
 ``smp_wmb``, flag on (under ``mmu_lock``); at last the hash table is freed.
 
@@ -29,6 +30,7 @@ from mkold.kvm.powerpc.hash.hpt import (
     kvmppc_free_hpt,
 )
 from mkold.kvm.powerpc.hash.rmap import kvmppc_rmap_reset
+from mkold.kvm.powerpc.nested.enter import kvmhv_release_all_nested
 from mkold.kvm.powerpc.radix.tables import alloc_table, kvmppc_free_radix
 from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
 from mkold.kvm.types import IN_GUEST_MODE, REQ_KICK, REQ_TLB_FLUSH_ALL
@@ -74,6 +76,7 @@ def kvmppc_init_vm_radix(kvm: Ptr[Kvm]) -> u64:
 @kernel
 def kvmppc_switch_mmu_to_hpt(kvm: Ptr[Kvm]) -> None:
     """Leave radix mode; no vCPU is in guest mode. Sleeps for a grace period."""
+    kvmhv_release_all_nested(kvm)
     kvmppc_rmap_reset(kvm)
     WRITE_ONCE(kvm.arch.process_table, 0)
     set_radix_mode(kvm, 0)

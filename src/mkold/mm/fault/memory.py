@@ -22,6 +22,8 @@ from mkold.lang import (
     READ_ONCE,
     Ptr,
     addr,
+    atomic_or,
+    cast,
     get_cycles,
     kernel,
     smp_processor_id,
@@ -35,6 +37,7 @@ from mkold.mm.mglru.generations import folio_add_lru
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
     PAGE_SHIFT,
+    PFN_ERR,
     PFN_ERR_FAULT,
     PFN_ERR_RETRY,
     PTE_ACCESSED,
@@ -53,6 +56,7 @@ from mkold.mm.mmu_notifier import (
 from mkold.mm.pgtable import (
     pte_alloc,
     pte_lockptr,
+    pte_offset,
     pte_pfn,
     set_pte,
     vma_contains,
@@ -233,3 +237,39 @@ def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
             return pte_pfn(pte), (pte & PTE_WRITE) != 0
         if not handle_pte_fault(mm, page, ptep, pte, write):
             return PFN_ERR_RETRY, 0
+
+
+@kernel
+def get_user(mm: Ptr[Mm], page: u64, offset: u64) -> tuple[u64, u64]:
+    """Read word ``offset`` of host page ``page`` as the process would, faulted in if need be.
+
+    Returns
+    -------
+    failed : 0, or as ``hva_to_pfn``'s PFN_ERR_FAULT or PFN_ERR_RETRY
+    word : what is there
+
+    Ordering
+    --------
+    As ``hva_to_pfn``. The page-table lock keeps the frame while the word is read, as the
+    process's own TLB entry would; the page's accessed bit is set.
+
+    Source
+    ------
+    include/linux/uaccess.h (get_user), virt/kvm/kvm_main.c (kvm_read_guest)
+    """
+    while True:
+        pfn, _writable = hva_to_pfn(mm, page, 0)
+        if pfn >= PFN_ERR:
+            return pfn, 0
+        ptep = pte_offset(mm, page)
+        ptl = pte_lockptr(mm, page)
+        spin_lock(ptl.value)
+        pte = READ_ONCE(ptep.value)
+        word: u64 = 0
+        if pte & PTE_PRESENT:
+            word = READ_ONCE(cast(Ptr[u64], (pte_pfn(pte) << PAGE_SHIFT) + offset).value)
+            if not pte & PTE_ACCESSED:
+                atomic_or(ptep.value, PTE_ACCESSED)
+        spin_unlock(ptl.value)
+        if pte & PTE_PRESENT:
+            return 0, word

@@ -1,4 +1,5 @@
-"""What all of powerpc's files share: structs and tables of operations.
+"""What all of powerpc's files share: structs, tables of operations, prototypes.
 
-``kvm_host``  the VM
+``kvm_host``       the VM and the vCPU
+``kvm_book3s_64``  what ``radix`` asks of ``nested``
 """

@@ -32,6 +32,9 @@ from mkold.mm.slab import KmemCache
 # kvm.arch.secure_guest
 KVMPPC_SECURE_INIT_DONE = 0x2
 
+# An L1 hypervisor numbers its guests from 1 up to one less than this.
+KVM_MAX_NESTED_GUESTS = 8
+
 
 class RevmapEntry(Struct):
     """``struct revmap_entry``: what belongs to one HPTE beside it.
@@ -62,13 +65,38 @@ class VmallocPool(Struct):
     pad: Array[u64, 6]
 
 
+class KvmNestedGuest(Struct):
+    """``struct kvm_nested_guest``: L0's idea of a guest (L2) of the guest (L1).
+
+    ``l1_lpid`` is L1's number for it. ``refcnt`` is guarded by ``mmu_lock``, ``l1_gr_to_hr``
+    (where L1 says that its table of L2's memory is) by ``tlb_lock``, which comes before
+    ``mmu_lock``. The shadow tree is changed under both, or under ``mmu_lock`` to take away.
+    """
+
+    l1_lpid: u64
+    shadow_pgtable: Ptr[u64]
+    l1_gr_to_hr: u64
+    refcnt: u64
+    tlb_lock: mutex
+    pad: Array[u64, 3]
+
+
+class RmapNested(Struct):
+    """``struct rmap_nested``: an entry of a page's list; see ``nested.rmap``."""
+
+    next: u64
+    rmap: u64
+
+
 class KvmArch(Struct):
     """``struct kvm_arch`` of Book3S HV.
 
     ``radix`` is the mode flag. ``pgtable`` is the root table while in radix mode, ``hpt`` the
-    table while in hash mode. ``nested_guests`` is not 0 while the VM runs guests of its own.
+    table while in hash mode.
     ``vcpus_running`` counts vCPUs that are in the hypervisor and may be at the HPT.
     ``guest_ptes`` is what the guest's own kernel keeps by page, in hash mode.
+    ``nested_guests`` is not 0 while the VM runs guests of its own, which it may where
+    ``nested_enable`` is set; they are in ``kvm_nested_guest_idr`` by L1's numbers.
     """
 
     radix: u64
@@ -89,12 +117,48 @@ class KvmArch(Struct):
     tlbie_lock: spinlock_t
     tlbies: u64
     pad4: Array[u64, 6]
+    nested_enable: u64
+    l1_ptcr: u64
+    pad5: Array[u64, 6]
+    kvm_nested_guest_idr: Array[u64, 8]
+    nested_caches: Array[KmemCache, 2]  # guests of the guest, and nodes of the reverse map
 
 
 class Kvm(types.Kvm):
     """``struct kvm``."""
 
     arch: KvmArch
+
+
+class ShadowFault(Struct):
+    """What a fault of L2 has found out: what is to be mapped, and what of L1's that was
+    copied from. ``hva`` is the host page of ``gfn``."""
+
+    n_gfn: u64
+    pte: u64  # the shadow leaf to be, of ``level``
+    level: u64
+    gfn: u64  # L1's page of ``n_gfn``
+    l1_pte: u64  # the VM's own leaf for it, of ``l1_level``, when it was copied
+    l1_level: u64
+    hva: u64
+    mmu_seq: u64
+    spare: Ptr[u64]  # a zeroed table, or NULL
+    spare_level: u64
+    pad: Array[u64, 6]
+
+
+class VcpuArch(Struct):
+    """``struct kvm_vcpu_arch``: ``nested`` is the L2 guest that the vCPU runs, or NULL."""
+
+    nested: Ptr[KvmNestedGuest]
+    pad: Array[u64, 7]
+    fault: ShadowFault
+
+
+class Vcpu(types.Vcpu):
+    """``struct kvm_vcpu``."""
+
+    arch: VcpuArch
 
 
 class KvmppcOps(Struct):

@@ -31,6 +31,7 @@ arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_age_radix``, ``kvm_test_age_radix`
 from __future__ import annotations
 
 from mkold.kvm.bitops import __ffs
+from mkold.kvm.powerpc.asm.kvm_book3s_64 import kvmhv_update_nest_rmap_rc_list
 from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
@@ -231,11 +232,13 @@ def kvm_test_clear_young_hv(
 
 @kernel
 def kvm_age_radix(kvm: Ptr[Kvm], gfn: u64) -> u64:
-    """Slow path, one page, under ``mmu_lock``: clear its accessed bit; 1 if it was set."""
-    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    """Slow path, one page, under ``mmu_lock``: clear its accessed bit, then those of its
+    shadow entries; 1 if it was set."""
+    ptep, shift = find_kvm_secondary_pte(kvm, gfn)
     if ptep == NULL or not pte_young(READ_ONCE(ptep.value)):
         return 0
-    kvmppc_radix_update_pte(ptep, _PAGE_ACCESSED, 0)
+    old = kvmppc_radix_update_pte(ptep, _PAGE_ACCESSED, 0)
+    kvmhv_update_nest_rmap_rc_list(kvm, gfn, _PAGE_ACCESSED, old, 1 << shift)
     return 1
 
 

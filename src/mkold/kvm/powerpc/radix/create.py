@@ -12,6 +12,8 @@ a larger leaf                   it is unmapped; the missing tables are linked in
 a table where the leaf goes     unlinked, flushed, emptied, freed; the leaf is set
 ==============================  ====================================================
 
+``map_leaf`` does it for a shadow tree (``gp``) as for the VM's own (NULL).
+
 Tables are allocated without the lock: if one is missing, the lock is dropped, one is
 allocated, and everything is looked at again, the retry counter included. A table is
 published by a release store after it was zeroed, which the walkers' address dependency
@@ -23,7 +25,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_create_pte``).
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest
 from mkold.kvm.powerpc.radix.pte import (
     entry_table,
     level_pages,
@@ -58,24 +60,27 @@ NEED_TABLE = 1 << 32  # | level of the missing table
 
 
 @kernel
-def set_leaf(kvm: Ptr[Kvm], ptep: Ptr[u64], gfn: u64, pte: u64, level: u64) -> None:
+def set_leaf(
+    kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], ptep: Ptr[u64], gfn: u64, pte: u64, level: u64
+) -> None:
     """Make ``ptep``, the entry of ``gfn`` at ``level``, the leaf ``pte``."""
     old = READ_ONCE(ptep.value)
     if pte_leaf(old):
         if pte_pfn(old) == pte_pfn(pte):
             kvmppc_radix_update_pte(ptep, 0, pte)
             return
-        kvmppc_unmap_pte(kvm, ptep, gfn, level)
+        kvmppc_unmap_pte(kvm, gp, ptep, gfn, level)
     elif pte_present(old):
         kvm.stat.huge_split += 1
-        kvmppc_unlink_table(kvm, ptep, gfn, level)
+        kvmppc_unlink_table(kvm, gp, ptep, gfn, level)
     smp_store_release(ptep.value, pte)
 
 
 @kernel
 def map_leaf(
-    kvm: Ptr[Kvm], gfn: u64, pte: u64, level: u64, spare: Ptr[u64], spare_level: u64
-) -> tuple[u64, Ptr[u64]]:
+    kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], gfn: u64, pte: u64, level: u64,
+    spare: Ptr[u64], spare_level: u64,
+) -> tuple[u64, Ptr[u64]]:  # fmt: skip
     """Under ``mmu_lock``: go down to ``level`` and set the leaf.
 
     ``spare`` is a zeroed table of ``spare_level`` to link in where one is missing.
@@ -84,12 +89,15 @@ def map_leaf(
     -------
     CREATED, or ``NEED_TABLE | level``; and the spare table if it was not used, else NULL
     """
-    ptep = READ_ONCE(kvm.arch.pgtable) + table_index(gfn, 3)
+    root: Ptr[u64] = READ_ONCE(kvm.arch.pgtable)
+    if gp != NULL:
+        root = gp.shadow_pgtable
+    ptep = root + table_index(gfn, 3)
     at = 3
     while at > level:
         entry = READ_ONCE(ptep.value)
         if pte_leaf(entry):
-            kvmppc_unmap_pte(kvm, ptep, gfn, at)
+            kvmppc_unmap_pte(kvm, gp, ptep, gfn, at)
             entry = 0
         at -= 1
         if not pte_present(entry):
@@ -99,7 +107,7 @@ def map_leaf(
             smp_store_release(ptep.value, entry)
             spare = NULL
         ptep = entry_table(entry) + table_index(gfn, at)
-    set_leaf(kvm, ptep, gfn, pte, level)
+    set_leaf(kvm, gp, ptep, gfn, pte, level)
     return CREATED, spare
 
 
@@ -118,7 +126,7 @@ def try_create(
     if stale:
         kvm_mmu_unlock(kvm)
         return EAGAIN, spare
-    result, left = map_leaf(kvm, gfn, pte, level, spare, spare_level)
+    result, left = map_leaf(kvm, NULL, gfn, pte, level, spare, spare_level)
     kvm_mmu_unlock(kvm)
     return result, left
 

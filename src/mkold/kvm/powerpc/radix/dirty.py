@@ -1,7 +1,8 @@
 """Dirty logging: harvest C page by page.
 
 The lookup is without the lock; only a page that looks dirty is looked up again under
-``mmu_lock``, cleared and flushed, so that the next write sets C anew.
+``mmu_lock``, cleared and flushed, so that the next write sets C anew; so are the shadow entries
+of guests of the guest.
 
 Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_radix_test_clear_dirty``,
 ``kvmppc_hv_get_dirty_log_radix``).
@@ -10,6 +11,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_radix_test_clear_dirty``,
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_book3s_64 import kvmhv_update_nest_rmap_rc_list
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.radix.age import kvm_is_secure
 from mkold.kvm.powerpc.radix.pte import _PAGE_DIRTY, pte_leaf
@@ -55,7 +57,8 @@ def kvm_radix_test_clear_dirty(kvm: Ptr[Kvm], gfn: u64) -> u64:
     if leaf_is_dirty(ptep):
         npages = 1 << shift
         first = gfn & ~(npages - 1)
-        kvmppc_radix_update_pte(ptep, _PAGE_DIRTY, 0)
+        old = kvmppc_radix_update_pte(ptep, _PAGE_DIRTY, 0)
+        kvmhv_update_nest_rmap_rc_list(kvm, gfn, _PAGE_DIRTY, old, npages)
         kvm_flush_remote_tlbs_range(kvm, first, npages)
         kvmppc_update_dirty_map(kvm, first, npages)
     kvm_mmu_unlock(kvm)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.radix.create import CREATED, ENOMEM, kvmppc_create_pte
 from mkold.kvm.powerpc.radix.hw import HW_SETS_RC
 from mkold.kvm.powerpc.radix.pte import (
@@ -36,7 +36,7 @@ from mkold.kvm.powerpc.radix.pte import (
 )
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte
-from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot, Vcpu
+from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.lang import (
     NULL,
     READ_ONCE,

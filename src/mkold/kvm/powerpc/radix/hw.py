@@ -3,7 +3,7 @@
 Rules
 -----
 * The walk runs on the vCPU's thread in guest mode, lock free, while the host changes the
-  tables.
+  tables: the VM's own tree or, while the vCPU runs a guest of the guest, that one's shadow.
 * R is set by every walk, C by a walk for a write; both by one atomic update of the entry
   (relaxed: it orders nothing else). If the entry changed, the walk starts again.
 * The TLB remembers the translation. A hit never looks at the entry, so an accessed bit
@@ -19,7 +19,7 @@ Sources: Power ISA 3.0B, Book III, 5.7.10 to 5.7.12; behaviour seen on POWER9 an
 
 from __future__ import annotations
 
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
@@ -31,7 +31,6 @@ from mkold.kvm.powerpc.radix.pte import (
 )
 from mkold.kvm.powerpc.radix.walk import radix_walk
 from mkold.kvm.tlb import tlb_fill
-from mkold.kvm.types import Vcpu
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -54,7 +53,10 @@ def mmu_walk_hw(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u
     ok : 1 if translated, 0 if the hypervisor must handle a fault
     pfn : the frame
     """
-    pgtable = READ_ONCE(kvm.arch.pgtable)
+    nested = vcpu.arch.nested
+    pgtable: Ptr[u64] = READ_ONCE(kvm.arch.pgtable)
+    if nested != NULL:
+        pgtable = nested.shadow_pgtable
     if pgtable == NULL:
         return 0, 0
     allow = _PAGE_WRITE if write else _PAGE_READ
