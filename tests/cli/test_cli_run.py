@@ -102,7 +102,7 @@ def test_a_sweep_is_resumed_and_drawn(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "sweep.parquet"
-    command = ["run", str(trace), "--duration", "0.9", "--rounds", "1", "-o", str(table)]
+    command = ["run", str(trace), "--duration", "0.4", "--rounds", "1", "-o", str(table)]
     command += ["--swap-latency", "2", "--paths", "locked,lockless", "--sweep"]
     assert main([*command, "interval=5"]) == Exit.HOLDS
     written = pl.read_parquet(table)

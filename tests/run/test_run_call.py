@@ -12,7 +12,7 @@ from mkold.run import PATHS, MachineSpec, RunSpec, run
 from mkold.run.sizes import frames_for
 from mkold.trace.schema import MAX_RUN
 
-SHORT = RunSpec(rounds=1, duration_s=1.2)
+SHORT = RunSpec(rounds=1, duration_s=0.8)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_json_has_the_promised_fields() -> None:
 
 
 def test_paths_do_the_same_work_and_a_path_can_meet_itself() -> None:
-    spec = RunSpec(paths=("locked", "lockless", "locked"), rounds=4, duration_s=2.4)
+    spec = RunSpec(paths=("locked", "lockless", "locked"), rounds=4, duration_s=1.6)
     result = run(hot_and_cold(), MachineSpec(memory_share=0.6), spec=spec)
     assert [path.path for path in result.paths] == ["locked", "lockless", "locked #2"]
     done = {r.accesses for path in result.paths for r in path.rounds}

@@ -48,7 +48,7 @@ def test_zipf_has_few_hot_pages_all_over_the_place() -> None:
 @pytest.mark.parametrize("name", ["access_tracking", "mmu_stress"])
 def test_selftests_run(name: str) -> None:
     program, info = workload(name, TWO, SIZE)
-    spec = RunSpec(paths=("lockless",), rounds=1, duration_s=1.0)
+    spec = RunSpec(paths=("lockless",), rounds=1, duration_s=0.6)
     result = run_program(program, info, TWO, spec)
     assert not result.wrong
     assert result.paths[0]["guest_accesses_per_s"] > 0

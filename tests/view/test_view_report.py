@@ -47,6 +47,7 @@ def test_a_run_without_rounds_has_a_page() -> None:
     assert "<h1>mkold run</h1>" in report_html([a_result(failures=("none: BUG_ON",))])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="NO BROWSER HERE: the page was not looked at")
 def test_a_browser_shows_it_light_and_dark(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(a_page())
