@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mkold.base.errors import InputError
+from mkold.base.errors import InputError, LimitError
 from mkold.trace import Trace, read_header, read_trace, write_trace
 from mkold.trace.accesses import Accesses
 from mkold.trace.fold import Folder, Origin
@@ -173,12 +173,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_damaged_file_is_refused_or_still_consistent(
     tmp_path: Path, whole: bytes, at: int, byte: int
 ) -> None:
-    """Any byte may be wrong: the outcome is an InputError or a trace that checks."""
+    """Any byte may be wrong: the outcome is an error or a trace that checks. A wrong length can
+    make the library ask for more memory than there is."""
     path = tmp_path / "t"
     raw = bytearray(whole)
     raw[at % len(raw)] = byte
     path.write_bytes(raw)
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError, LimitError):
         read_trace(path).check()
 
 
