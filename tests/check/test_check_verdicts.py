@@ -140,6 +140,51 @@ BROKEN = {
     },
     "20-vcpus-stopped": {"guest while the mode is switched": ""},
     "21-the-range-and-no-more": {"a range that ends within tables": ""},
+    "40-rmap-is-just-a-list": {
+        "one release store: an entry becomes a list": "",
+        "one release store: a list grows": "",
+        "Linux's stores: becomes a list": "entry-missed",
+        "Linux's stores: grows": "",
+        "one store, no release": "data-race poison-address use-before-init entry-missed",
+    },
+    "41-nested-aging-and-lists": {
+        "a second guest maps the page": "",
+        "L1's entry not looked at again": "second-young-alone",
+    },
+    "42-aged-between-two-steps": {
+        "L1's entry looked at again": "",
+        "as in Linux": "shadow-young-alone",
+    },
+    "43-aged-inside-a-huge-leaf": {
+        "the list of the leaf's first page": "",
+        "as in Linux": "shadow-young-alone",
+    },
+    "44-tlbie-for-all-guests": {
+        "with a reference": "",
+        "as in Linux: without": "data-race hang poison-address use-after-free",
+    },
+    "45-refusing-is-not-enough": {
+        "a grace period before the first guest": "",
+        "without": "shadow-young-alone",
+    },
+    "46-clear-in-the-order-of-setting": {
+        "no barrier": "shadow-young-alone",
+        "smp_mb() in both": "shadow-young-alone",
+    },
+    "47-set-the-shadow-first": {
+        "smp_wmb() in both": "",
+        "smp_mb() in both": "",
+        "no barrier": "shadow-young-alone",
+    },
+    "48-who-sets-r": {
+        "hardware that faults": "",
+        "hardware that sets R": "shadow-young-alone",
+    },
+    "49-taken-from-l2-too": {
+        "as written": "",
+        "no retry check": "",
+        "no retry check, L1's entry not looked at again": "shadow-left",
+    },
 }
 
 VERDICTS = {
@@ -166,6 +211,16 @@ VERDICTS = {
     "19-notifier-life": "holds",
     "20-vcpus-stopped": "holds",
     "21-the-range-and-no-more": "holds",
+    "40-rmap-is-just-a-list": "holds",
+    "41-nested-aging-and-lists": "holds",
+    "42-aged-between-two-steps": "holds",
+    "43-aged-inside-a-huge-leaf": "holds",
+    "44-tlbie-for-all-guests": "holds",
+    "45-refusing-is-not-enough": "holds",
+    "46-clear-in-the-order-of-setting": "refuted",
+    "47-set-the-shadow-first": "holds",
+    "48-who-sets-r": "holds",
+    "49-taken-from-l2-too": "holds",
 }
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.

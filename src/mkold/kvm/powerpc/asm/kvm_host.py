@@ -23,6 +23,7 @@ from mkold.lang import (
     cast,
     kernel,
     mutex,
+    parameter,
     spinlock_t,
     u32,
     u64,
@@ -32,8 +33,8 @@ from mkold.mm.slab import KmemCache
 # kvm.arch.secure_guest
 KVMPPC_SECURE_INIT_DONE = 0x2
 
-# An L1 hypervisor numbers its guests from 1 up to one less than this.
-KVM_MAX_NESTED_GUESTS = 8
+# An L1 hypervisor numbers its guests from 1 up to one less than this, 8 at most.
+KVM_MAX_NESTED_GUESTS = parameter("KVM_MAX_NESTED_GUESTS", 8)
 
 
 class RevmapEntry(Struct):
