@@ -124,7 +124,7 @@ def _table(result: RunResult, colour: bool) -> list[str]:
     rows = []
     for figure in FIGURES:
         values = [path.figures.get(figure.key) for path in shown_paths]
-        if any(values) or figure.compares:
+        if any(values):
             cells = ["-" if v is None else _SHOW[figure.unit](v) for v in values]
             compared = _ratio(result, figure, pair) if pair else []
             rows.append([figure.title, *cells, *compared])
