@@ -140,6 +140,83 @@ BROKEN = {
     },
     "20-vcpus-stopped": {"guest while the mode is switched": ""},
     "21-the-range-and-no-more": {"a range that ends within tables": ""},
+    "22-hash-locks-no-deadlock": {
+        "H_REMOVE and unmapping": "",
+        "H_REMOVE and aging": "",
+        "H_CLEAR_REF and aging": "",
+        "unmapping waits for the HPTE": "hang",
+        "aging waits for the HPTE": "hang",
+    },
+    "23-hash-locks-exclude": {
+        "two entries for one page": "",
+        "H_REMOVE of a page that is unmapped": "",
+        "H_CLEAR_REF of a page that is aged": "",
+        "HPTE let go by a bare store: H_REMOVE": "data-race guest-dirty-lost",
+        "HPTE let go by a bare store: aging": "data-race",
+        "rmap let go by a bare store": "data-race ring-broken",
+    },
+    "24-hash-referenced-kept": {
+        "unmapping": "",
+        "H_REMOVE": "",
+        "aging": "",
+        "aging, and H_REMOVE of a young entry": "",
+        "unmapping, R read before the tlbie": "referenced-lost",
+        "H_REMOVE, R read before the tlbie": "referenced-lost",
+    },
+    "25-hash-changed-kept": {
+        "unmapping": "",
+        "H_REMOVE": "",
+        "dirty log while the guest runs": "",
+        "dirty log after the vCPUs stopped": "",
+        "unmapping, C read before the tlbie": "dirty-lost",
+        "H_REMOVE, C read before the tlbie": "dirty-lost",
+        "dirty log, no tlbie": "write-not-migrated",
+        "dirty log after the vCPUs stopped, C = 0 trusted": "dirty-lost",
+    },
+    "26-byte-stores-of-r-and-c": {
+        "two vCPUs set bits": "",
+        "aging clears R while C is set": "",
+        "hardware that stores words": "changed-lost",
+        "aging that stores a word": "changed-lost",
+    },
+    "27-h-enter-vs-invalidate": {
+        "H_ENTER": "",
+        "a fault at an ABSENT entry": "",
+        "a write fault at a mapped entry": "",
+        "H_ENTER, counter checked before the rmap's lock": "stale-mapping",
+        "fault, counter may be read after the frame": "stale-mapping",
+    },
+    "28-hardware-sees-whole-entries": {
+        "H_ENTER": "",
+        "no eieio": "half-entered access-undone",
+        "V before R": "half-entered access-undone",
+    },
+    "29-protect-keeps-read-only": {
+        "H_PROTECT and a fault": "",
+        "H_PROTECT gives what is asked for": "shared-page-writable",
+    },
+    "30-freed-under-a-notifier": {
+        "unmapping, in the kernel's order": "use-after-free",
+        "aging, rmap words reset first": "",
+        "unmapping, rmap words reset first": "",
+        "unmapping, the same size, in the kernel's order": "ghost-entry",
+        "unmapping, the same size, reset first": "",
+    },
+    "31-fast-path-refuses-hash": {
+        "while the VM leaves radix mode": "",
+        "in hash mode": "",
+        "it does not look, while radix mode is left": "data-race use-after-free",
+        "it does not look, in hash mode": "young-missed",
+    },
+    "32-switches-with-all-at-work": {
+        "aging while the VM leaves hash mode": "",
+        "dirty log while the VM leaves hash mode": "",
+        "dirty log while the VM leaves radix mode": "",
+        "guest while the VM leaves hash mode": "",
+        "a fault while the VM leaves hash mode": "",
+        "aging, no mmu_lock": "use-after-free",
+        "guest, vCPUs not stopped": "data-race null-dereference use-after-free use-before-init",
+    },
     "40-rmap-is-just-a-list": {
         "one release store: an entry becomes a list": "",
         "one release store: a list grows": "",
@@ -211,6 +288,17 @@ VERDICTS = {
     "19-notifier-life": "holds",
     "20-vcpus-stopped": "holds",
     "21-the-range-and-no-more": "holds",
+    "22-hash-locks-no-deadlock": "holds",
+    "23-hash-locks-exclude": "holds",
+    "24-hash-referenced-kept": "holds",
+    "25-hash-changed-kept": "holds",
+    "26-byte-stores-of-r-and-c": "holds",
+    "27-h-enter-vs-invalidate": "holds",
+    "28-hardware-sees-whole-entries": "holds",
+    "29-protect-keeps-read-only": "holds",
+    "30-freed-under-a-notifier": "holds",
+    "31-fast-path-refuses-hash": "holds",
+    "32-switches-with-all-at-work": "holds",
     "40-rmap-is-just-a-list": "holds",
     "41-nested-aging-and-lists": "holds",
     "42-aged-between-two-steps": "holds",
@@ -228,7 +316,7 @@ LIMIT_S = 10.0
 
 CLAIMS = {claim.name: claim for claim in load.shipped()}
 OWN_LOCKS = sorted(name for name in CLAIMS if name.startswith("15"))
-SLOW = ("7a", "7b", "9", "15a", "15b", "20")
+SLOW = ("7a", "7b", "9", "15a", "15b", "20", "22", "23", "27", "32")
 
 
 def each(names: Iterable[str]) -> list[Any]:

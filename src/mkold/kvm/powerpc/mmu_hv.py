@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.hash.age import kvm_age_rmapp, kvm_test_age_rmapp
+from mkold.kvm.powerpc.hash.dirty import kvm_hpt_test_clear_dirty
 from mkold.kvm.powerpc.hash.hpt import kvmppc_free_hpt
 from mkold.kvm.powerpc.hash.unmap import kvm_unmap_rmapp
 from mkold.kvm.powerpc.nested.enter import kvmhv_release_all_nested
 from mkold.kvm.powerpc.radix.age import kvm_age_radix, kvm_is_secure, kvm_test_age_radix
+from mkold.kvm.powerpc.radix.dirty import kvm_radix_test_clear_dirty
 from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
-from mkold.kvm.powerpc.radix.unmap import kvm_unmap_radix
+from mkold.kvm.powerpc.radix.unmap import kvm_unmap_radix, kvmppc_update_dirty_map
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
-from mkold.lang import READ_ONCE, Ptr, kernel, smp_store_release, u64
+from mkold.kvm.types import MemorySlot
+from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_store_release, u64, xchg
 
 
 @kernel
@@ -83,3 +86,24 @@ def kvm_test_age_gfn_hv(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
         if young:
             break
     return young
+
+
+@kernel
+def kvm_vm_ioctl_get_dirty_log_hv(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr[u64]) -> u64:
+    """Move the slot's dirty pages to ``log`` (one bit a page) and start afresh, in whatever
+    mode the VM is, page by page; as ``kvmppc_hv_get_dirty_log_radix``."""
+    bitmap = READ_ONCE(slot.dirty_bitmap)
+    if bitmap == NULL or kvm_is_secure(kvm):
+        return 1
+    gfn = slot.base_gfn
+    end = gfn + slot.npages
+    while gfn < end:
+        npages: u64 = 1
+        if READ_ONCE(kvm.arch.radix):
+            npages = max(kvm_radix_test_clear_dirty(kvm, gfn), 1)
+        elif kvm_hpt_test_clear_dirty(kvm, gfn):
+            kvmppc_update_dirty_map(kvm, gfn, 1)
+        gfn = (gfn & ~(npages - 1)) + npages
+    for i in range((slot.npages + 63) >> 6):
+        log[i] = xchg(bitmap[i], 0)
+    return 0

@@ -22,7 +22,7 @@ from mkold.kvm.powerpc.hash.hpte import (
     HPTE_V_HVLOCK,
     HPTE_V_VALID,
 )
-from mkold.kvm.powerpc.hash.hvlock import __unlock_hpte, try_lock_hpte, wait_hpte
+from mkold.kvm.powerpc.hash.hvlock import try_lock_hpte, unlock_after_update, wait_hpte
 from mkold.kvm.powerpc.hash.rmap import (
     KVMPPC_RMAP_INDEX,
     KVMPPC_RMAP_PRESENT,
@@ -66,7 +66,7 @@ def age_ring(kvm: Ptr[Kvm], first: u64) -> tuple[u64, u64]:
             if not try_lock_hpte(hpte, HPTE_V_HVLOCK):
                 return young, at
             young |= age_locked_hpte(kvm, at)
-            __unlock_hpte(hpte, READ_ONCE(hpte[0]))
+            unlock_after_update(hpte)
         if after == first:
             return young, ~0
         at = after

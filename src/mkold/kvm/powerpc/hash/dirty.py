@@ -81,8 +81,7 @@ def harvest_locked_hpte(kvm: Ptr[Kvm], index: u64) -> u64:
     if not v & HPTE_V_VALID:
         __unlock_hpte(hpte, v)
         return 0
-    kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
-    r = READ_ONCE(hpte[1])
+    r = kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
     if r & HPTE_R_C:
         WRITE_ONCE(hpte[1], r & ~HPTE_R_C)
         if not rev.guest_rpte & HPTE_R_C:

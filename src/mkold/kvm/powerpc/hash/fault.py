@@ -69,8 +69,7 @@ def map_locked_hpte(
     r = new & (rc | ~RC)
     if READ_ONCE(hpte[0]) & HPTE_V_VALID:
         unlock_rmap(rmap)
-        kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
-        r |= READ_ONCE(hpte[1]) & RC
+        r |= kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT) & RC
     else:
         kvmppc_add_revmap_chain(kvm, rmap, index)
         unlock_rmap(rmap)

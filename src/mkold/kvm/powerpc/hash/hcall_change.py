@@ -109,8 +109,7 @@ def kvmppc_do_h_remove(
     v = READ_ONCE(hpte[0])
     guest = rev.guest_rpte
     if v & HPTE_V_VALID:
-        kvmppc_invalidate_hpte(kvm, hpte, index, 0)
-        rc = READ_ONCE(hpte[1]) & RC
+        rc = kvmppc_invalidate_hpte(kvm, hpte, index, 0) & RC
         guest |= rc
         remove_revmap_chain(kvm, index, hpte_rpn(guest), rc)
     unlock_hpte(hpte, 0)
@@ -130,8 +129,8 @@ def kvmppc_h_protect(kvm: Ptr[Kvm], flags: u64, index: u64, avpn: u64) -> s64:
     rev.guest_rpte = (rev.guest_rpte & HPTE_R_OTHERS) | bits | HPTE_GR_MODIFIED
     if v & HPTE_V_VALID:
         may_write = hpte_is_writable(READ_ONCE(hpte[1]))
-        kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
-        r = (READ_ONCE(hpte[1]) & HPTE_R_OTHERS) | bits
+        old = kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
+        r = (old & HPTE_R_OTHERS) | bits
         if not may_write:
             r = hpte_make_readonly(r)
         WRITE_ONCE(hpte[1], r)

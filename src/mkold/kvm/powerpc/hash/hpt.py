@@ -5,7 +5,7 @@ Rules
 * Who frees a table or makes a new one holds ``mmu_setup_lock`` and has stopped the vCPUs.
   Notifiers are not stopped: they come under ``mmu_lock``, through the rmap words.
 * So rmap words are reset (under ``mmu_lock``) *before* a table that their rings lie in is
-  freed. The kernel frees first where the order changes: ``HPT_FREED_FIRST``.
+  freed or emptied. The kernel does it after that: ``HPT_FREED_FIRST``.
 * R and C are lost with a reset.
 
 Source: arch/powerpc/kvm/book3s_64_mmu_hv.c (``kvmppc_allocate_hpt``, ``kvmppc_set_hpt``,
@@ -36,7 +36,7 @@ from mkold.mm.page_alloc import memblock_alloc
 # Not 0: the order of every table. 0: what the VMM asks for, two HPTEs a page or more.
 HPT_ORDER = parameter("HPT_ORDER", 0)
 PPC_MIN_HPT_ORDER = 18
-# 1: a table of another size is freed before the rmap words are reset, as in the kernel.
+# 1: a table is freed or emptied before the rmap words are reset, as in the kernel.
 HPT_FREED_FIRST = parameter("HPT_FREED_FIRST", 0)
 HPTE_SHIFT = 4  # log2 of the bytes of an HPTE
 REV_WORDS = 3
@@ -132,9 +132,12 @@ def kvmppc_alloc_reset_hpt(kvm: Ptr[Kvm], order: u64) -> u64:
     if allocate_guest_ptes(kvm):
         return 1
     if hpt.virt != NULL and hpt.order == order:
-        kvmppc_rmap_reset(kvm)
+        if not HPT_FREED_FIRST:
+            kvmppc_rmap_reset(kvm)
         for i in range(2 * hpt_npte(kvm)):
             WRITE_ONCE(hpt.virt[i], 0)
+        if HPT_FREED_FIRST:
+            kvmppc_rmap_reset(kvm)
         return 0
     if HPT_FREED_FIRST:
         kvmppc_free_hpt(kvm)

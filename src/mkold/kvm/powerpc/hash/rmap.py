@@ -29,13 +29,14 @@ from mkold.kvm.types import MemorySlot
 from mkold.lang import (
     NULL,
     READ_ONCE,
+    VAL,
     WRITE_ONCE,
     Ptr,
     addr,
     cast,
     clear_bit_unlock,
-    cpu_relax,
     kernel,
+    smp_cond_load_relaxed,
     smp_load_acquire,
     test_and_set_bit_lock,
     u64,
@@ -55,8 +56,7 @@ KVMPPC_RMAP_INDEX = (1 << 32) - 1
 def lock_rmap(rmap: Ptr[u64]) -> None:
     """Take the lock."""
     while True:
-        while READ_ONCE(rmap.value) & KVMPPC_RMAP_LOCK:
-            cpu_relax()
+        smp_cond_load_relaxed(rmap.value, not VAL & KVMPPC_RMAP_LOCK)
         if not test_and_set_bit_lock(rmap.value, KVMPPC_RMAP_LOCK_BIT):
             return
 

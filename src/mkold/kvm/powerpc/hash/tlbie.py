@@ -25,10 +25,14 @@ from mkold.lang import (
     Ptr,
     byte,
     kernel,
+    parameter,
     spin_lock,
     spin_unlock,
     u64,
 )
+
+# 1: R and C are read before the tlbie, as before Linux commit 1e5bf454f587.
+HPT_RC_BEFORE_TLBIE = parameter("HPT_RC_BEFORE_TLBIE", 0)
 
 
 @kernel
@@ -41,11 +45,13 @@ def do_tlbies(kvm: Ptr[Kvm], v: u64, index: u64) -> None:
 
 
 @kernel
-def kvmppc_invalidate_hpte(kvm: Ptr[Kvm], hpte: Ptr[u64], index: u64, bits: u64) -> None:
-    """Locked by HVLOCK: VALID off and ``bits`` on, then the tlbie; R and C are stable."""
+def kvmppc_invalidate_hpte(kvm: Ptr[Kvm], hpte: Ptr[u64], index: u64, bits: u64) -> u64:
+    """Locked by HVLOCK: VALID off and ``bits`` on, then the tlbie; R as it stays from here."""
+    early = READ_ONCE(hpte[1]) if HPT_RC_BEFORE_TLBIE else 0
     v = (READ_ONCE(hpte[0]) & ~HPTE_V_VALID) | bits
     WRITE_ONCE(hpte[0], v)
     do_tlbies(kvm, v, index)
+    return early if HPT_RC_BEFORE_TLBIE else READ_ONCE(hpte[1])
 
 
 @kernel

@@ -24,7 +24,7 @@ from mkold.kvm.powerpc.hash.hpte import (
     HPTE_V_VALID,
     hpte_rpn,
 )
-from mkold.kvm.powerpc.hash.hvlock import __unlock_hpte, try_lock_hpte, wait_hpte
+from mkold.kvm.powerpc.hash.hvlock import try_lock_hpte, unlock_after_update, wait_hpte
 from mkold.kvm.powerpc.hash.rmap import (
     KVMPPC_RMAP_INDEX,
     KVMPPC_RMAP_PRESENT,
@@ -48,9 +48,8 @@ def kvmppc_unmap_hpte(kvm: Ptr[Kvm], rmap: Ptr[u64], gfn: u64, index: u64) -> No
     guest = rev.guest_rpte
     if not (READ_ONCE(hpte[0]) & HPTE_V_VALID) or hpte_rpn(guest) != gfn:
         return
-    kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT)
+    rc = kvmppc_invalidate_hpte(kvm, hpte, index, HPTE_V_ABSENT) & RC
     kvm.stat.unmapped += 1
-    rc = READ_ONCE(hpte[1]) & RC
     rmap_note_rc(rmap, rc)
     if rc & HPTE_R_C:
         kvmppc_update_dirty_map(kvm, gfn, 1)
@@ -74,7 +73,7 @@ def kvm_unmap_one(kvm: Ptr[Kvm], rmap: Ptr[u64], gfn: u64) -> u64:
         return 1
     kvmppc_unmap_hpte(kvm, rmap, gfn, index)
     unlock_rmap(rmap)
-    __unlock_hpte(hpte, READ_ONCE(hpte[0]))
+    unlock_after_update(hpte)
     return 1
 
 
