@@ -262,6 +262,28 @@ BROKEN = {
         "no retry check": "",
         "no retry check, L1's entry not looked at again": "shadow-left",
     },
+    "50-lockless-never-idle": {
+        "first access": "",
+        "next access": "",
+        "another guest maps the page": "",
+        "another guest, not set again": "second-young-alone",
+        "first access, L1's R not set again": "shadow-young-alone",
+        "first access, without smp_wmb()": "shadow-young-alone",
+        "next access, L1's R set first": "shadow-young-alone",
+        "next access, without smp_wmb()": "shadow-young-alone",
+    },
+    "51-lockless-no-use-after-free": {
+        "the page is taken": "",
+        "L1 flushes its guest": "",
+        "L1 ends its guest": "",
+        "the page is taken, freed at once": "data-race use-after-free",
+        "L1 flushes its guest, freed at once": "data-race use-after-free",
+        "L1 ends its guest, freed at once": "data-race poison-address use-after-free",
+    },
+    "52-lockless-dirty-bit": {
+        "pte_xchg": "",
+        "WRITE_ONCE": "dirty-lost",
+    },
 }
 
 VERDICTS = {
@@ -309,6 +331,9 @@ VERDICTS = {
     "47-set-the-shadow-first": "holds",
     "48-who-sets-r": "holds",
     "49-taken-from-l2-too": "holds",
+    "50-lockless-never-idle": "holds",
+    "51-lockless-no-use-after-free": "holds",
+    "52-lockless-dirty-bit": "holds",
 }
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.

@@ -38,21 +38,22 @@ N_PAGES = 3000
 
 
 @cache
-def stress_image(checked: bool) -> Image:
+def stress_image(checked: bool, lockless: bool) -> Image:
     more = [
         nested_churn.l1_churns, kvmhv_exit_nested_guest, kvm_destroy_vm, kmem_cache_nr_free,
         rcu_do_batch,
     ]  # fmt: skip
     return build(
-        [*entries(powerpc), *more], parameters(SPEC), hooks=powerpc.hooks, checked=checked
-    )
+        [*entries(powerpc), *more], parameters(SPEC) | {"NESTED_LOCKLESS": int(lockless)},
+        hooks=powerpc.hooks, checked=checked,
+    )  # fmt: skip
 
 
 class Nested(Machine):
     """A machine whose last two vCPUs run L1: one replays, one churns."""
 
-    def __init__(self, path: str, *, checked: bool) -> None:
-        image = stress_image(checked)
+    def __init__(self, path: str, *, checked: bool, lockless: bool) -> None:
+        image = stress_image(checked, lockless)
         rate = cycles_per_second(image, Memory(1 << 16))
         program = pack(hot_and_cold(N_PAGES, 200_000), SPEC.page_shift)
         super().__init__(image, program, SPEC, path, rate)
@@ -98,9 +99,9 @@ class Nested(Machine):
         return found
 
 
-def stress(path: str, seconds: float, *, checked: bool) -> None:
-    """Run it, then look through all books."""
-    machine = Nested(path, checked=checked)
+def stress(path: str, seconds: float, *, checked: bool, lockless: bool) -> None:
+    """Run it, then look through all books; ``lockless``: the fast path does not refuse."""
+    machine = Nested(path, checked=checked, lockless=lockless)
     machine.start()
     try:
         until = time.monotonic() + seconds
@@ -119,6 +120,9 @@ def stress(path: str, seconds: float, *, checked: bool) -> None:
         machine.stop()
     counters = machine.counters()
     assert counters.mismatches == 0
+    for cpu in range(SPEC.vcpus + 2):
+        machine.image.call("rcu_do_batch", machine.memory, cpu)
+    assert bool(machine.kvm["stat.fast_refused"]) == (path == "lockless" and not lockless)
     machine.node["stop"] = 0  # the audit reads L1's tables, which may have to come from swap
     assert audit(machine) == []
     assert counters.evicted > 0
@@ -128,16 +132,19 @@ def stress(path: str, seconds: float, *, checked: bool) -> None:
     assert set(machine.left().values()) == {0}, machine.left()
 
 
-@pytest.mark.parametrize("path", ["locked", "lockless"])
-def test_short_stress_with_every_access_checked(path: str) -> None:
-    stress(path, 1.5, checked=True)
+PATHS = [("locked", False), ("lockless", False), ("lockless", True)]
+
+
+@pytest.mark.parametrize(("path", "lockless"), PATHS)
+def test_short_stress_with_every_access_checked(path: str, lockless: bool) -> None:
+    stress(path, 1.5, checked=True, lockless=lockless)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["locked", "lockless"])
+@pytest.mark.parametrize(("path", "lockless"), PATHS)
 @pytest.mark.parametrize("checked", [True, False])
-def test_long_stress(path: str, checked: bool) -> None:
-    stress(path, LONG_S / 4, checked=checked)
+def test_long_stress(path: str, lockless: bool, checked: bool) -> None:
+    stress(path, LONG_S / 4, checked=checked, lockless=lockless)
 
 
 def test_l1_keeps_its_tables_in_front() -> None:

@@ -10,6 +10,7 @@ from mkold.kvm.powerpc.hash import rmap
 from mkold.kvm.powerpc.hash.hpt import HPTE_SHIFT, PPC_MIN_HPT_ORDER
 from mkold.kvm.powerpc.hash.hpte import HASH_4K, HASH_64K, HASH_SMALL
 from mkold.kvm.powerpc.nested import spread
+from mkold.kvm.powerpc.nested.age import kvmhv_test_clear_young
 from mkold.kvm.powerpc.nested.enter import kvmhv_enter_nested_guest
 from mkold.kvm.powerpc.nested.l1 import L2_LPID, l1_boot, l1_pages
 from mkold.kvm.powerpc.radix.age import AS_POSTED
@@ -32,6 +33,7 @@ HOOKS = DEFAULTS | {
     "kvm_arch_vcpu_walk": book3s.kvm_arch_vcpu_walk,
     "kvm_arch_vcpu_page_fault": book3s.kvm_arch_vcpu_page_fault,
     "kvmhv_remove_nest_rmap_range": spread.kvmhv_remove_nest_rmap_range,
+    "kvmhv_test_clear_young": kvmhv_test_clear_young,
     "kvmhv_update_nest_rmap_rc_list": spread.kvmhv_update_nest_rmap_rc_list,
 }
 
@@ -46,6 +48,10 @@ VARIANTS = {
     "no_retry_check": Choice(
         "faults do not check the retry counter (wrong)",
         {"CHECK_RETRY": 0, "HASH_CHECK_RETRY": 0},
+    ),
+    "nested_lockless": Choice(
+        "the fast path ages guests' guests too, walking the reverse map without the lock",
+        {"NESTED_LOCKLESS": 1},
     ),
     "entry_at_a_time": Choice("the fast path looks at one entry at a time", {"SCAN_BLOCK": 1}),
 }

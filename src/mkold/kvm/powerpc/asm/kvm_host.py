@@ -83,10 +83,14 @@ class KvmNestedGuest(Struct):
 
 
 class RmapNested(Struct):
-    """``struct rmap_nested``: an entry of a page's list; see ``nested.rmap``."""
+    """``struct rmap_nested``: an entry of a page's list; see ``nested.rmap``.
+
+    ``cache`` is where it goes when it is freed.
+    """
 
     next: u64
     rmap: u64
+    cache: Ptr[KmemCache]
 
 
 class KvmArch(Struct):

@@ -7,6 +7,7 @@ tree for each L2, from L2's pages straight to the host's frames, and the hardwar
 ``guest``      an L2 guest as L0 knows it, and its life
 ``shadow``     its tree: looking an entry up, taking one away, all of it
 ``spread``     what happens to an entry of L1's tree, done to the shadow entries of its page
+``age``        aging without the lock, which is a choice (``NESTED_LOCKLESS``)
 ``l1_memory``  reading what L1 wrote: its partition table, its table of L2's memory
 ``create``     putting a shadow entry in
 ``fault``      L2's page faults

@@ -18,6 +18,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_create_pte``).
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.powerpc.asm.kvm_book3s_64 import NESTED_LOCKLESS
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest, RmapNested, ShadowFault
 from mkold.kvm.powerpc.nested.guest import NODES, kvmhv_find_nested
 from mkold.kvm.powerpc.nested.rmap import kvmhv_insert_nest_rmap, nest_rmap
@@ -30,7 +31,8 @@ from mkold.kvm.powerpc.radix.create import (
     NEED_TABLE,
     map_leaf,
 )
-from mkold.kvm.powerpc.radix.pte import level_pages
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, level_pages
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import alloc_table, free_table_now
 from mkold.kvm.powerpc.radix.walk import radix_walk
 from mkold.kvm.retry import mmu_invalidate_retry
@@ -42,11 +44,14 @@ from mkold.lang import (
     cast,
     kernel,
     parameter,
+    smp_wmb,
     u64,
 )
 from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 
 SHADOW_RECHECK = parameter("SHADOW_RECHECK", 1)
+# 0: with aging that takes no lock, L1's entry is not given R again. A seeded fault.
+SET_AGAIN = parameter("SET_AGAIN", 1)
 
 
 @kernel
@@ -66,6 +71,15 @@ def shadow_fault_is_stale(
     if CHECK_RETRY and mmu_invalidate_retry(kvm, fault.mmu_seq, fault.hva, fault.hva + 1):
         return 1
     return SHADOW_RECHECK and not copied_entry_stands(kvm, fault)
+
+
+@kernel
+def set_l1_rc(kvm: Ptr[Kvm], fault: Ptr[ShadowFault]) -> None:
+    """Under ``mmu_lock``, when the shadow entry can be found: what R and C it has, L1's entry
+    gets. Aging without the lock may have cleared R since it was copied."""
+    smp_wmb()  # pairs with pte_xchg() in kvmhv_age_page(): the shadow entry, then L1's
+    ptep, _entry, _level = radix_walk(READ_ONCE(kvm.arch.pgtable), fault.gfn)
+    kvmppc_radix_update_pte(ptep, 0, fault.pte & (_PAGE_ACCESSED | _PAGE_DIRTY))
 
 
 @kernel
@@ -89,6 +103,8 @@ def try_create_shadow(
         n_first = fault.n_gfn & ~(level_pages(fault.level) - 1)
         entry = nest_rmap(gp.l1_lpid, n_first)
         took = kvmhv_insert_nest_rmap(nest_rmapp(kvm, first), entry, node)
+        if NESTED_LOCKLESS and SET_AGAIN:
+            set_l1_rc(kvm, fault)
     kvm_mmu_unlock(kvm)
     return result, took
 
@@ -128,6 +144,7 @@ def kvmhv_create_shadow_pte(
     node = cast(Ptr[RmapNested], kmem_cache_alloc(cache))
     if node == NULL:
         return ENOMEM
+    node.cache = cache
     result, took = create_with_node(kvm, gp, fault, node, waits)
     if not took:
         kmem_cache_free(cache, cast(u64, node))

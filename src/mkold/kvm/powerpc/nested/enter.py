@@ -48,6 +48,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.slab import kmem_cache_init
+from mkold.sync.rcu import rcu_core
 
 
 @kernel
@@ -118,7 +119,10 @@ def kvmhv_drop_nested(kvm: Ptr[Kvm], l1_lpid: u64) -> None:
 
 @kernel
 def kvmhv_release_all_nested(kvm: Ptr[Kvm]) -> None:
-    """All guests of the guest go, and the whole reverse map; no vCPU is in guest mode."""
+    """All guests of the guest go, and the whole reverse map; no vCPU is in guest mode.
+
+    Sleeps.
+    """
     if not READ_ONCE(kvm.arch.nested_enable):
         return
     for l1_lpid in range(1, KVM_MAX_NESTED_GUESTS):
@@ -126,7 +130,8 @@ def kvmhv_release_all_nested(kvm: Ptr[Kvm]) -> None:
     n = smp_load_acquire(kvm.n_slots)
     for i in range(n):
         slot = addr(kvm.slots[i])
-        kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
         for at in range(slot.npages):
+            kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
             kvmhv_remove_nest_rmap_list(kvm, slot.rmap + at, 0, 0)
-        kvm_mmu_unlock(kvm)
+            kvm_mmu_unlock(kvm)
+            rcu_core()

@@ -5,8 +5,8 @@ The steps, of which each may end it:
 1. Walk L1's table of L2's memory. It has no such page, or does not allow the access: the
    fault is L1's. A shadow leaf that is there all the same goes.
 2. The shadow leaf is there and allows the access: only R or C is missing. If L1's own entry
-   has them not set either, the fault is L1's, who sets them; else they are set in the VM's
-   entry for L1's page and in the shadow entry, in one section under ``mmu_lock``.
+   has them not set either, the fault is L1's, who sets them; else they are set in the shadow
+   entry and in the VM's entry for L1's page, in one section under ``mmu_lock``.
 3. Look up the memslot, and the retry counter.
 4. Copy the VM's entry for L1's page, which a fault like L1's own makes if need be.
 5. The shadow entry is that, less what L1 does not allow; R if both have it, C if both have it
@@ -64,11 +64,15 @@ from mkold.lang import (
     kernel,
     mutex_lock,
     mutex_unlock,
+    parameter,
     smp_rmb,
+    smp_wmb,
     u64,
 )
 from mkold.sync.rcu import rcu_core
 
+# 1 is Linux, where aging holds the lock.
+SET_L1_FIRST = parameter("SET_L1_FIRST", 0)
 PERMISSIONS = _PAGE_READ | _PAGE_WRITE | _PAGE_EXEC
 
 
@@ -90,12 +94,19 @@ def kvmhv_reflect(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gp: Ptr[KvmNestedGuest], n_gfn
 
 
 @kernel
-def set_rc(ptep: Ptr[u64], pte: u64, write: u64) -> u64:
-    """Set R (and C) of an entry just read as ``pte``, if it allows the access; 1 if so."""
-    if not allowed(pte, write):
-        return 0
-    kvmppc_radix_update_pte(ptep, 0, _PAGE_ACCESSED | (_PAGE_DIRTY if write else 0))
-    return 1
+def set_both_rc(ptep: Ptr[u64], n_ptep: Ptr[u64], bits: u64) -> None:
+    """Set bits in the VM's entry ``ptep`` and in the shadow entry ``n_ptep``.
+
+    Aging clears the VM's first. So the shadow's is set first: where aging takes no lock,
+    setting them in its order could leave the shadow's alone set.
+    """
+    if SET_L1_FIRST:
+        kvmppc_radix_update_pte(ptep, 0, bits)
+        kvmppc_radix_update_pte(n_ptep, 0, bits)
+    else:
+        kvmppc_radix_update_pte(n_ptep, 0, bits)
+        smp_wmb()  # pairs with pte_xchg() in kvmhv_age_page()
+        kvmppc_radix_update_pte(ptep, 0, bits)
 
 
 @kernel
@@ -108,8 +119,10 @@ def kvmhv_handle_nested_set_rc(
     n_ptep, n_pte, _n_level = find_kvm_nested_guest_pte(gp, n_gfn)
     if allowed(n_pte, write):
         ptep, pte, _level = radix_walk(READ_ONCE(kvm.arch.pgtable), gfn)
-        done = set_rc(ptep, pte, write) and set_rc(n_ptep, n_pte, write)
-        if not done:
+        if allowed(pte, write):
+            set_both_rc(ptep, n_ptep, _PAGE_ACCESSED | (_PAGE_DIRTY if write else 0))
+            done = 1
+        else:
             kvmhv_invalidate_shadow_pte(kvm, gp, n_gfn)
     kvm_mmu_unlock(kvm)
     return done

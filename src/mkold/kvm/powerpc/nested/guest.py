@@ -8,6 +8,8 @@ Rules
 * The fast path of aging refuses while ``nested_guests`` is not 0. A new guest is counted, then
   waits for a grace period, then is made known: a walker that saw 0 is gone before the first
   shadow entry exists, so none clears a bit behind its back.
+* Whoever walks the reverse map without the lock is in an RCU read section, and finds a guest by
+  its number: a guest, its tables and the map's nodes go after a grace period.
 * A number that L1 has taken back is not looked up any more; who still runs the guest finds
   that it has no table (``l1_gr_to_hr`` 0).
 
@@ -35,6 +37,7 @@ from mkold.lang import (
     kernel,
     mutex_init,
     parameter,
+    smp_store_release,
     synchronize_rcu,
     u64,
 )
@@ -42,6 +45,11 @@ from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free
 
 # kvm.arch.nested_caches
 GUESTS, NODES = 0, 1
+# How nodes, shadow tables and guests are freed; at once is right where nobody walks without the
+# lock.
+FREE_BY_RCU = 0
+FREE_AT_ONCE = 1
+NESTED_FREE = parameter("NESTED_FREE", FREE_BY_RCU)
 # 0: a new guest does not wait for walkers that saw none. A seeded fault.
 WAIT_FOR_WALKERS = parameter("WAIT_FOR_WALKERS", 1)
 
@@ -64,7 +72,9 @@ def count_nested(kvm: Ptr[Kvm], by: u64) -> None:
 
 @kernel
 def kvmhv_release_nested(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest]) -> None:
-    """Free a guest that nobody has a reference to; none of its vCPUs runs."""
+    """Free a guest that nobody has a reference to; none of its vCPUs runs. Sleeps."""
+    if NESTED_FREE == FREE_BY_RCU:
+        synchronize_rcu()  # walkers of the reverse map that found it are gone
     pgd = gp.shadow_pgtable
     for i in range(ptrs_per_table(3)):
         entry = READ_ONCE(pgd[i])
@@ -127,7 +137,7 @@ def kvmhv_get_nested(kvm: Ptr[Kvm], l1_lpid: u64, create: u64) -> Ptr[KvmNestedG
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
     gp = kvmhv_find_nested(kvm, l1_lpid)
     if gp == NULL:
-        WRITE_ONCE(kvm.arch.kvm_nested_guest_idr[l1_lpid], cast(u64, fresh))
+        smp_store_release(kvm.arch.kvm_nested_guest_idr[l1_lpid], cast(u64, fresh))
     else:
         gp.refcnt += 1
     kvm_mmu_unlock(kvm)

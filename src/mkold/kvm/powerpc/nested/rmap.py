@@ -16,7 +16,8 @@ becomes the end of the list, in the last node's ``next``.
 
 Rules
 -----
-* All of it is guarded by ``mmu_lock``.
+* Changes are guarded by ``mmu_lock``. A reader holds it too, or is in an RCU read section: a
+  node is published whole by one release store, and freed after a grace period.
 * An entry may be stale: shadow entries are taken away without looking here. So whoever finds
   one looks up the shadow entry, and whether it still maps the page.
 * A list is given up whole, never an entry of it.

@@ -2,7 +2,7 @@
 
 Rules
 -----
-* All of it is under ``mmu_lock``.
+* Changes are under ``mmu_lock``; a look is, or is in an RCU read section.
 * Taking away is clear, then flush, then (tables) free, as in L1's own tree. What R and C
   said is not asked: L1's entry has them (``fault`` sets both).
 * Whether an entry still maps the page that somebody came from is told by its frame.
@@ -14,6 +14,7 @@ Source: arch/powerpc/kvm/book3s_hv_nested.c (``find_kvm_nested_guest_pte``,
 from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest
+from mkold.kvm.powerpc.nested.guest import FREE_BY_RCU, NESTED_FREE
 from mkold.kvm.powerpc.radix.pte import (
     entry_table,
     level_pages,
@@ -26,7 +27,7 @@ from mkold.kvm.powerpc.radix.tables import free_pud_tables
 from mkold.kvm.powerpc.radix.unmap import kvmhv_unmap_shadow_pte
 from mkold.kvm.powerpc.radix.walk import radix_walk
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, kernel, u64
+from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, call_rcu, cast, kernel, u64
 
 
 @kernel
@@ -53,6 +54,12 @@ def kvmhv_invalidate_shadow_pte(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], n_gfn: u
 
 
 @kernel
+def free_shadow_tables(word: u64) -> None:
+    """Free a PUD table and what is below; nobody is in it. A callback's argument is a word."""
+    free_pud_tables(cast(Ptr[u64], word))
+
+
+@kernel
 def kvmhv_free_shadow(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest]) -> None:
     """Take all of the tree away but its root."""
     pgd = gp.shadow_pgtable
@@ -61,4 +68,7 @@ def kvmhv_free_shadow(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest]) -> None:
         if pte_present(entry):
             WRITE_ONCE(pgd[i], 0)
             kvm_flush_remote_tlbs(kvm)  # also the page-walk caches
-            free_pud_tables(entry_table(entry))
+            if NESTED_FREE == FREE_BY_RCU:
+                call_rcu(free_shadow_tables, entry_table(entry))
+            else:
+                free_pud_tables(entry_table(entry))

@@ -18,8 +18,8 @@ Source: arch/powerpc/kvm/book3s_hv_nested.c (``kvmhv_remove_nest_rmap_range``,
 from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_memslot
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
-from mkold.kvm.powerpc.nested.guest import NODES, kvmhv_find_nested
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, RmapNested
+from mkold.kvm.powerpc.nested.guest import FREE_BY_RCU, NESTED_FREE, kvmhv_find_nested
 from mkold.kvm.powerpc.nested.rmap import nest_rmap_gfn, nest_rmap_lpid, nest_rmap_next
 from mkold.kvm.powerpc.nested.shadow import find_kvm_nested_guest_pte, maps_frames
 from mkold.kvm.powerpc.radix.pte import level_pages, pte_pfn
@@ -30,7 +30,7 @@ from mkold.lang import (
     NULL,
     READ_ONCE,
     Ptr,
-    addr,
+    call_rcu,
     cast,
     kernel,
     parameter,
@@ -67,6 +67,12 @@ def kvmhv_remove_nest_rmap(kvm: Ptr[Kvm], entry: u64, pfn: u64, npages: u64) -> 
 
 
 @kernel
+def free_node(word: u64) -> None:
+    """Free a node; nobody is at it. A callback's argument is a word."""
+    kmem_cache_free(cast(Ptr[RmapNested], word).cache, word)
+
+
+@kernel
 def kvmhv_remove_nest_rmap_list(kvm: Ptr[Kvm], rmapp: Ptr[u64], pfn: u64, npages: u64) -> None:
     """Give a page's list up, with the shadow entries that it names."""
     if not READ_ONCE(rmapp.value):
@@ -76,7 +82,10 @@ def kvmhv_remove_nest_rmap_list(kvm: Ptr[Kvm], rmapp: Ptr[u64], pfn: u64, npages
         entry, word, node = nest_rmap_next(word)
         kvmhv_remove_nest_rmap(kvm, entry, pfn, npages)
         if node != NULL:
-            kmem_cache_free(addr(kvm.arch.nested_caches[NODES]), cast(u64, node))
+            if NESTED_FREE == FREE_BY_RCU:
+                call_rcu(free_node, node)
+            else:
+                free_node(cast(u64, node))
 
 
 @kernel

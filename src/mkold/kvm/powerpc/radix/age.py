@@ -14,7 +14,7 @@
   are in the range, a clear is done if any of them is wanted.
 * A secure guest has no accessed bits to show: nothing is young, as on the slow path.
 * A VM that runs guests of its own (L2) is refused, since their accesses are recorded in
-  shadow tables that this walk does not see.
+  shadow tables that this walk does not see. ``NESTED_LOCKLESS`` 1 ages it by ``nested.age``.
 * A base-page table is scanned ``SCAN_BLOCK`` entries at a time, and only those that have the
   accessed bit are looked at one by one. Before that the ``SCAN_AHEAD`` entries behind are
   asked for, as atomic operations hold up the loads that come after them; where nothing is
@@ -31,7 +31,11 @@ arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvm_age_radix``, ``kvm_test_age_radix`
 from __future__ import annotations
 
 from mkold.kvm.bitops import __ffs
-from mkold.kvm.powerpc.asm.kvm_book3s_64 import kvmhv_update_nest_rmap_rc_list
+from mkold.kvm.powerpc.asm.kvm_book3s_64 import (
+    NESTED_LOCKLESS,
+    kvmhv_test_clear_young,
+    kvmhv_update_nest_rmap_rc_list,
+)
 from mkold.kvm.powerpc.asm.kvm_host import KVMPPC_SECURE_INIT_DONE, Kvm
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
@@ -215,7 +219,8 @@ def kvm_test_clear_young_hv(
     if not radix_mode(kvm):
         rcu_read_unlock()
         return 1, 0
-    if not NO_NESTED_TEST and READ_ONCE(kvm.arch.nested_guests):
+    nested = not NO_NESTED_TEST and READ_ONCE(kvm.arch.nested_guests) != 0
+    if nested and not NESTED_LOCKLESS:
         rcu_read_unlock()
         return 1, 0
     if not NO_SECURE_TEST and kvm_is_secure(kvm):
@@ -224,7 +229,9 @@ def kvm_test_clear_young_hv(
     smp_rmb()  # pairs with smp_wmb() in kvmppc_switch_mmu_to_radix()
     pgtable = READ_ONCE(kvm.arch.pgtable)
     young = 0
-    if pgtable != NULL:
+    if NESTED_LOCKLESS and nested and pgtable != NULL:
+        young = kvmhv_test_clear_young(kvm, gfn, end, clear, bitmap, last_bit)
+    elif pgtable != NULL:
         young = age_radix_range(pgtable, gfn, end, clear, bitmap, last_bit)
     rcu_read_unlock()
     return pgtable == NULL, young
