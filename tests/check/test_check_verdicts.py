@@ -276,6 +276,8 @@ BROKEN = {
         "the page is taken": "",
         "L1 flushes its guest": "",
         "L1 ends its guest": "",
+        "the VM goes to hash mode": "",
+        "the VM goes to hash mode, freed at once": "data-race use-after-free",
         "the page is taken, freed at once": "data-race use-after-free",
         "L1 flushes its guest, freed at once": "data-race use-after-free",
         "L1 ends its guest, freed at once": "data-race poison-address use-after-free",

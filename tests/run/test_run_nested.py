@@ -26,8 +26,9 @@ from mkold.run.audit import audit
 from mkold.run.clock import cycles_per_second
 from mkold.run.image import entries, parameters
 from mkold.run.machine import Machine
+from mkold.run.measure import run
 from mkold.run.program import pack
-from mkold.run.spec import MachineSpec
+from mkold.run.spec import MachineSpec, RunSpec
 from mkold.sync.rcu import rcu_do_batch
 
 LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
@@ -145,6 +146,24 @@ def test_short_stress_with_every_access_checked(path: str, lockless: bool) -> No
 @pytest.mark.parametrize("checked", [True, False])
 def test_long_stress(path: str, lockless: bool, checked: bool) -> None:
     stress(path, LONG_S / 4, checked=checked, lockless=lockless)
+
+
+def seen(variant: str, path: str) -> float:
+    """Which share of the pages that L2 touches the passes of ``path`` see young."""
+    machine = MachineSpec(
+        vcpus=1, memory_share=1.0, interval_s=0.02, nested=True, variant=variant
+    )
+    spec = RunSpec(paths=(path,), rounds=1, duration_s=1.5)
+    result = run(hot_and_cold(), machine, spec=spec)
+    assert not result.wrong
+    return result.path(path)["young_seen_share"]
+
+
+def test_what_the_host_sees_of_l2() -> None:
+    assert seen("", "locked") > 0.9
+    assert seen("", "lockless") < 0.1, "it refuses"
+    assert seen("as_posted", "lockless") < 0.1, "it looks at L1's entries alone"
+    assert seen("nested_lockless", "lockless") > 0.9
 
 
 def test_l1_keeps_its_tables_in_front() -> None:

@@ -238,6 +238,15 @@ def test_leaving_radix_mode_ends_all_guests() -> None:
     assert audit(m) == []
 
 
+def test_a_vcpu_in_l2_has_nothing_of_l1s_in_hash_mode() -> None:
+    m = Steps()
+    m.do("touch", m.l2, PAGE, 0)
+    assert m.do("kvm_vm_ioctl_configure_mmu", 0) == 0
+    assert m.do("touch", m.l1, PAGE, 0) < KVM_PFN_ERR  # so L1 has a page of that number
+    m.kvm["stop"] = 1  # or the vCPU would wait for L1 to do something about it
+    assert m.do("touch", m.l2, PAGE, 0) == KVM_PFN_ERR
+
+
 def test_the_audit_sees_what_is_wrong() -> None:
     """Each rule, broken by hand."""
     m = Steps()

@@ -20,6 +20,7 @@ from mkold.kvm.powerpc.nested.rmap import kvmhv_insert_nest_rmap, nest_rmap_has
 from mkold.kvm.powerpc.nested.tlbie import RIC_TLB, kvmhv_emulate_tlbie_lpid
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_young
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_hpt
 from mkold.lang import (
     READ_ONCE,
     Ptr,
@@ -214,12 +215,23 @@ def age_and_end(m: Setup) -> None:
     m.thread("L1", (kvmhv_remove_nested, nested.kvm, gp))
 
 
+def age_and_leave_radix(m: Setup) -> None:
+    """The VM goes to hash mode while it has two guests that map a page."""
+    nested = make_nested_vm(m)
+    nested.vm.map(0)
+    for number in (1, 2):
+        nested.shadow(nested.guest(number), 0)
+    m.thread("ager", nested.vm.age())
+    m.thread("switch", (kvmppc_switch_mmu_to_hpt, nested.kvm))
+
+
 FIRST = Scenario("lockless-vs-first-access", age_and_first_access, LOCKLESS, stand_ins=NO_PAGE)
 NEXT = Scenario("lockless-vs-next-access", age_and_next_access, LOCKLESS)
 ANOTHER = Scenario("lockless-vs-second-guest", age_and_another_guest, LOCKLESS,
                    stand_ins=NO_PAGE)  # fmt: skip
 UNMAP = Scenario("lockless-vs-unmap", age_and_unmap, LOCKLESS)
 FLUSH = Scenario("lockless-vs-tlbie", age_and_flush, LOCKLESS, stand_ins=NO_TABLE)
+LEAVE = Scenario("lockless-vs-to-hpt", age_and_leave_radix, LOCKLESS)
 END = Scenario("lockless-vs-end-of-guest", age_and_end, LOCKLESS)
 NOT_BY_RCU = (Set("NESTED_FREE", 1),)
 BY_STORE = (Swap("pte_xchg:cmpxchg", "WRITE_ONCE"),)
@@ -293,6 +305,8 @@ CLAIMS = [
             Case("the page is taken", UNMAP),
             Case("L1 flushes its guest", FLUSH),
             Case("L1 ends its guest", END),
+            Case("the VM goes to hash mode", LEAVE),
+            Case("the VM goes to hash mode, freed at once", LEAVE, NOT_BY_RCU, decides=False),
             Case("the page is taken, freed at once", UNMAP, NOT_BY_RCU, decides=False),
             Case("L1 flushes its guest, freed at once", FLUSH, NOT_BY_RCU, decides=False),
             Case("L1 ends its guest, freed at once", END, NOT_BY_RCU, decides=False),

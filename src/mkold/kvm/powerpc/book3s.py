@@ -108,8 +108,9 @@ def kvm_arch_vcpu_runnable(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
 
 @kernel
 def kvm_arch_vcpu_walk(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u64, u64]:
-    """The hardware, in the mode that the VM is in: it does not change in guest mode."""
-    if READ_ONCE(kvm.arch.radix):
+    """The hardware, in the mode that the VM is in: it does not change in guest mode. A guest of
+    the VM's own has its shadow tree in either, which is empty out of radix mode."""
+    if vcpu.arch.nested != NULL or READ_ONCE(kvm.arch.radix):
         ok, pfn = mmu_walk_hw(kvm, vcpu, gfn, write)
     else:
         ok, pfn = mmu_walk_hpt(kvm, vcpu, gfn, write)

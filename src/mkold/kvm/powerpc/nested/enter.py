@@ -131,7 +131,8 @@ def kvmhv_release_all_nested(kvm: Ptr[Kvm]) -> None:
     for i in range(n):
         slot = addr(kvm.slots[i])
         for at in range(slot.npages):
-            kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
-            kvmhv_remove_nest_rmap_list(kvm, slot.rmap + at, 0, 0)
-            kvm_mmu_unlock(kvm)
-            rcu_core()
+            if READ_ONCE(slot.rmap[at]):
+                kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+                kvmhv_remove_nest_rmap_list(kvm, slot.rmap + at, 0, 0)
+                kvm_mmu_unlock(kvm)
+                rcu_core()
