@@ -25,14 +25,14 @@ SWITCH_S = 0.01
 
 
 def stress(
-    path: str, seconds: float, *, checked: bool, variant: str = "", stay: bool = False
+    path: str, seconds: float, *, checked: bool, variant: str = "", stay: str = ""
 ) -> Machine:
     """Run a machine of two vCPUs hard for ``seconds``; stopped, for the audit.
 
-    It changes between both modes, or with ``stay`` stays in hash mode.
+    It changes between both modes, or stays in mode ``stay``.
     """
     spec = MachineSpec(
-        vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0, mmu="hash",
+        vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0, mmu=stay or "hash",
         variant=variant,
     )  # fmt: skip
     image = machine_image(spec, checked=checked)
@@ -84,17 +84,23 @@ def test_short_stress_with_every_access_checked(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["locked", "lockless"])
 def test_short_stress_in_hash_mode(path: str) -> None:
-    machine = stress(path, 1.5, checked=True, stay=True)
+    machine = stress(path, 1.5, checked=True, stay="hash")
     check(machine)
     passes, refused = machine.kswapd["passes"], machine.kvm["stat.fast_refused"]
     assert passes > 0
     assert bool(refused) == (path == "lockless"), "a fast path is refused, if it is tried"
 
 
+def test_short_stress_under_pr() -> None:
+    machine = stress("lockless", 1.5, checked=True, stay="pr")
+    check(machine)
+    assert machine.kvm["stat.fast_refused"] == 0, "the gate is shut"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["locked", "lockless"])
 def test_long_stress_in_hash_mode(path: str) -> None:
-    check(stress(path, LONG_S / 4, checked=True, stay=True))
+    check(stress(path, LONG_S / 4, checked=True, stay="hash"))
 
 
 @pytest.mark.slow

@@ -2,38 +2,49 @@
 
 Source: arch/powerpc/kvm/book3s.c, powerpc.c (kvm_arch_init_vm); the gate: "KVM: powerpc: add
 kvm_arch_test_clear_young()", lore 20230526234435.662652-8-yuzhao@google.com, and its review
-of 20-21 June 2023. Known limits: HV alone.
+of 20-21 June 2023.
 """
 
 from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu, kvmppc_module
 from mkold.kvm.powerpc.book3s_hv import kvmppc_book3s_init_hv
+from mkold.kvm.powerpc.book3s_pr import kvmppc_book3s_init_pr
+from mkold.kvm.powerpc.cputable import (
+    CPU_FTR_ARCH_300,
+    CPU_FTR_HVMODE,
+    MMU_FTR_TYPE_RADIX,
+    kvmhv_on_pseries,
+    kvmppc_hv_can_load,
+    kvmppc_pr_can_load,
+    radix_enabled,
+)
 from mkold.kvm.powerpc.hash.audit import kvm_hpt_audit
 from mkold.kvm.powerpc.hash.hw import mmu_walk_hpt
 from mkold.kvm.powerpc.hash.vcpu import kvmppc_hash_page_fault
 from mkold.kvm.powerpc.nested.audit import kvm_nested_audit
 from mkold.kvm.powerpc.nested.fault import kvmhv_nested_page_fault
+from mkold.kvm.powerpc.pr.mmu import kvmppc_mmu_map_page, mmu_walk_shadow
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
-from mkold.lang import NULL, READ_ONCE, Ptr, kernel, parameter, smp_load_acquire, u64
-
-# What the machine is: the capability gate reads these.
-CPU_FTR_HVMODE = parameter("CPU_FTR_HVMODE", 1)
-CPU_FTR_ARCH_300 = parameter("CPU_FTR_ARCH_300", 1)
-MMU_FTR_TYPE_RADIX = parameter("MMU_FTR_TYPE_RADIX", 1)
+from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_load_acquire, u64
 
 
 @kernel
 def kvm_arch_init() -> None:
-    """Load what there is to run VMs."""
-    kvmppc_book3s_init_hv()
+    """Load what there is to run VMs, and can on this machine."""
+    if kvmppc_hv_can_load():
+        kvmppc_book3s_init_hv()
+    if kvmppc_pr_can_load():
+        kvmppc_book3s_init_pr()
 
 
 @kernel
 def kvm_arch_init_vm(kvm: Ptr[Kvm]) -> u64:
-    """HV runs the VM, if it is loaded."""
+    """HV runs the VM, if it is loaded, else PR."""
     ops = smp_load_acquire(kvmppc_module().kvmppc_hv_ops)
+    if ops == NULL:
+        ops = smp_load_acquire(kvmppc_module().kvmppc_pr_ops)
     if ops == NULL:
         return 1
     kvm.arch.kvm_ops = ops
@@ -79,7 +90,7 @@ def kvm_arch_has_test_clear_young() -> u64:
 @kernel
 def radix_enabled_on_bare_metal() -> u64:
     """The reviewer's gate: ``radix_enabled() && !kvmhv_on_pseries()``."""
-    return MMU_FTR_TYPE_RADIX and CPU_FTR_HVMODE
+    return radix_enabled() and not kvmhv_on_pseries()
 
 
 @kernel
@@ -112,6 +123,8 @@ def kvm_arch_vcpu_walk(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> 
     the VM's own has its shadow tree in either, which is empty out of radix mode."""
     if vcpu.arch.nested != NULL or READ_ONCE(kvm.arch.radix):
         ok, pfn = mmu_walk_hw(kvm, vcpu, gfn, write)
+    elif kvm.arch.pr:
+        ok, pfn = mmu_walk_shadow(kvm, vcpu, gfn, write)
     else:
         ok, pfn = mmu_walk_hpt(kvm, vcpu, gfn, write)
     return ok, pfn
@@ -125,6 +138,8 @@ def kvm_arch_vcpu_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u6
         return kvmhv_nested_page_fault(kvm, vcpu, gfn, write)
     if READ_ONCE(kvm.arch.radix):
         return kvmppc_book3s_radix_page_fault(kvm, vcpu, gfn, write)
+    if kvm.arch.pr:
+        return kvmppc_mmu_map_page(kvm, vcpu, gfn, write)
     return kvmppc_hash_page_fault(kvm, vcpu, gfn, write)
 
 

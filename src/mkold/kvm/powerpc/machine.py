@@ -1,4 +1,4 @@
-"""powerpc Book3S HV, as a machine: its hooks and its choices."""
+"""powerpc Book3S, as a machine: its hooks and its choices."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mkold.kvm.powerpc.nested import spread
 from mkold.kvm.powerpc.nested.age import kvmhv_test_clear_young
 from mkold.kvm.powerpc.nested.enter import kvmhv_enter_nested_guest
 from mkold.kvm.powerpc.nested.l1 import L2_LPID, l1_boot, l1_pages
+from mkold.kvm.powerpc.pr.shadow import SHADOW_SMALL
 from mkold.kvm.powerpc.radix.age import AS_POSTED
 from mkold.kvm.powerpc.radix.pte import RADIX_4K, RADIX_64K, RADIX_SMALL
 from mkold.kvm.powerpc.radix.pte_update import CLEAR_BY_PTE_XCHG, CLEAR_BY_UPDATE_PTE
@@ -36,6 +37,9 @@ HOOKS = DEFAULTS | {
     "kvmhv_test_clear_young": kvmhv_test_clear_young,
     "kvmhv_update_nest_rmap_rc_list": spread.kvmhv_update_nest_rmap_rc_list,
 }
+
+# A host on which PR alone runs VMs.
+PR_HOST = {"CPU_FTR_ARCH_300": 0, "MMU_FTR_TYPE_RADIX": 0, "KVM_HV": 0, "KVM_PR": 1}
 
 VARIANTS = {
     "as_posted": Choice("the fast path as it was posted for review", AS_POSTED),
@@ -95,6 +99,7 @@ machine = Architecture(
             word=0,
             table_words=hash_words,
         ),
+        "pr": Mode("run by PR, which has no fast path and sees no accessed bit", PR_HOST),
     },
     nesting=Nesting(
         "the guest is one of the guest's own: L1 has a table of its memory, L0 a shadow tree; "
@@ -109,6 +114,6 @@ machine = Architecture(
     ),
     variants=VARIANTS,
     table_words=table_words,
-    small=RADIX_SMALL | HASH_SMALL,
+    small=RADIX_SMALL | HASH_SMALL | SHADOW_SMALL,
     audit=book3s.kvm_arch_audit,
 )

@@ -13,6 +13,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_hv.c, book3s_hv.c.
 from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.cputable import radix_enabled
 from mkold.kvm.powerpc.hash.age import kvm_age_rmapp, kvm_test_age_rmapp
 from mkold.kvm.powerpc.hash.dirty import kvm_hpt_test_clear_dirty
 from mkold.kvm.powerpc.hash.hpt import kvmppc_free_hpt
@@ -29,8 +30,11 @@ from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_store_release, u64, xch
 
 @kernel
 def kvmppc_core_init_vm_hv(kvm: Ptr[Kvm]) -> u64:
-    """A new VM is in radix mode, with an empty tree; 0, or 1 if there is no memory."""
+    """A new VM is in the host's own mode: in radix mode with an empty tree, in hash mode with
+    no table yet. 0, or 1 if there is no memory."""
     kvmppc_radix_init(kvm)
+    if not radix_enabled():
+        return 0
     if kvmppc_switch_mmu_to_radix(kvm):
         return 1
     smp_store_release(kvm.arch.mmu_ready, 1)

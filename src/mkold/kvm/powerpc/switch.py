@@ -15,6 +15,9 @@ the slow path), or is an RCU reader that looked at the flag (the fast path, the 
 Whoever else uses the hash table is a stopped vCPU, or holds ``mmu_lock`` and comes through an
 rmap word.
 
+Known limits: a switch forgets R and C of all entries, as in the kernel: a page that was
+written since the log was last read may be in no log.
+
 Sources: arch/powerpc/kvm/book3s_hv.c (``kvmppc_switch_mmu_to_hpt/radix``,
 ``kvmhv_configure_mmu``); the grace period and the barrier: lore
 20230526234435.662652-8-yuzhao@google.com.
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.cputable import kvmhv_on_pseries, radix_enabled
 from mkold.kvm.powerpc.hash.hpt import (
     hpt_order_wanted,
     kvmppc_alloc_reset_hpt,
@@ -132,12 +136,15 @@ def kvmhv_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
 
     Returns
     -------
-    0, or 1 if there is no memory for a table (the VM stays stopped)
+    0, or 1: this host can't (radix only in radix mode, hash only on bare metal), or there is
+    no memory for a table (the VM stays stopped then)
 
     Ordering
     --------
     Sleeps; the caller holds no lock and is no vCPU in guest mode.
     """
+    if (radix and not radix_enabled()) or (not radix and kvmhv_on_pseries()):
+        return 1
     mutex_lock(kvm.arch.mmu_setup_lock)
     if READ_ONCE(kvm.arch.radix) != radix:
         kvm_stop_vcpus(kvm)

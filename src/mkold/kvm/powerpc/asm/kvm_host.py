@@ -32,6 +32,8 @@ from mkold.mm.slab import KmemCache
 
 # kvm.arch.secure_guest
 KVMPPC_SECURE_INIT_DONE = 0x2
+# How many lists a vCPU's shadow entries are in, under PR.
+SHADOW_LISTS = 4
 
 # An L1 hypervisor numbers its guests from 1 up to one less than this, 8 at most.
 KVM_MAX_NESTED_GUESTS = parameter("KVM_MAX_NESTED_GUESTS", 8)
@@ -115,8 +117,9 @@ class KvmArch(Struct):
     mmu_setup_lock: mutex
     hpt: KvmHptInfo
     guest_ptes: Ptr[u64]
-    pad2: Array[u64, 3]
-    caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD
+    pr: u64  # PR runs the VM
+    pad2: Array[u64, 2]
+    caches: Array[KmemCache, 4]  # page tables by level: PTE, PMD, PUD, PGD; PR: its entries
     vcpus_running: atomic64_t
     pad3: Array[u64, 7]
     tlbie_lock: spinlock_t
@@ -152,11 +155,24 @@ class ShadowFault(Struct):
     pad: Array[u64, 6]
 
 
+class HpteCache(Struct):
+    """``struct hpte_cache``: a shadow entry of a vCPU under PR; see ``pr.shadow``."""
+
+    next: Ptr[HpteCache]
+    gfn: u64
+    pfn: u64
+    may_write: u64
+    cache: Ptr[KmemCache]
+
+
 class VcpuArch(Struct):
-    """``struct kvm_vcpu_arch``: ``nested`` is the L2 guest that the vCPU runs, or NULL."""
+    """``struct kvm_vcpu_arch``: ``nested`` is the L2 guest that the vCPU runs, or NULL;
+    ``shadow`` has its entries under PR, by page, under ``shadow_lock``."""
 
     nested: Ptr[KvmNestedGuest]
-    pad: Array[u64, 7]
+    shadow_lock: spinlock_t
+    shadow: Array[Ptr[HpteCache], SHADOW_LISTS]
+    pad: Array[u64, 2]
     fault: ShadowFault
 
 
@@ -188,6 +204,9 @@ class KvmppcModule(Struct):
     kvmppc_hv_ops: Ptr[KvmppcOps]
     pad: Array[u64, 7]
     kvm_ops_hv: KvmppcOps
+    kvmppc_pr_ops: Ptr[KvmppcOps]
+    pad2: Array[u64, 7]
+    kvm_ops_pr: KvmppcOps
     hpt_pool: VmallocPool
 
 
