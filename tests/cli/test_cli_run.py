@@ -42,7 +42,7 @@ def test_table_and_picture(trace: Path, capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     for heading in ("none", "locked", "lockless", "lockless / locked", "95 % interval"):
         assert heading in out
-    for row in ("guest accesses per second", "mmu_lock", "refaults", "seen young", "p99.9"):
+    for row in ("guest accesses per second", "on swap", "refaults", "seen young", "p99.9"):
         assert row in out
     assert "lockless: pages by generation" in out
     assert "youngest generation" in out
@@ -117,6 +117,11 @@ def test_a_sweep_is_resumed_and_drawn(
     assert "<svg" in table.with_suffix(".svg").read_text()
     assert main([*command, "interval=5", "--vcpus", "2"]) == Exit.BAD_INPUT
     assert "other options" in capsys.readouterr().err
+    other = tmp_path / "other.parquet"
+    other.with_suffix(".svg").write_text("mine")
+    command[command.index("-o") + 1] = str(other)
+    assert main([*command, "interval=5"]) == Exit.BAD_INPUT
+    assert other.with_suffix(".svg").read_text() == "mine"
     assert main(["run", str(trace), "--sweep", "interval=5"]) == Exit.USAGE
     assert "-o sweep.parquet" in capsys.readouterr().err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mkold.run.finding import notes, summary
@@ -27,13 +29,26 @@ def a_result(
 
 def test_noise_does_not_change_the_sentence() -> None:
     said = {
-        summary([a_result((0.3, 0.5), (0.95, 1.06))]),
+        summary([a_result((0.3, 0.5), (0.85, 1.06))]),
         summary([a_result((0.45, 0.97), (0.8, 1.3))]),
-        summary([a_result((0.2, 0.9), (1.02, 1.08), share=0.05)]),
+        summary([a_result((0.2, 0.9), (1.02, 1.4), share=0.05)]),
     }
     (sentence,) = said
     assert sentence.startswith("Found: a lockless pass takes less of the host's time")
-    assert "Not found: a difference of over a tenth in the guest's speed on big" in sentence
+    assert "Could not be told here: whether the guest's speed differs by a tenth" in sentence
+
+
+def test_the_same_is_said_only_where_it_was_shown() -> None:
+    shown = summary([a_result((0.3, 0.5), (0.95, 1.06))])
+    assert "the guest's speed is the same within a tenth on big" in shown
+    assert "told" not in shown
+
+
+def test_rounds_that_are_too_short_are_told() -> None:
+    result = a_result((0.4, 0.6), (0.9, 1.1))
+    assert any("of the trace" in note for note in notes(replace(result, accesses=20)))
+    asked = replace(result, spec=RunSpec(precision=0.02))
+    assert any("not the 2% asked for" in note for note in notes(asked))
 
 
 @pytest.mark.parametrize(("speed", "said"), [((1.2, 1.5), "faster"), ((0.5, 0.8), "slower")])
@@ -48,7 +63,7 @@ def test_where_aging_is_cheap_nothing_else_is_said_of_it() -> None:
         small = a_result(interval, (0.9, 1.1), share=0.004, name="small")
         sentence = summary([small, a_result((0.4, 0.6), (0.9, 1.1))])
         assert "on small either path ages for under 2 % of a core" in sentence
-        assert "than a locked one on big." in sentence
+        assert "than a locked one on big;" in sentence
 
 
 def test_what_hides_young_pages_is_said() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from mkold.base.errors import Exit, UsageError
+from mkold.base.shown import shown
 from mkold.cli.options import (
     StatusLine,
     add_output_options,
@@ -33,7 +34,6 @@ HELP = (
     "Age a guest that replays a program's memory trace, or a made workload, and compare the "
     "aging paths: none, locked, lockless."
 )
-DEFAULT_BYTES = 2 << 30
 ONE_S, BOTH_S = 30.0, 60.0
 TRACE_PART = 0.4  # of the time, where both the trace and the large guest run
 
@@ -73,7 +73,7 @@ def _workload_options(made: argparse._ArgumentGroup) -> None:
         "--workload", metavar="NAME", help="a made workload instead (a wrong name lists them)"
     )
     made.add_argument(
-        "-b", "--bytes", type=size, default=DEFAULT_BYTES, metavar="SIZE",
+        "-b", "--bytes", type=size, metavar="SIZE",
         help="memory of each vCPU, as 512M or 16G (2G)",
     )  # fmt: skip
     made.add_argument(
@@ -127,7 +127,11 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
         "--switch-interval", type=float, default=10.0, metavar="MS",
         help="milliseconds between world switches, which empty the TLB; 0: none (10)",
     )  # fmt: skip
-    machine.add_argument("--pin", action="store_true", help="each thread on a core of its own")
+    machine.add_argument(
+        "--pin",
+        action="store_true",
+        help="each thread on a core of its own, as far as there are",
+    )
     machine.add_argument(
         "--bloom", action="store_true", help="let Bloom filters limit the periodic passes too"
     )
@@ -140,7 +144,8 @@ def _measuring_options(measure: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     measure.add_argument(
         "--duration", type=positive_float, metavar="S",
-        help="seconds in all, shared by guests, paths and rounds (30; 60 where two guests run)",
+        help="seconds of measuring, shared by guests, paths and rounds; booting comes on top "
+        "(30; 60 where two guests run)",
     )  # fmt: skip
     measure.add_argument(
         "--rounds", type=positive_int, default=8, metavar="N",
@@ -184,6 +189,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         status.clear()
     deliver(args, _json(results), lambda: _shown(args, results), coloured=True)
+    if _is_report(args):
+        print(f"{shown(args.output)}: the report")
     if any(result.interrupted for result in results):
         print("mkold: interrupted; the figures are of what was measured", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -239,6 +246,8 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
 
     if args.trace is not None and args.workload is not None:
         raise UsageError("a trace and --workload: name one of them")
+    if args.trace is not None and (args.overlap or args.bytes):
+        raise UsageError("-b and --overlap are of made guests, not of a trace")
     paths = tuple(path.strip() for path in args.paths.split(",") if path.strip())
     if not paths:
         raise UsageError("--paths names no path")

@@ -15,6 +15,7 @@ from mkold.run.spec import MachineSpec, RunSpec
 
 DEFAULT_TRACE = "lookup"
 DEFAULT_WORKLOAD = "zipf"
+DEFAULT_BYTES = 2 << 30
 TRACE_SHARE, WORKLOAD_SHARE = 0.7, 1.0
 SAVED_PART = 0.4  # of a trace's time, to look for the least memory that will do
 
@@ -62,6 +63,8 @@ def made(
     machine = replace(machine, memory_share=args.memory_share or WORKLOAD_SHARE)
     status.show("making the guest's accesses")
     name = args.workload or DEFAULT_WORKLOAD
-    program, info = workload(name, machine, args.bytes, overlap=args.overlap, seed=args.seed,
-                             memory_bytes=bound)  # fmt: skip
+    program, info = workload(
+        name, machine, args.bytes or DEFAULT_BYTES, overlap=args.overlap, seed=args.seed,
+        memory_bytes=bound,
+    )  # fmt: skip
     return run_program(program, info, machine, spec, status.show, bound)

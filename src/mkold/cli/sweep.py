@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict, replace
 
 from mkold.base.errors import Exit, UsageError
-from mkold.base.output import write_file
+from mkold.base.output import refuse_overwrite, write_file
 from mkold.base.shown import shown
 from mkold.cli.options import StatusLine
 from mkold.cli.run_guests import measure_one
@@ -44,6 +44,8 @@ def sweep(args: argparse.Namespace, machine: MachineSpec, spec: RunSpec) -> int:
         machine_at(point, machine) for point in wanted
     ]  # all are sound, before any runs
     table = Table(args.output, list(grid), _asked(args, machine, spec), force=args.force)
+    if not table.rows:
+        refuse_overwrite(args.output.with_suffix(".svg"), force=args.force)
     status = StatusLine()
     interrupted = False
     for number, (point, at) in enumerate(zip(wanted, machines, strict=True), 1):

@@ -48,7 +48,7 @@ def spoiled(machine: MachineSpec, began: Load | None, ended: Load | None) -> tup
     if machine.vcpus + 1 > cores:
         found.append(
             f"{machine.vcpus} vCPUs and the host's thread share {cores} cores: waiting for a "
-            f"core counts as time of the guest. Fewer vCPUs, or --pin, would help."
+            f"core counts as time of the guest. Fewer vCPUs would help."
         )
     if began is None or ended is None or ended.at_s <= began.at_s:
         return tuple(found)

@@ -16,13 +16,14 @@ from mkold.run.results import Comparison, RunResult
 GUEST_EFFECT = 0.1
 CHEAP_SHARE = 0.02  # of a core
 POORLY_SEEN = 0.9
+WHOLE = 0.95  # of a trace
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Of one guest: what lockless aging does to the host's work and to the guest's speed, each
-    "less", "more", "none seen", or "" where it was not measured; and whether aging is cheap
-    on either path."""
+    "less", "more", "same", "untold", or "" where it was not measured; and whether aging is
+    cheap on either path. The speed is "same" only where all of its interval is."""
 
     guest: str
     aging: str
@@ -54,7 +55,9 @@ def _direction(c: Comparison | None, least: float) -> str:
         return ""
     if c.high < 1 - least:
         return "less"
-    return "more" if c.low > 1 + least else "none seen"
+    if c.low > 1 + least:
+        return "more"
+    return "same" if 1 - least <= c.low and c.high <= 1 + least else "untold"
 
 
 def noise(result: RunResult, figure: str) -> Comparison | None:
@@ -70,13 +73,15 @@ def summary(results: Sequence[RunResult]) -> str:
     if cheap:
         seen.append(f"on {cheap} either path ages for under {CHEAP_SHARE * 100:g} % of a core")
     seen += [*_aging(findings, "less"), *_aging(findings, "more"), *_speed(findings)]
+    if alike := _guests(findings, "speed", "same"):
+        seen.append(f"the guest's speed is the same within a tenth on {alike}")
     missed = []
-    if alike := _names([f.guest for f in findings if f.aging == "none seen" and not f.cheap]):
-        missed.append(f"a difference in the host's time for aging on {alike}")
-    if alike := _guests(findings, "speed", "none seen"):
-        missed.append(f"a difference of over a tenth in the guest's speed on {alike}")
+    if alike := _names([f.guest for f in findings if f.aging == "untold" and not f.cheap]):
+        missed.append(f"whether aging takes the host less time on {alike}")
+    if alike := _guests(findings, "speed", "untold"):
+        missed.append(f"whether the guest's speed differs by a tenth on {alike}")
     parts = ["Found: " + "; ".join(seen)] if seen else []
-    parts += ["Not found: " + "; ".join(missed)] if missed else []
+    parts += ["Could not be told here: " + "; ".join(missed)] if missed else []
     return ". ".join(parts) + "." if parts else ""
 
 
@@ -113,12 +118,40 @@ def notes(result: RunResult) -> list[str]:
             f"{result.frames} frames is the least there can be; a memory share of "
             f"{machine.memory_share:.0%} would be {wanted}."
         )
+    if 0 < result.times_through < WHOLE:
+        out.append(
+            f"A round is {result.times_through:.0%} of the trace, from another place each "
+            "time: a longer --duration, or fewer --rounds, would show more of it."
+        )
+    out += _short(result)
     if result.frames < result.pages and result.times_through > 1:
         out.append(
             f"The trace was gone through {result.times_through:.1f} times a round: pages that "
             "it uses once come back each time, as refaults."
         )
     return [*out, *_hidden(result), *_cut(result)]
+
+
+def _short(result: RunResult) -> list[str]:
+    """Where rounds are too short for aging, or too few for what was asked."""
+    rounds = [r for path in result.paths for r in path.rounds]
+    longest = max((r.elapsed_s for r in rounds), default=0.0)
+    found = []
+    if rounds and longest < 2 * result.machine.interval_s:
+        found.append(
+            f"A round took at most {longest * 1e3:.0f} ms, with "
+            f"{result.machine.interval_s * 1e3:g} ms between passes: few were measured. A "
+            "longer --duration, fewer --rounds or a shorter --interval would help."
+        )
+    wanted, reached = result.spec.precision, _one(result, GUEST_RATE)
+    if wanted and reached is not None and reached.low is not None and reached.high is not None:
+        half = (reached.high - reached.low) / 2 / reached.ratio
+        if half > wanted:
+            found.append(
+                f"The guest's speed is compared within {half:.0%}, not the {wanted:.0%} asked "
+                "for (--precision): that wants a longer --duration or a quieter host."
+            )
+    return found
 
 
 def _hidden(result: RunResult) -> list[str]:

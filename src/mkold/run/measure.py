@@ -36,7 +36,7 @@ from mkold.run.image import machine_image
 from mkold.run.interval import MIN_TURNS, ratio
 from mkold.run.program import Program, pack
 from mkold.run.results import Round, RunResult, TraceInfo
-from mkold.run.saved import MEASUREMENTS, smallest_share
+from mkold.run.saved import STEPS, can_tell, least_share
 from mkold.run.session import SLEEP_S, Progress, Session, Work, guest_rate_of
 from mkold.run.sizes import frames_for, needed_bytes, vm_pages
 from mkold.run.spec import MachineSpec, RunSpec
@@ -149,7 +149,8 @@ class _Run:
         self.work = self._plan(image, rate)
         if not self.failures:
             self._rounds(image, rate)
-        if self.spec.saved_s and not self.interrupted and not self.failures:
+        wanted = self.spec.saved_s and can_tell(self.program.n_pages)
+        if wanted and not self.interrupted and not self.failures:
             self._look_for_shares(image, rate)
         return self._result()
 
@@ -211,13 +212,13 @@ class _Run:
             raise KeyboardInterrupt
 
     def _look_for_shares(self, image: Image, rate: float) -> None:
-        """The smallest share of memory for each path."""
+        """The least share of memory for each path."""
         names = list(dict.fromkeys(self.spec.paths))
-        slot = self.spec.saved_s / (MEASUREMENTS * len(names))
+        slot = self.spec.saved_s / (STEPS * len(names))
         part = slot / self.spec.slot_s
         work = Work(int(self.work.warmup * part), max(1, int(self.work.accesses * part)), slot)
 
-        def seconds(path: str, share: float) -> float:
+        def slowdown(path: str, share: float) -> float:
             self.progress(f"the least memory that keeps the guest fast: {path}, {share:.0%}")
             machine = replace(self.machine, memory_share=share)
             session = Session(image, self.program, machine, path, path, rate, self.spec.seed)
@@ -225,11 +226,14 @@ class _Run:
                 session.watch(work, lambda text: None)
             finally:
                 done = session.end()
-            return done.elapsed_s if done else math.inf
+            if done is None:
+                return math.inf
+            lost = done.swap_wait_s + done.reclaim_s
+            return lost / max(done.vcpu_cpu_s - lost, 1e-9)
 
         try:
             for path in names:
-                self.shares[path] = smallest_share(partial(seconds, path))
+                self.shares[path] = least_share(partial(slowdown, path))
         except KeyboardInterrupt:
             self.interrupted = True
 

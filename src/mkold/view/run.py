@@ -31,7 +31,7 @@ LAYERS = (
 
 _SHOW: dict[str, Callable[[float], str]] = {
     "rate": si,
-    "count": lambda value: f"{value:,.0f}",
+    "count": lambda value: f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}",
     "ms": lambda value: f"{value:.3g}",
     "us": lambda value: f"{value:,.1f}",
     "ns": lambda value: f"{value:.1f}",
@@ -61,7 +61,7 @@ def guest_text(result: RunResult) -> str:
 
 
 def _below(result: RunResult) -> list[str]:
-    return [*_noise(result), *_policies(result), *_working_set(result)]
+    return [*_noise(result), *_cost(result), *_policies(result), *_working_set(result)]
 
 
 def _working_set(result: RunResult) -> list[str]:
@@ -102,6 +102,13 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
     ]
     if machine.nested:
         lines.append("nested: the guest is one of the guest's own; no hardware sets R or C")
+    lines.insert(
+        3,
+        f"KVM on {machine.arch}, {machine.mmu} MMU; TLB of {machine.tlb_entries:,} entries, "
+        + (f"emptied every {machine.switch_interval_s * 1e3:g} ms"
+           if machine.switch_interval_s else "never emptied")
+        + f"; seed {result.spec.seed}" + ("; threads pinned" if machine.pin else ""),
+    )  # fmt: skip
     if machine.variant:
         lines.append(f"variant: {machine.variant}")
     return lines
@@ -159,7 +166,8 @@ def interval(c: Comparison, to: str = " to ") -> str:
     """``0.32 to 0.91``, and that no difference was seen where it holds 1."""
     if c.low is None or c.high is None:
         return "too few rounds"
-    none = " none seen" if c.low <= 1 <= c.high else ""
+    none = " no difference" if to != "-" else " none seen"
+    none = none if c.low <= 1 <= c.high else ""
     return f"{c.low:.2f}{to}{c.high:.2f}{none}"
 
 
@@ -171,6 +179,17 @@ def _noise(result: RunResult) -> list[str]:
     if passes is not None:
         parts.append(f"an aging pass {passes.ratio:.2f}, {interval(passes)}")
     return [*_wrapped(f"Noise, {rate.base} over itself: " + "; ".join(parts))]
+
+
+def _cost(result: RunResult) -> list[str]:
+    """What aging itself does to the guest, path by path."""
+    found = [c for c in result.compared(GUEST_RATE) if c.base == "none"]
+    if not found:
+        return []
+    parts = [f"{c.path} {c.ratio:.2f}, {interval(c)}" for c in reversed(found)]
+    return _wrapped(
+        "The guest's accesses per second over those without aging: " + "; ".join(parts)
+    )
 
 
 def _policies(result: RunResult) -> list[str]:

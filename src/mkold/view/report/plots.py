@@ -181,7 +181,7 @@ def waiting(paths: Sequence[PathResult]) -> str:
     ax.set_yticks(range(len(paths)), [path.path for path in paths])
     ax.invert_yaxis()
     ax.set_xlabel("% of the vCPUs' time")
-    ax.legend(loc="lower right")
+    drawing.legend(loc="outside right upper")
     return svg(drawing)
 
 
