@@ -83,6 +83,11 @@ VECTORS = [
     (b"prog 1234 [001] 10.1:  1 page-faults:u:  7f1234567000  55d0c0ffee10 add (/bin/x)\n"
      b"prog 1234 [001] 10.1:  1 page-faults:  7f1234568000 \n\t  55d0c0ffee10 main+0x4 (/x)\n",
      PAGE_FAULTS, [(0x7F1234567, 0), (0x7F1234568, 0)]),
+    # the same where perf knows the symbol behind the address (perf 6.1)
+    (b"ls 99 2.0: 1 page-faults:  5609277d15c0 __progname+0x0 (/usr/bin/ls) ffffffff81775b9a "
+     b"elf_load+0x7 ([kernel.kallsyms])\n"
+     b"ls 99 2.1: 1 page-faults:  7ffd277d25c0 [unknown] ([stack])  55d0c0ffee10 f (/bin/x)\n",
+     PAGE_FAULTS, [(0x5609277D1, 0), (0x7FFD277D2, 0)]),
     (b"page,write,run\n0,false,2\n7,true,1\n", CSV, [(0, 0), (0, 0), (7, 1)]),
     (b'"run";"kind";"address"\n1;"W";0x1000\n"2";R;8192\n', CSV, [(1, 1), (2, 0), (2, 0)]),
     (b"time\tvpn\trw\n5\t9\tload\n6\t9\tstore", CSV, [(9, 0), (9, 1)]),

@@ -3,10 +3,12 @@
 ::
 
     prog 1234 [001] 10.1: 1 page-faults:u: 7f1234567000 55d0c0ffee10 main+0x10 (/usr/bin/prog)
+    ls 99 2.0: 1 page-faults: 56092000 __progname+0x0 (/bin/ls) 81775b9a elf_load+0x7 ([kernel])
 
 Known by the event's name (``page-faults``, ``minor-faults``, ``major-faults``, ``faults``). The
-address is the first number after it; where only one number stands before the symbol, that is
-the instruction, and the file has no addresses. Kinds are not printed: all are taken as reads.
+address is the first number after it, with its symbol if perf knows one; where one number alone
+stands before a symbol and no other comes behind, that is the instruction, and the file has no
+addresses. Kinds are not printed: all are taken as reads.
 
 A fault is the first touch of a page, or one after it was taken away, not an access like
 others: what happens to pages that stay mapped is not in the file.
@@ -54,12 +56,25 @@ def _find(block: Block, reading: Reading) -> records.Found:
 
 
 def _is_address(block: Block, words: Index) -> Mask:
-    """Whether a word is an address of data: a number, and no symbol follows at once."""
+    """Whether a word is an address of data: a number, with another, the instruction, behind it
+    at once or behind the symbol and the object that the address lies in."""
     found = block.hexadecimal(words)[1]
-    line = block.line_of(words)
-    more = np.flatnonzero(words + 1 < block.first[line + 1])
-    following = words[more] + 1
-    found[more] &= block.hexadecimal(following)[1] & (block.length(following) > 4)
+    at_once = _is_number(block, words, 1)
+    behind = _is_number(block, words, 3)
+    last = block.first[block.line_of(words) + 1]
+    some = np.flatnonzero(behind & (words + 3 < last))
+    behind[some] &= block.byte(words[some] + 2, 0) == ord("(")
+    alone = words + 1 >= last
+    mask: Mask = found & (alone | at_once | behind)
+    return mask
+
+
+def _is_number(block: Block, words: Index, ahead: int) -> Mask:
+    """Whether the word so far ahead in the same line is a long number."""
+    found = np.zeros(len(words), bool)
+    there = np.flatnonzero(words + ahead < block.first[block.line_of(words) + 1])
+    following = words[there] + ahead
+    found[there] = block.hexadecimal(following)[1] & (block.length(following) > 4)
     return found
 
 
