@@ -101,6 +101,11 @@ def imported(text: bytes, seed: int = 1) -> tuple[Trace, list[str]]:
         return folder.trace(origin).check(), said
 
 
+def test_columns_that_are_not_taken_are_named() -> None:
+    _, said = imported(b"addr,op,size,who\n0x1ffc,R,8,7\n0x3000,W,1,7\n")
+    assert any("columns that are not taken: size, who" in line for line in said)
+
+
 def accesses(trace: Trace) -> list[tuple[int, int]]:
     page = np.repeat(trace.vpn()[trace.page], trace.run).tolist()
     return list(zip(page, np.repeat(trace.write, trace.run).tolist(), strict=True))

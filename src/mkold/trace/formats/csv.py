@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from mkold.base.errors import SourceError
+from mkold.base.shown import shown
 from mkold.trace.accesses import READ, UNKNOWN, WRITE, Accesses
 from mkold.trace.formats import rows
 from mkold.trace.formats.block import Block, Index, Mask, packed
@@ -60,6 +61,10 @@ def read(chunks: Iterable[bytes], reading: Reading) -> Iterator[Accesses]:
             names = _names(block.line(int(lines[0])).strip())
             found, n_columns = rows.columns(names), len(names)
             lines = lines[1:]
+            left = [name for at, name in enumerate(names) if at not in (found or {}).values()]
+            if left:
+                listed = ", ".join(shown(name, most=40) for name in left[:8])
+                reading.notes.append(f"columns that are not taken: {listed}")
         if found and len(lines):
             yield _rows(block, lines, found, n_columns, reading)
 
