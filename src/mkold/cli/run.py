@@ -115,6 +115,10 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--variant", default="", metavar="NAME", help="a stated change to the source"
     )
+    _memory_options(machine)
+
+
+def _memory_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--swap-latency", type=positive_float, default=50.0, metavar="US",
         help="microseconds a vCPU waits for a page from swap (50)",
