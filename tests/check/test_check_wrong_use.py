@@ -220,6 +220,7 @@ CASES = {
     ", (Drop(3),)": "place of Drop must be a text, not 3",
     ", (Drop('put:smp_mb'),)": "put:smp_mb: no such place; there are: put:WRITE_ONCE",
     ", (Drop('putt:smp_mb'),)": "no function putt runs here",
+    ", heavy=True": "case 'as written' decides, so it can't be left out as heavy",
     ", decides='no'": "decides of case 'as written' must be True or False, not 'no'",
 }
 

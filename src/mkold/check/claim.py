@@ -26,6 +26,7 @@ class Case:
     decides : the claim's verdict depends on this case; otherwise it is shown beside it,
         for contrast
     only : look at these properties alone (names); empty: at all
+    heavy : takes seconds and decides nothing: left out where all claims are asked at once
     at : where it is written; found by itself
 
     Raises
@@ -38,12 +39,15 @@ class Case:
     edits: tuple[Edit, ...] = ()
     decides: bool = True
     only: frozenset[str] = frozenset()
+    heavy: bool = False
     at: Pos | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         said = f"of case {door.text('the label of a case', self.label)!r}"
         door.instance(f"the scenario {said}", self.scenario, Scenario)
         door.truth(f"decides {said}", self.decides)
+        if door.truth(f"heavy {said}", self.heavy) and self.decides:
+            raise door.wrong(f"case {self.label!r} decides, so it can't be left out as heavy")
         object.__setattr__(self, "edits", door.several(f"edits {said}", self.edits, door.edit))
         object.__setattr__(self, "only", door.names(f"only {said}", self.only))
         object.__setattr__(self, "at", self.at or here())

@@ -74,6 +74,11 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         "--arch", metavar="NAME", help="only claims about this architecture, or about any"
     )
     parser.add_argument(
+        "--all",
+        action="store_true",
+        help="with no claim named: also the cases for contrast that take seconds each",
+    )
+    parser.add_argument(
         "--explain", action="store_true", help="draw every counterexample in the terminal"
     )
     parser.add_argument(
@@ -140,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from mkold.check.load import quick
     from mkold.view import claims as view
 
     if args.replay:
@@ -154,6 +160,8 @@ def _run(args: argparse.Namespace) -> int:
         return _torture(args, claims)
     if args.export:
         return _export(args, claims)
+    if not args.claims and not args.all:
+        claims = quick(claims)
     return _decide(args, claims, files)
 
 

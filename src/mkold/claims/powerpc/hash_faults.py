@@ -228,6 +228,7 @@ CLAIMS = [
                 ENTER_EARLY,
                 decides=False,
                 only=STALE,
+                heavy=True,
             ),
             Case(
                 "fault, counter may be read after the frame",
@@ -235,6 +236,7 @@ CLAIMS = [
                 (Drop("kvmppc_book3s_hv_page_fault:smp_rmb"),),
                 decides=False,
                 only=STALE,
+                heavy=True,
             ),
         ),
     ),
@@ -255,7 +257,7 @@ CLAIMS = [
         "Linux commit b4a839009a08",
         (
             Case("H_PROTECT and a fault", PROTECT),
-            Case("H_PROTECT gives what is asked for", PROTECT_ALL, decides=False),
+            Case("H_PROTECT gives what is asked for", PROTECT_ALL, decides=False, heavy=True),
         ),
     ),
 ]

@@ -158,7 +158,7 @@ CLAIMS = [
             Case("H_REMOVE and unmapping", REMOVE_UNMAP),
             Case("H_REMOVE and aging", REMOVE_AGE),
             Case("H_CLEAR_REF and aging", CLEAR_REF_AGE),
-            Case("unmapping waits for the HPTE", UNMAP_WAITS, decides=False),
+            Case("unmapping waits for the HPTE", UNMAP_WAITS, decides=False, heavy=True),
             Case("aging waits for the HPTE", AGE_WAITS, decides=False),
         ),
     ),
