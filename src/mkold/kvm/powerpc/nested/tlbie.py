@@ -6,6 +6,8 @@ Rules
   else. The reverse map is not looked at: entries of it become stale.
 * Who works on a guest has a reference. ``TLBIE_ALL_TAKES_REF`` 0 is Linux, whose loop over all
   guests of L1 has none.
+* L1 can have tables freed as often as it likes, so it waits for the grace period that they are
+  freed after: they don't pile up.
 * ``RIC_ALL`` means too that L1 may have changed the guest's partition-table entry. A guest
   that has none any more loses its number.
 
@@ -26,6 +28,7 @@ from mkold.kvm.powerpc.nested.guest import (
 from mkold.kvm.powerpc.nested.l1_memory import kvmhv_update_ptbl_cache
 from mkold.kvm.powerpc.nested.shadow import kvmhv_free_shadow, kvmhv_invalidate_shadow_pte
 from mkold.lang import NULL, Ptr, addr, kernel, mutex_lock, mutex_unlock, parameter, u64
+from mkold.sync.rcu import RCU_QHIMARK, rcu_do_batch
 
 # How much goes: translations alone, or what the partition table said too.
 RIC_TLB = 0
@@ -62,7 +65,7 @@ def kvmhv_flush_nested(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest]) -> None:
 
 @kernel
 def kvmhv_emulate_tlbie_gp(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], ric: u64) -> None:
-    """All of one guest."""
+    """All of one guest. Sleeps."""
     mutex_lock(gp.tlb_lock)
     if ric == RIC_ALL:
         kvmhv_flush_nested(kvm, gp)
@@ -71,6 +74,8 @@ def kvmhv_emulate_tlbie_gp(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest], ric: u64) -> 
         kvmhv_free_shadow(kvm, gp)
         kvm_mmu_unlock(kvm)
     mutex_unlock(gp.tlb_lock)
+    if RCU_QHIMARK:
+        rcu_do_batch()
 
 
 @kernel
