@@ -46,7 +46,7 @@ def test_every_hook_is_defined_by_every_architecture() -> None:
 
 
 def test_a_guest_replays_a_trace() -> None:
-    machine = MachineSpec(arch="flat", vcpus=2, memory_share=0.6, interval_s=0.01)
+    machine = MachineSpec(arch="flat", vcpus=2, memory_share=0.3, interval_s=0.01)
     spec = RunSpec(rounds=1, duration_s=1.0)
     result = run(read_trace(find_trace("lookup")), machine, spec=spec)
     assert not result.wrong
