@@ -60,19 +60,29 @@ def within(seconds: float, what: str = "") -> Iterator[None]:
         raise LimitError(said)
 
     timers = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
-    with _watched(seconds * HARD_FACTOR + LATE_S, last):  # is done with after the timers are
+    with _watched(seconds * HARD_FACTOR + LATE_S, last), _cpu_limit(seconds):
         before = {number: signal.signal(number, stop) for number in timers}
-        cpu = resource.getrlimit(resource.RLIMIT_CPU)
-        _at_most(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds * 1.1 + 2))
         signal.setitimer(signal.ITIMER_PROF, seconds, min(seconds / 20, 1.0))
         signal.setitimer(signal.ITIMER_REAL, seconds * WALL_FACTOR, min(seconds / 20, 1.0))
         try:
             yield
         finally:
+            for number in timers:  # one that is on its way is dropped by this
+                signal.signal(number, signal.SIG_IGN)
             for number, timer in timers.items():
                 signal.setitimer(timer, 0)
-                signal.signal(number, before[number])
-            resource.setrlimit(resource.RLIMIT_CPU, cpu)
+                signal.signal(number, before[number] or signal.SIG_DFL)
+
+
+@contextmanager
+def _cpu_limit(seconds: float) -> Iterator[None]:
+    """A limit of the system's a little above; as before at the end, however that comes."""
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    _at_most(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds * 1.1 + 2))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 @contextmanager
