@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mkold.run.results import RunResult
+    from mkold.run.session import Progress
     from mkold.run.spec import MachineSpec, RunSpec
 
 HELP = (
@@ -186,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
         return sweep(args, machine, spec)
     status = StatusLine()
     try:
-        results = _measure(args, machine, spec, status)
+        results = _measure(args, machine, spec, status.show)
     except KeyboardInterrupt:
         status.clear()
         _leave()
@@ -202,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, progress: Progress
 ) -> list[RunResult]:
     """The guests that were asked for, one after the other, until one is interrupted."""
     from mkold.cli.run_guests import made, measure_one, replayed
@@ -215,7 +216,7 @@ def _measure(
     for guest, part in zip(guests, parts, strict=True):
         timed = replace(spec, duration_s=total * part).check()
         try:
-            results.append(guest(args, machine, timed, status))
+            results.append(guest(args, machine, timed, progress))
         except KeyboardInterrupt:
             if not results:
                 raise

@@ -9,8 +9,8 @@ from dataclasses import replace
 from mkold.base.errors import UsageError
 from mkold.base.memory import allowance
 from mkold.base.shown import shown
-from mkold.cli.options import StatusLine
 from mkold.run.results import RunResult
+from mkold.run.session import Progress
 from mkold.run.spec import MachineSpec, RunSpec
 
 DEFAULT_TRACE = "lookup"
@@ -21,14 +21,14 @@ SAVED_PART = 0.4  # of a trace's time, to look for the least memory that will do
 
 
 def measure_one(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, progress: Progress
 ) -> RunResult:
     """The one guest that the options name."""
-    return (made if args.workload else replayed)(args, machine, spec, status)
+    return (made if args.workload else replayed)(args, machine, spec, progress)
 
 
 def replayed(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, progress: Progress
 ) -> RunResult:
     """The trace that is named, or the first that ships."""
     from mkold.run.measure import run as measure
@@ -48,12 +48,12 @@ def replayed(
     machine = replace(machine, memory_share=args.memory_share or TRACE_SHARE)
     if machine.memory_share < 1:
         spec = replace(spec, saved_s=SAVED_PART * spec.duration_s)
-    return measure(trace, machine, spec=spec, name=name, progress=status.show,
+    return measure(trace, machine, spec=spec, name=name, progress=progress,
                    memory_bytes=bound)  # fmt: skip
 
 
 def made(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, status: StatusLine
+    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, progress: Progress
 ) -> RunResult:
     """The workload that is named, or the large guest of the default run."""
     from mkold.run.measure import run_program
@@ -61,10 +61,10 @@ def made(
 
     bound = args.memory_limit or allowance()
     machine = replace(machine, memory_share=args.memory_share or WORKLOAD_SHARE)
-    status.show("making the guest's accesses")
+    progress("making the guest's accesses")
     name = args.workload or DEFAULT_WORKLOAD
     program, info = workload(
         name, machine, args.bytes or DEFAULT_BYTES, overlap=args.overlap, seed=args.seed,
         memory_bytes=bound,
     )  # fmt: skip
-    return run_program(program, info, machine, spec, status.show, bound)
+    return run_program(program, info, machine, spec, progress, bound)

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 
 from mkold.base.errors import Exit, UsageError
 from mkold.base.output import refuse_overwrite, write_file
@@ -51,9 +52,9 @@ def sweep(args: argparse.Namespace, machine: MachineSpec, spec: RunSpec) -> int:
     for number, (point, at) in enumerate(zip(wanted, machines, strict=True), 1):
         if table.has(point):
             continue
-        said = f"point {number} of {len(wanted)}"
+        said = f"point {number} of {len(wanted)}: "
         try:
-            result = measure_one(_at(args, point, at), at, spec, _Prefixed(status, said))
+            result = measure_one(_at(args, point, at), at, spec, partial(_show, status, said))
         except KeyboardInterrupt:
             interrupted = True
             break
@@ -64,6 +65,10 @@ def sweep(args: argparse.Namespace, machine: MachineSpec, spec: RunSpec) -> int:
             break
         table.add(point, result)
     return _end(args, table, interrupted, len(wanted))
+
+
+def _show(status: StatusLine, said: str, text: str) -> None:
+    status.show(said + text)
 
 
 def _at(args: argparse.Namespace, point: Point, machine: MachineSpec) -> argparse.Namespace:
@@ -100,7 +105,7 @@ def _end(args: argparse.Namespace, table: Table, interrupted: bool, n_points: in
         from mkold.view.report.plots import grid
 
         picture = args.output.with_suffix(".svg")
-        write_file(picture, grid(table.rows, list(parse(args.sweep))), force=True)
+        write_file(picture, grid(table.rows, table.keys), force=True)
         print(f"{shown(picture)}: the plot")
     elif done:
         print("no plot: that needs matplotlib (pip install 'mkold[report]')", file=sys.stderr)
@@ -108,14 +113,3 @@ def _end(args: argparse.Namespace, table: Table, interrupted: bool, n_points: in
         print("mkold: interrupted; the same command goes on from here", file=sys.stderr)
         return Exit.INTERRUPTED
     return Exit.HOLDS
-
-
-class _Prefixed(StatusLine):
-    """A status line that says which point it is of."""
-
-    def __init__(self, status: StatusLine, prefix: str) -> None:
-        super().__init__()
-        self._status, self._prefix = status, prefix
-
-    def show(self, text: str) -> None:
-        self._status.show(f"{self._prefix}: {text}")

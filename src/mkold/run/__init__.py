@@ -10,6 +10,8 @@
 ``results``    typed results and their JSON
 ``figures``    what rounds come to, and which figures compare; ``interval``: how surely
 ``finding``    what was found, in sentences; ``busy``: what else the host did
+``saved``      the least memory that will do; ``steady``: what LRU, clock and MIN would miss
+``activity``   what the program touches when; ``sweep``, ``table``: a grid of runs, on disk
 
 The one call::
 

@@ -37,6 +37,10 @@ class Activity:
         sizes = np.percentile(self.working_set, PERCENTILES, method="nearest")
         return {p: int(size) for p, size in zip(PERCENTILES, sizes, strict=True)}
 
+    def in_words(self) -> str:
+        """The percentiles, as ``0 %: 73, 25 %: 282, ...``."""
+        return ", ".join(f"{p} %: {size:,}" for p, size in self.percentiles().items())
+
 
 def activity(program: Program) -> Activity:
     """The heat map and working set of ``program``; a row lies where it begins."""

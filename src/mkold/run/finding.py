@@ -144,8 +144,8 @@ def _short(result: RunResult) -> list[str]:
             "longer --duration, fewer --rounds or a shorter --interval would help."
         )
     wanted, reached = result.spec.precision, _one(result, GUEST_RATE)
-    if wanted and reached is not None and reached.low is not None and reached.high is not None:
-        half = (reached.high - reached.low) / 2 / reached.ratio
+    if wanted and reached is not None and reached.low is not None:
+        half = reached.interval.half_width
         if half > wanted:
             found.append(
                 f"The guest's speed is compared within {half:.0%}, not the {wanted:.0%} asked "
@@ -158,19 +158,15 @@ def _hidden(result: RunResult) -> list[str]:
     machine = result.machine
     seen = [path.figures.get(SEEN) for path in result.paths]
     least = min((share for share in seen if share is not None), default=1.0)
-    if machine.switch_interval_s:
-        when = f"emptied every {machine.switch_interval_s * 1e3:g} ms"
-    else:
-        when = "never emptied"
-    tlb = f"TLB of {machine.tlb_entries:,} entries, {when}"
     if least < POORLY_SEEN:
         found = [
             f"Only {least:.0%} of the touched pages were seen young: an access that hits the "
-            f"vCPU's TLB sets no bit ({tlb}); --tlb-entries and --switch-interval change it."
+            f"vCPU's TLB sets no bit ({machine.tlb}); --tlb-entries and --switch-interval "
+            "change it."
         ]
     elif result.pages <= machine.tlb_entries:
         pages = "The one page fits" if result.pages == 1 else f"All {result.pages:,} pages fit"
-        found = [f"{pages} the vCPU's {tlb}."]
+        found = [f"{pages} the vCPU's {machine.tlb}."]
     else:
         found = []
     if machine.bloom:

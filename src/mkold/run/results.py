@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mkold.run.activity import Activity
+from mkold.run.interval import Ratio
 from mkold.run.spec import MachineSpec, RunSpec
 from mkold.run.steady import Misses
 
@@ -110,6 +111,11 @@ class Comparison:
     ratio: float
     low: float | None
     high: float | None
+
+    @property
+    def interval(self) -> Ratio:
+        """The ratio with its interval, as it was found."""
+        return Ratio(self.ratio, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,14 @@ class MachineSpec:
         return self.architecture.nesting if self.nested else None
 
     @property
+    def tlb(self) -> str:
+        """Its TLB in words."""
+        if not self.switch_interval_s:
+            return f"TLB of {self.tlb_entries:,} entries, never emptied"
+        when = f"emptied every {self.switch_interval_s * 1e3:g} ms"
+        return f"TLB of {self.tlb_entries:,} entries, {when}"
+
+    @property
     def page_shift(self) -> int:
         """log2 of the bytes of a base page."""
         sizes = self.architecture.page_sizes

@@ -67,8 +67,7 @@ def _below(result: RunResult) -> list[str]:
 def _working_set(result: RunResult) -> list[str]:
     if result.activity is None:
         return []
-    sizes = result.activity.percentiles()
-    listed = ", ".join(f"{p} %: {size:,}" for p, size in sizes.items())
+    listed = result.activity.in_words()
     return _wrapped(f"Working set in 1/{WINDOWS} of the trace, pages: {listed}.")
 
 
@@ -104,10 +103,8 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
         lines.append("nested: the guest is one of the guest's own; no hardware sets R or C")
     lines.insert(
         3,
-        f"KVM on {machine.arch}, {machine.mmu} MMU; TLB of {machine.tlb_entries:,} entries, "
-        + (f"emptied every {machine.switch_interval_s * 1e3:g} ms"
-           if machine.switch_interval_s else "never emptied")
-        + f"; seed {result.spec.seed}" + ("; threads pinned" if machine.pin else ""),
+        f"KVM on {machine.arch}, {machine.mmu} MMU; {machine.tlb}; "
+        f"seed {result.spec.seed}" + ("; threads pinned" if machine.pin else ""),
     )  # fmt: skip
     if machine.variant:
         lines.append(f"variant: {machine.variant}")
@@ -167,7 +164,7 @@ def interval(c: Comparison, to: str = " to ") -> str:
     if c.low is None or c.high is None:
         return "too few rounds"
     none = " no difference" if to != "-" else " none seen"
-    none = none if c.low <= 1 <= c.high else ""
+    none = "" if c.interval.seen else none
     return f"{c.low:.2f}{to}{c.high:.2f}{none}"
 
 

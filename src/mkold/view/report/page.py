@@ -40,8 +40,7 @@ def _pictures(result: RunResult) -> Iterator[str]:
     first = [path for path in paths if " #" not in path.path]
     yield _figure("Pages by generation over time.", plots.generations(first, result.pages))
     if result.activity is not None:
-        sizes = result.activity.percentiles()
-        listed = ", ".join(f"{p} %: {size:,}" for p, size in sizes.items())
+        listed = result.activity.in_words()
         yield _figure(f"What the program touches, and its working set ({listed} pages).",
                       plots.heat(result.activity))  # fmt: skip
 
