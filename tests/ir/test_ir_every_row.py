@@ -64,7 +64,8 @@ def cases(draw: st.DrawFn, row: Prim) -> tuple[Use, Given]:
     if use.shift is None and use.width < WORD_BITS:
         old[0] %= 1 << use.width  # a narrow object's word holds nothing else
     if Takes.PLACE in row.takes and row.native:
-        held = [UNLOCKED] if row.leaves or row.waits else [UNLOCKED, LOCKED]
+        free = row.leaves or row.waits or row.family == "rwlock"  # whose words differ
+        held = [UNLOCKED] if free else [UNLOCKED, LOCKED]
         old[0] = draw(st.sampled_from(held))
     if Takes.STRUCT in row.takes:
         old = [0] * N_WORDS

@@ -32,7 +32,7 @@ from mkold.trace import find_trace, read_trace
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line."""
-    monkeypatch.setitem(ARCHITECTURES, "flat", "flat_arch.machine")
+    monkeypatch.setitem(ARCHITECTURES, "flat", "flat_arch.machine:machine")
 
 
 def test_every_hook_is_defined_by_every_architecture() -> None:

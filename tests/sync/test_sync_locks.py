@@ -13,8 +13,9 @@ AT = BOOT_WORDS
 
 TEXT = """
 from mkold.lang import *
-from mkold.lang import (READ_ONCE, WRITE_ONCE, read_lock, read_unlock, spin_is_locked,
-    spin_lock, spin_trylock, spin_unlock, write_lock, write_unlock)
+from mkold.lang import (READ_ONCE, WRITE_ONCE, read_lock, read_trylock, read_unlock,
+    spin_is_locked, spin_lock, spin_trylock, spin_unlock, write_lock, write_trylock,
+    write_unlock)
 
 class World(Struct):
     lock: spinlock_t
@@ -74,8 +75,18 @@ def two_readers(w: Ptr[World]) -> u64:
     read_unlock(w.lock)
     read_unlock(w.lock)
     return word
+
+@kernel
+def try_states(w: Ptr[World]) -> u64:
+    taken = read_trylock(w.lock) * 100000 + read_trylock(w.lock) * 10000
+    taken += write_trylock(w.lock) * 1000
+    read_unlock(w.lock)
+    read_unlock(w.lock)
+    taken += write_trylock(w.lock) * 100 + write_trylock(w.lock) * 10 + read_trylock(w.lock)
+    write_unlock(w.lock)
+    return taken
 """
-NAMES = ("spin", "write", "read", "states", "two_readers")
+NAMES = ("spin", "write", "read", "states", "two_readers", "try_states")
 
 
 @pytest.fixture(scope="module", params=[256, 0], ids=["patient", "queue at once"])
@@ -112,4 +123,5 @@ def test_the_states_of_a_lock(image):
     memory = Memory(AT + 64)
     assert image.call("states", memory, 0, AT) == 1010
     assert image.call("two_readers", memory, 0, AT) == 4
+    assert image.call("try_states", memory, 0, AT) == 110_100
     assert int(memory.words[AT]) == 0

@@ -35,6 +35,7 @@ HELP = (
     "Age a guest that replays a program's memory trace, or a made workload, and compare the "
     "aging paths: none, locked, lockless."
 )
+PATHS = ("none", "locked", "lockless", "locked")
 ONE_S, BOTH_S = 30.0, 60.0
 TRACE_PART = 0.4  # of the time, where both the trace and the large guest run
 
@@ -100,6 +101,10 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
         "--arch", default="", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (the first)"
     )
     machine.add_argument(
+        "--kernel", default="", metavar="VERSION",
+        help="how that kernel ages (a name that is none lists them)",
+    )  # fmt: skip
+    machine.add_argument(
         "--page-size", default="", metavar="SIZE", help="base page, such as 4k or 64k (4k)"
     )
     machine.add_argument(
@@ -144,8 +149,9 @@ def _memory_options(machine: argparse._ArgumentGroup) -> None:
 
 def _measuring_options(measure: argparse._ArgumentGroup) -> None:
     measure.add_argument(
-        "--paths", default="none,locked,lockless,locked", metavar="LIST",
-        help="which; one that is named twice gives the noise (none,locked,lockless,locked)",
+        "--paths", metavar="LIST",
+        help="which; one that is named twice gives the noise (none,locked,lockless,locked, as "
+        "far as the kernel has them)",
     )  # fmt: skip
     measure.add_argument(
         "--duration", type=positive_float, metavar="S",
@@ -253,11 +259,9 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
         raise UsageError("a trace and --workload: name one of them")
     if args.trace is not None and (args.overlap or args.bytes):
         raise UsageError("-b and --overlap are of made guests, not of a trace")
-    paths = tuple(path.strip() for path in args.paths.split(",") if path.strip())
-    if not paths:
-        raise UsageError("--paths names no path")
     machine = MachineSpec(
         arch=args.arch,
+        kernel=args.kernel,
         vcpus=args.vcpus or default_vcpus(),
         interval_s=args.interval / 1e3,
         page_size=args.page_size,
@@ -271,8 +275,25 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
         pin=args.pin,
         bloom=args.bloom,
     )
-    spec = RunSpec(paths=paths, rounds=args.rounds, precision=args.precision, seed=args.seed)
+    spec = RunSpec(
+        paths=_paths(args, machine),
+        rounds=args.rounds,
+        precision=args.precision,
+        seed=args.seed,
+    )
     return machine.check(), spec.check()
+
+
+def _paths(args: argparse.Namespace, machine: MachineSpec) -> tuple[str, ...]:
+    """The paths to run: those that were named, or all that the kernel has."""
+    if args.paths is None:
+        return tuple(path for path in PATHS if path != "lockless" or machine.lockless)
+    paths = tuple(path.strip() for path in args.paths.split(",") if path.strip())
+    if not paths:
+        raise UsageError("--paths names no path")
+    if "lockless" in paths and not machine.lockless:
+        raise UsageError(f"kernel {machine.check().kernel} ages under mmu_lock only")
+    return paths
 
 
 def _json(results: Sequence[RunResult]) -> dict[str, object]:

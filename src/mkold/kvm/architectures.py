@@ -1,4 +1,6 @@
-"""The architectures there are: one line each, the module that describes it.
+"""The architectures there are: one line each, the module and the value that describes it.
+
+One folder may describe several machines.
 
 Nothing of an architecture is loaded before it is asked for.
 """
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from mkold.kvm.machine import Architecture
 
 ARCHITECTURES = {
-    "powerpc": "mkold.kvm.powerpc.machine",
+    "powerpc": "mkold.kvm.powerpc.machine:machine",
 }
 
 
@@ -28,5 +30,6 @@ def architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"there is no architecture {name}; there are: {known}")
-    found: Architecture = importlib.import_module(ARCHITECTURES[name]).machine
+    module, _, value = ARCHITECTURES[name].partition(":")
+    found: Architecture = getattr(importlib.import_module(module), value)
     return found

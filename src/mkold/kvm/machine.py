@@ -31,6 +31,14 @@ class PageSize(Choice):
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel(Choice):
+    """A version of the source, as far as it ages differently. ``lockless``: whether it can age
+    without ``mmu_lock``; one that cannot has no such path to run."""
+
+    lockless: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Mode(Choice):
     """A mode of a VM's MMU: ``configure(kvm, word)`` brings the VM into it while it runs, and
     returns 0, or 1 if there is no memory. None where there is but one mode. ``table_words`` is
@@ -74,12 +82,14 @@ class Architecture:
     name : as on the command line
     hooks : what each hook of ``mkold.kvm.arch`` stands for, by the hook's name
     kvm, vcpu : the VM's struct and the vCPU's, which begin with the generic ones
+    kernels : versions of the source, such as "6.15"
     page_sizes : base pages, such as "4k"
     clears : ways in which the lockless pass clears an accessed bit
     modes : what a VM's MMU can be
     variants : stated changes to the source that ``mkold run`` can replay
     table_words : room for the tables of a guest of so many pages, in words
-    small : build parameters of the smallest geometry, for scenarios
+    small : build parameters of the smallest geometry, for scenarios, with ``parameters``
+    parameters : build parameters that it always has
     audit : ``audit(kvm)`` looks through the books of a stopped VM: 0, or the number of the
         first rule that is broken
     nesting : how a VM runs a guest of its own; None: it does not
@@ -89,12 +99,14 @@ class Architecture:
     hooks: Mapping[str, Definition]
     kvm: type[Kvm]
     vcpu: type[Vcpu]
+    kernels: Mapping[str, Kernel]
     page_sizes: Mapping[str, PageSize]
     clears: Mapping[str, Choice]
     modes: Mapping[str, Mode]
     variants: Mapping[str, Choice]
     table_words: Callable[[int], int]
     small: Mapping[str, int]
+    parameters: Mapping[str, int] = field(default_factory=dict)
     audit: Definition | None = None
     nesting: Nesting | None = None
 

@@ -22,7 +22,16 @@ Source: include/linux/kvm_host.h.
 
 from __future__ import annotations
 
-from mkold.lang import Array, Ptr, Struct, atomic64_t, parameter, spinlock_t, u64
+from mkold.lang import (
+    Array,
+    Ptr,
+    Struct,
+    atomic64_t,
+    parameter,
+    rwlock_t,
+    spinlock_t,
+    u64,
+)
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifier
 
@@ -131,12 +140,13 @@ class Kvm(Struct):
     n_vcpus: u64
     stop: u64  # vCPUs leave as soon as they see it
     pad0: Array[u64, 2]
-    mmu_lock: spinlock_t
+    mmu_lock: spinlock_t  # this, or the next (``mkold.kvm.mmu_lock``)
+    mmu_rwlock: rwlock_t
     mmu_invalidate_seq: u64
     mmu_invalidate_in_progress: u64
     mmu_invalidate_range_start: u64  # hva
     mmu_invalidate_range_end: u64
-    pad1: Array[u64, 3]
+    pad1: Array[u64, 2]
     stat: KvmStat
     slots: Array[MemorySlot, KVM_MEM_SLOTS]
     vcpus: Array[u64, KVM_MAX_VCPUS]

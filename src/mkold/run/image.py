@@ -46,6 +46,8 @@ def parameters(spec: MachineSpec) -> dict[str, int]:
         "NR_CPUS": min(cpus, MAX_CPUS),
         "PAGE_SHIFT": content_shift(spec.vcpus),
         "TLB_BITS": spec.tlb_entries.bit_length() - 1,
+        **arch.parameters,
+        **arch.kernels[spec.kernel].parameters,
         **arch.page_sizes[spec.page_size].parameters,
         **arch.clears[spec.clear].parameters,
         **arch.modes[spec.mmu].parameters,

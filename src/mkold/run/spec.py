@@ -35,6 +35,7 @@ class MachineSpec:
     memory_share : the host's frames as a share of the pages the guest touches; 1 or more
         means that nothing is ever evicted
     interval_s : seconds between two aging passes
+    kernel : version of the source, such as "6.15"
     page_size : base page, such as "4k"
     clear : how the lockless pass clears the accessed bit
     mmu : the mode of the VM's MMU
@@ -50,6 +51,7 @@ class MachineSpec:
     """
 
     arch: str = ""
+    kernel: str = ""
     vcpus: int = 1
     memory_share: float = 0.7
     interval_s: float = 0.05
@@ -93,6 +95,7 @@ class MachineSpec:
         return replace(
             self,
             arch=arch.name,
+            kernel=chosen("kernel", arch.kernels, self.kernel),
             page_size=chosen("page size", arch.page_sizes, self.page_size),
             clear=chosen("way to clear", arch.clears, self.clear),
             mmu=mmu,
@@ -107,6 +110,12 @@ class MachineSpec:
     def nesting(self) -> Nesting | None:
         """How the guest comes to be one of the guest's own; None: it is not."""
         return self.architecture.nesting if self.nested else None
+
+    @property
+    def lockless(self) -> bool:
+        """Whether the kernel can age without ``mmu_lock``."""
+        kernels = self.architecture.kernels
+        return kernels[chosen("kernel", kernels, self.kernel)].lockless
 
     @property
     def tlb(self) -> str:

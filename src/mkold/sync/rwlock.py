@@ -58,6 +58,18 @@ def queued_read_lock(lock: Ptr[rwlock_t]) -> None:
 
 
 @kernel
+def queued_read_trylock(lock: Ptr[rwlock_t]) -> bool:
+    """``read_trylock``: takes the lock if no writer holds it and nobody waits for it."""
+    word = READ_ONCE(lock.value)
+    while word <= STATE_MASK and word & WRITER == 0:
+        seen = cmpxchg_acquire(lock.value, word, word + READER)
+        if seen == word:
+            return True
+        word = seen
+    return False
+
+
+@kernel
 def queued_read_unlock(lock: Ptr[rwlock_t]) -> None:
     """``read_unlock``."""
     atomic_fetch_sub_release(lock.value, READER)
@@ -67,6 +79,12 @@ def queued_read_unlock(lock: Ptr[rwlock_t]) -> None:
 def queued_write_lock(lock: Ptr[rwlock_t]) -> None:
     """``write_lock``."""
     queue_lock_exclusive(lock)
+
+
+@kernel
+def queued_write_trylock(lock: Ptr[rwlock_t]) -> bool:
+    """``write_trylock``: takes the lock if nobody holds it or waits for it."""
+    return READ_ONCE(lock.value) == 0 and cmpxchg_acquire(lock.value, 0, HELD) == 0
 
 
 @kernel

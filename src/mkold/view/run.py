@@ -103,7 +103,7 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
         lines.append("nested: the guest is one of the guest's own; no hardware sets R or C")
     lines.insert(
         3,
-        f"KVM on {machine.arch}, {machine.mmu} MMU; {machine.tlb}; "
+        f"KVM {machine.kernel} on {machine.arch}, {machine.mmu} MMU; {machine.tlb}; "
         f"seed {result.spec.seed}" + ("; threads pinned" if machine.pin else ""),
     )  # fmt: skip
     if machine.variant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flat_arch import mmu, vcpu
 from flat_arch.kvm_host import Kvm
 from mkold.kvm.arch_default import DEFAULTS
-from mkold.kvm.machine import Architecture, Choice, Mode, PageSize
+from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
 from mkold.kvm.types import Vcpu
 
 HOOKS = DEFAULTS | {
@@ -20,6 +20,7 @@ machine = Architecture(
     hooks=HOOKS,
     kvm=Kvm,
     vcpu=Vcpu,
+    kernels={"flat": Kernel("the only one")},
     page_sizes={"4k": PageSize("4 KiB")},
     clears={"andnot": Choice("an atomic clear")},
     modes={"flat": Mode("a flat table")},

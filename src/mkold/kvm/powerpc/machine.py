@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkold.kvm.arch_default import DEFAULTS
-from mkold.kvm.machine import Architecture, Choice, Mode, Nesting, PageSize
+from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, Nesting, PageSize
 from mkold.kvm.powerpc import book3s
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.hash import rmap
@@ -83,6 +83,7 @@ machine = Architecture(
     hooks=HOOKS,
     kvm=Kvm,
     vcpu=Vcpu,
+    kernels={"v2": Kernel("the series' second version, with what its review asked for")},
     page_sizes={
         "4k": PageSize("4 KiB", RADIX_4K | HASH_4K, shift=12),
         "64k": PageSize("64 KiB", RADIX_64K | HASH_64K, shift=16),

@@ -7,6 +7,8 @@ Rules
   nobody wants are dropped, one batched clear ends the batch. Where the fast path can't
   answer, the bitmap stays empty and the pages look idle (eviction asks again, page by
   page, and there the slow path answers).
+* Where the kernel has no bitmaps (``AGING_BATCHED`` 0), *lockless* asks the fast path page by
+  page.
 * *locked*: the notifier is called for each page, which takes ``mmu_lock`` each time.
 * The host's own bit is tested and cleared in both. The zero page is left alone.
 * Young folios are promoted to ``gen`` by number; counts are handed in once a batch.
@@ -26,6 +28,7 @@ from mkold.lang import (
     addr,
     atomic_add,
     kernel,
+    parameter,
     smp_processor_id,
     u64,
 )
@@ -42,14 +45,19 @@ from mkold.mm.mmu_notifier import mmu_notifier_clear_young, mmu_notifier_test_cl
 from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
 from mkold.mm.rmap import pfn_folio
 
+AGING_BATCHED = parameter("AGING_BATCHED", 1)  # whether notifiers take bitmaps
+
 
 @kernel
-def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], lockless: u64, bit: u64) -> bool:
+def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], batched: u64, bit: u64) -> bool:
     """Whether the page was accessed by host or guest; clears what is not batched."""
     young = ptep_test_and_clear_young(ptep)
-    if lockless:
+    if batched:
         return young or bit != 0
-    guest = mmu_notifier_clear_young(mm, page, page + 1)
+    if READ_ONCE(mm.node.lrugen.mode) == AGING_LOCKLESS:
+        guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
+    else:
+        guest = mmu_notifier_clear_young(mm, page, page + 1)
     return young or guest != 0
 
 
@@ -84,9 +92,9 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
     """
     node = mm.node
     scratch = addr(node.scratch[smp_processor_id()])
-    lockless = node.lrugen.mode == AGING_LOCKLESS
+    batched = AGING_BATCHED and node.lrugen.mode == AGING_LOCKLESS
     WRITE_ONCE(scratch.bitmap, 0)
-    if lockless:
+    if batched:
         mmu_notifier_test_clear_young(mm, start, end, 0, addr(scratch.bitmap))
     secondary = READ_ONCE(scratch.bitmap)
     wanted: u64 = 0
@@ -98,7 +106,7 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
         if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
             present += 1
             bit: u64 = secondary & (1 << (end - page - 1))
-            if page != skip and page_young(mm, page, ptep, lockless, bit):
+            if page != skip and page_young(mm, page, ptep, batched, bit):
                 wanted |= bit
                 young += 1
                 promote(node, scratch, pte_pfn(pte), gen)
