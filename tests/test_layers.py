@@ -19,6 +19,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "mkold"
 
 SUBJECT = {"sync", "mm", "kvm"}
+ARCHS = sorted(path.parent.name for path in (PACKAGE / "kvm").glob("*/machine.py"))
 KERNEL_PYTHON = {"base", "ir", "lang"}
 MAY_IMPORT: dict[str, set[str]] = {
     "base": set(),
@@ -32,13 +33,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": KERNEL_PYTHON,
     "mm": {*KERNEL_PYTHON, "sync"},
     "kvm": {*KERNEL_PYTHON, "sync", "mm"},
-    "kvm/powerpc": {*KERNEL_PYTHON, *SUBJECT},
-    "kvm/architectures": {"base", "kvm", "kvm/powerpc"},
+    **{f"kvm/{arch}": {*KERNEL_PYTHON, *SUBJECT} for arch in ARCHS},
+    "kvm/architectures": {"base", "kvm", *(f"kvm/{arch}" for arch in ARCHS)},
     "run": {"base", "ir", "native", "trace", *SUBJECT, "kvm/architectures"},
     "check": {"base", "ir", "native", "lkmm", "litmus"},
     "claims": {"base", "check"},
     "claims/generic": {*KERNEL_PYTHON, "check", *SUBJECT},
-    "claims/powerpc": {*KERNEL_PYTHON, "check", *SUBJECT, "kvm/powerpc", "claims/generic"},
+    **{
+        f"claims/{arch}": {*KERNEL_PYTHON, "check", *SUBJECT, f"kvm/{arch}", "claims/generic"}
+        for arch in ARCHS
+    },
     "view": {"base", "ir", "lkmm", "litmus", "run", "check"},
 }
 MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room} | {"kvm/architectures"}
