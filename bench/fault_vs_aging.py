@@ -1,13 +1,13 @@
 """Guest faults while the host ages the same memory: what the lock costs.
 
-    PYTHONPATH=src python bench/fault_vs_aging.py [--pages 4194304] [--interval 0]
-                                    [--seconds 0.5] [--rounds 9] [--json]
+    PYTHONPATH=src python bench/fault_vs_aging.py [--subject powerpc ...] [--pages 4194304]
+                             [--interval 0] [--seconds 0.5] [--rounds 9] [--json]
 
 Two threads, each on a CPU of its own. One takes guest page faults, as fast as it can, page
-after page of a guest whose memory is resident: the whole path (memslot, host page table,
-``mmu_lock``, retry check, the entry's update). The other goes over all of the guest again and
-again, with a sleep of ``--interval`` milliseconds between two passes. What it does takes
-turns:
+after page of a guest whose memory is resident: the whole path (of the radix tree: memslot, host
+page table, ``mmu_lock``, retry check, the entry's update; ``bench/aging`` says it of the other
+subjects). The other goes over all of the guest again and again, with a sleep of ``--interval``
+milliseconds between two passes. What it does takes turns:
 
 none       nothing
 reading    reads one entry of each cache line of entries, which is the least any aging does
@@ -37,17 +37,15 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from mkold.ir import boot
+from aging.subject import Count, Faults, Subject, add_option, bench_fault
+from aging.table import SUBJECTS
+from mkold.ir.boot import BOOT_WORDS
 from mkold.kvm import main, memslots, vcpu
-from mkold.kvm.powerpc.asm.kvm_host import Kvm
-from mkold.kvm.powerpc.machine import machine
-from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
-from mkold.kvm.powerpc.radix.walk import radix_walk_to_table
-from mkold.kvm.types import TlbEntry, Vcpu
-from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Array, Ptr, Struct, kernel, u64
+from mkold.kvm.types import Kvm, TlbEntry, Vcpu
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, kernel, u64
 from mkold.mm import mm_init, mmu_notifier, page_alloc
 from mkold.mm.mm_types import Folio, Mm, Node
 from mkold.mm.mmu_notifier import (
@@ -57,20 +55,12 @@ from mkold.mm.mmu_notifier import (
 )
 from mkold.native import Image, Memory, build
 from mkold.run.interval import Ratio, ratio
+from mkold.run.layout import Layout
 
-PATHS = ("none", "reading", "lockless", "locked")
-PAGE = 512
+PAGE = 512  # words
 TABLE = 512
 TLB_ENTRIES = 1024
-LINE_ENTRIES = 8  # of a cache line
-
-
-class Count(Struct):
-    """What one thread did; ``stop`` ends it."""
-
-    stop: u64
-    done: u64
-    pad: Array[u64, 6]
+SPARE_FRAMES = 64
 
 
 @kernel
@@ -79,7 +69,7 @@ def bench_faults(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n_pages: u64, count: Ptr[Count]
     failed = 0
     done = 0
     while not READ_ONCE(count.stop):
-        failed += kvmppc_book3s_radix_page_fault(kvm, vcpu, done % n_pages, 0)
+        failed += bench_fault(kvm, vcpu, done % n_pages)
         done += 1
     WRITE_ONCE(count.done, done)
     return failed
@@ -89,8 +79,8 @@ def bench_faults(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n_pages: u64, count: Ptr[Count]
 def bench_map_all(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n_pages: u64) -> u64:
     """One fault on each page; failures."""
     failed = 0
-    for gfn in range(n_pages):
-        failed += kvmppc_book3s_radix_page_fault(kvm, vcpu, gfn, 0)
+    for page in range(n_pages):
+        failed += bench_fault(kvm, vcpu, page)
     return failed
 
 
@@ -116,63 +106,43 @@ def pin(which: int) -> None:
             os.sched_setaffinity(0, {cpus[which]})
 
 
-@kernel
-def bench_read(kvm: Ptr[Kvm], n_pages: u64, count: Ptr[Count]) -> u64:
-    """Read one entry a cache line of those of all pages once, unless told to stop."""
-    seen = 0
-    gfn = 0
-    while gfn < n_pages and not READ_ONCE(count.stop):
-        table, _entry, _level = radix_walk_to_table(kvm.arch.pgtable, gfn)
-        for i in range(0, TABLE, LINE_ENTRIES):
-            seen |= READ_ONCE(table[i])
-        gfn += TABLE
-    WRITE_ONCE(count.done, count.done + gfn)
-    return seen
-
-
-@dataclass
-class Areas:
-    """Hands out addresses."""
-
-    end: int
-
-    def take(self, n: int, align: int = 8) -> int:
-        at = -(-self.end // align) * align
-        self.end = at + n
-        return at
-
-
 class Guest:
-    """A booted VM whose pages are all resident (they map the host's zero page)."""
+    """A booted VM whose guest's pages are all resident (they map the host's zero page)."""
 
-    def __init__(self, image: Image, n_pages: int) -> None:
-        self.image, self.n_pages = image, n_pages
-        n_tables = -(-n_pages // TABLE)
-        areas = Areas(boot.BOOT_WORDS)
-        node, self.mm, self.kvm = (areas.take(s.size) for s in (Node, Mm, Kvm))
-        self.vcpu, subscriptions = (
-            areas.take(Vcpu.size),
-            areas.take(MmuNotifierSubscriptions.size),
+    def __init__(self, image: Image, subject: Subject, how: Faults, n_pages: int) -> None:
+        self.image, self.how, self.n_pages = image, how, n_pages
+        own_pages = how.own_pages(n_pages)
+        self.vm_pages = own_pages + n_pages
+        n_tables, n_frames = -(-self.vm_pages // TABLE), SPARE_FRAMES + own_pages
+        layout = Layout(BOOT_WORDS)
+        node, self.mm, self.kvm, self.vcpu, subscriptions, self.faults, self.ages = (
+            layout.struct(kind)
+            for kind in (
+                Node, Mm, subject.arch.kvm, subject.arch.vcpu, MmuNotifierSubscriptions,
+                Count, Count,
+            )
+        )  # fmt: skip
+        tlb = layout.area(TlbEntry.size * TLB_ENTRIES)
+        pmd, ptl = layout.area(n_tables), layout.area(n_tables * 8)
+        tables = layout.area(n_tables * TABLE, PAGE)
+        links, folios = layout.area(n_frames), layout.area(n_frames * Folio.size)
+        frames = layout.area(n_frames * PAGE, PAGE)
+        slabs = layout.area(how.words(self.vm_pages))
+        self.memory = Memory(layout.end)
+        self.call("memblock_init", slabs, layout.end)
+        self.call("page_alloc_init", frames // PAGE, n_frames, links)
+        self.call(
+            "node_init", node, folios, frames // PAGE, n_frames, n_frames // 2 + own_pages
         )
-        tlb = areas.take(TlbEntry.size * TLB_ENTRIES)
-        self.faults, self.ages = areas.take(Count.size), areas.take(Count.size)
-        pmd, ptl = areas.take(n_tables), areas.take(n_tables * 8)
-        tables = areas.take(n_tables * TABLE, PAGE)
-        links, folios = areas.take(64), areas.take(64 * Folio.size)
-        frames = areas.take(64 * PAGE, PAGE)
-        slabs = areas.take((1 << 19) + n_tables * 544)
-        self.memory = Memory(areas.end)
-        self.call("memblock_init", slabs, areas.end)
-        self.call("page_alloc_init", frames // PAGE, 64, links)
-        self.call("node_init", node, folios, frames // PAGE, 64, 32)
-        self.call("mm_init", self.mm, node, 0, n_pages)
+        self.call("mm_init", self.mm, node, 0, self.vm_pages)
         for name, value in (("pmd", pmd), ("ptl", ptl), ("next_table", tables)):
             self.memory.words[self.mm + Mm.offset(name)] = value
         self.call("mmu_notifier_subscriptions_init", self.mm, subscriptions)
         self.call("kvm_init")
         assert self.call("kvm_create_vm", self.kvm, self.mm) == 0
-        self.call("kvm_add_memslot", self.kvm, 0, n_pages, 0)
+        assert self.call("kvm_add_memslot", self.kvm, 0, self.vm_pages, 0) == 0, "no memory"
         self.call("kvm_vcpu_init", self.kvm, self.vcpu, tlb)
+        assert self.call(how.ready.name, self.kvm, self.vcpu, n_pages) == 0, "no memory"
         assert self.call("bench_map_all", self.kvm, self.vcpu, n_pages) == 0
 
     def call(self, name: str, *args: int, cpu: int = 0) -> object:
@@ -197,12 +167,14 @@ class Guest:
 
         def age() -> None:
             pin(1)
-            start, n, count = time.thread_time(), self.n_pages, self.ages
+            start, count = time.thread_time(), self.ages
+            read = self.how.read.name, self.kvm, self.vcpu, self.n_pages, count
             while not words[count]:
                 if path == "reading":
-                    self.call("bench_read", self.kvm, n, count, cpu=1)
+                    self.call(*read, cpu=1)
                 else:
-                    self.call("bench_age", self.mm, n, path == "locked", count, cpu=1)
+                    locked = path == "locked"
+                    self.call("bench_age", self.mm, self.vm_pages, locked, count, cpu=1)
                 time.sleep(interval)
             spent["age_seconds"] = time.thread_time() - start
 
@@ -251,31 +223,38 @@ def summary(runs: Runs, others: dict[str, Runs], n_pages: int) -> dict[str, Any]
     } | {f"of_{name}": asdict(found) for name, found in ratios.items() if found is not None}
 
 
-def bench(n_pages: int, interval: float, seconds: float, rounds: int) -> dict[str, Any]:
-    """A summary by path."""
-    image = build(
+def image_of(subject: Subject, how: Faults) -> Image:
+    """Faults and aging, and what makes a VM for them."""
+    return build(
         [
             page_alloc.memblock_init, page_alloc.page_alloc_init, mm_init.node_init,
             mm_init.mm_init, mmu_notifier.mmu_notifier_subscriptions_init, main.kvm_init,
-            main.kvm_create_vm,
-            memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults, bench_map_all,
-            bench_age, bench_read,
+            main.kvm_create_vm, memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults,
+            bench_map_all, bench_age, how.ready, how.read,
         ],
-        hooks=machine.hooks,
+        subject.parameters,
+        hooks={**subject.arch.hooks, "bench_fault": how.fault},
     )  # fmt: skip
-    guest = Guest(image, n_pages)
-    runs: dict[str, list[dict[str, float]]] = {path: [] for path in PATHS}
+
+
+def bench(
+    subject: Subject, how: Faults, n_pages: int, interval: float, seconds: float, rounds: int
+) -> dict[str, Any]:
+    """A summary by path."""
+    guest, paths = Guest(image_of(subject, how), subject, how, n_pages), how.paths
+    runs: dict[str, list[dict[str, float]]] = {path: [] for path in paths}
     for turn in range(rounds):
-        first = turn % len(PATHS)
-        for path in PATHS[first:] + PATHS[:first]:
+        first = turn % len(paths)
+        for path in paths[first:] + paths[:first]:
             runs[path].append(guest.run(path, seconds, interval))
     others: dict[str, Runs] = {name: runs[name] for name in ("none", "reading")}
-    return {path: summary(runs[path], others, n_pages) for path in PATHS}
+    return {path: summary(runs[path], others, n_pages) for path in paths}
 
 
 def run() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="guest faults against aging")
+    add_option(parser, {k: v for k, v in SUBJECTS.items() if v.faults}, "powerpc")
     parser.add_argument("--pages", type=int, default=1 << 22, help="default: 16 GiB")
     parser.add_argument(
         "--interval", type=float, default=0, metavar="MS", help="pause between passes"
@@ -284,17 +263,30 @@ def run() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = bench(options.pages, options.interval / 1e3, options.seconds, options.rounds)
+    times = options.interval / 1e3, options.seconds, options.rounds
+    found = {}
+    for name in options.subject:
+        subject = SUBJECTS[name]
+        assert subject.faults is not None
+        found[name] = bench(subject, subject.faults, options.pages, *times)
+        if not options.json:
+            show(subject, found[name])
     if options.json:
-        print(json.dumps({"schema": "mkold.bench.fault_vs_aging/2", "paths": rows}, indent=2))
-        return
+        schema = "mkold.bench.fault_vs_aging/3"
+        print(json.dumps({"schema": schema, "subjects": found}, indent=2))
+
+
+def show(subject: Subject, rows: dict[str, Any]) -> None:
+    """The table of one subject."""
+    print(f"{subject.name}: {subject.sentence}")
     heads = f"{'faults/s':>19s} {'of none':>22s} {'of reading':>22s} {'pass':>10s}"
     print(f"{heads} {'side by side':>14s}")
     for path, row in rows.items():
         ratios = " ".join(shown(Ratio(**row[f"of_{name}"])) for name in ("none", "reading"))
         print(
             f"{path:8s} {row['faults_per_s'] / 1e6:8.2f} M {ratios} {row['pass_ms']:7.2f} ms"
-            f" {row['side_by_side']:14.2f}"
+            f" {row['side_by_side']:14.2f}",
+            flush=True,
         )
 
 

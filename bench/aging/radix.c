@@ -1,5 +1,5 @@
-/* What bench/scan.py holds mkold against: two ways in C to age the same tables, and a mere
- * read of as many words.
+/* What bench/scan.py holds the scan of radix tables against: two ways in C to age the same
+ * tables, and a mere read of as many words.
  *
  * age_entries  one entry after the other, as one writes it first
  * age_masks    by vectors, 32 entries a time: is any accessed, and if so, which; only those
@@ -40,19 +40,20 @@ static int clear_young(uint64_t *ptep)
 	return 1;
 }
 
-uint64_t age_entries(uint64_t *mem, uint64_t root, uint64_t n)
+uint64_t age_entries(uint64_t *mem, const uint64_t *roots, uint64_t n)
 {
 	uint64_t young = 0;
 	for (uint64_t gfn = 0; gfn < n; gfn += TABLE) {
-		uint64_t *table = table_of(mem, root, gfn);
+		uint64_t *table = table_of(mem, roots[0], gfn);
 		for (int i = 0; i < TABLE; i++)
 			young += clear_young(table + i);
 	}
 	return young;
 }
 
-uint64_t sum(const uint64_t *words, uint64_t n)
+uint64_t sum(const uint64_t *words, const uint64_t *roots, uint64_t n)
 {
+	(void)roots;
 	uint64_t s = 0;
 	for (uint64_t i = 0; i < n; i++)
 		s += words[i];
@@ -83,11 +84,11 @@ static inline uint32_t accessed(const uint64_t *ptep)
 	return found;
 }
 
-uint64_t age_masks(uint64_t *mem, uint64_t root, uint64_t n)
+uint64_t age_masks(uint64_t *mem, const uint64_t *roots, uint64_t n)
 {
 	uint64_t young = 0;
 	for (uint64_t gfn = 0; gfn < n; gfn += TABLE) {
-		uint64_t *table = table_of(mem, root, gfn);
+		uint64_t *table = table_of(mem, roots[0], gfn);
 		for (int i = 0; i < TABLE; i += VECTORS * LANES)
 			for (uint32_t which = accessed(table + i); which; which &= which - 1)
 				young += clear_young(table + i + __builtin_ctz(which));
