@@ -1,0 +1,1 @@
+"""Structs of KVM on x86."""

@@ -1,0 +1,91 @@
+"""The VM and the vCPU as KVM on x86 sees them, and the book kept of a page table.
+
+Locks: ``mmu_lock`` is a reader-writer lock. The TDP MMU's entries change under it held for
+reading, by compare-and-swap, or for writing; ``tdp_mmu_roots`` changes under
+``tdp_mmu_pages_lock`` too and is walked under RCU. What is the shadow MMU's changes under
+``mmu_lock`` held for writing.
+
+Sources: arch/x86/include/asm/kvm_host.h, arch/x86/kvm/mmu/mmu_internal.h
+(``struct kvm_mmu_page``).
+Known limits: ``role`` is a bit field there; ``invalid``, which walkers read with no lock, is
+a word of its own here, and marked accesses.
+"""
+
+from __future__ import annotations
+
+from mkold.kvm import types
+from mkold.lang import Array, Ptr, Struct, atomic64_t, cast, kernel, spinlock_t, u64
+from mkold.mm.slab import KmemCache
+
+
+class KvmMmuPage(Struct):
+    """``struct kvm_mmu_page``: what is known of one page table, which lies behind it.
+
+    ``gfn`` is the first guest page that it translates, ``link`` the next root of the VM,
+    ``cache`` where it goes when it is freed. The second line is the shadow MMU's.
+    """
+
+    level: u64
+    invalid: u64
+    ad_disabled: u64
+    gfn: u64
+    link: Ptr[KvmMmuPage]
+    tdp_mmu_root_count: atomic64_t
+    cache: Ptr[KmemCache]
+    next_dead: Ptr[KvmMmuPage]  # of tables being taken down, by who takes them down
+    shadow: Array[u64, 8]
+
+
+@kernel
+def sp_spt(sp: Ptr[KvmMmuPage]) -> Ptr[u64]:
+    """The page table of ``sp``."""
+    return cast(Ptr[u64], sp + 1)
+
+
+@kernel
+def spt_sp(spt: Ptr[u64]) -> Ptr[KvmMmuPage]:
+    """What is known of a page table, by the address of its first entry."""
+    return cast(Ptr[KvmMmuPage], spt) - 1
+
+
+class ShadowMmu(Struct):
+    """What the shadow MMU keeps for a VM."""
+
+    pad: Array[u64, 8]
+
+
+class KvmArch(Struct):
+    """``struct kvm_arch``.
+
+    ``tdp_mmu_pages`` counts the TDP MMU's tables, ``pages`` its leaves by level, smallest
+    first.
+    """
+
+    tdp_mmu_roots: Ptr[KvmMmuPage]
+    tdp_mmu_pages_lock: spinlock_t
+    shadow_root_allocated: u64
+    indirect_shadow_pages: u64
+    tdp_mmu_pages: atomic64_t
+    pages: Array[atomic64_t, 3]
+    mmu_page_cache: KmemCache
+    shadow: ShadowMmu
+
+
+class Kvm(types.Kvm):
+    """``struct kvm``."""
+
+    arch: KvmArch
+
+
+class VcpuArch(Struct):
+    """``struct kvm_vcpu_arch``: ``root`` is the table that the hardware walks, of which the
+    vCPU holds a reference, or NULL."""
+
+    root: Ptr[KvmMmuPage]
+    pad: Array[u64, 7]
+
+
+class Vcpu(types.Vcpu):
+    """``struct kvm_vcpu``."""
+
+    arch: VcpuArch
