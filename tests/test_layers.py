@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lkmm": {"base", "ir"},
     "herd": {"base", "ir", "litmus", "lkmm"},
     "trace": {"base"},
+    "host": {"base"},
     "native": {"base", "ir"},
     "sync": KERNEL_PYTHON,
     "mm": {*KERNEL_PYTHON, "sync"},
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         f"claims/{arch}": {*KERNEL_PYTHON, "check", *SUBJECT, f"kvm/{arch}", "claims/generic"}
         for arch in ARCHS
     },
-    "view": {"base", "ir", "lkmm", "litmus", "run", "check"},
+    "view": {"base", "ir", "lkmm", "litmus", "run", "check", "host"},
 }
 MAY_IMPORT["cli"] = {room for room in MAY_IMPORT if "/" not in room} | {"kvm/architectures"}
 # The one file of a folder that names everything of a kind, to be looked up late.

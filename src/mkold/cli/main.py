@@ -32,6 +32,7 @@ VERBS = {
     "check": "decide claims about the lockless design under the kernel's memory model",
     "litmus": "decide C litmus tests under the kernel's memory model, worded as by herd7",
     "record": "record a program's memory accesses, or import a recording",
+    "host": "say how a Linux host ages its guests, and what the lockless path lacks there",
     "doctor": "say what this machine offers: cores, compiler cache, optional tools",
 }
 
