@@ -57,6 +57,7 @@ def made(
 ) -> RunResult:
     """The workload that is named, or the large guest of the default run."""
     from mkold.run.measure import run_program
+    from mkold.run.selftest import PHASES, selftest
     from mkold.run.workloads import workload
 
     bound = args.memory_limit or allowance()
@@ -67,4 +68,10 @@ def made(
         name, machine, args.bytes or DEFAULT_BYTES, overlap=args.overlap, seed=args.seed,
         memory_bytes=bound,
     )  # fmt: skip
-    return run_program(program, info, machine, spec, progress, bound)
+    result = run_program(program, info, machine, spec, progress, bound)
+    if name not in PHASES or result.interrupted:
+        return result
+    pages = (args.bytes or DEFAULT_BYTES) >> machine.page_shift
+    phases = selftest(name, machine.check(), pages, spec.paths, overlap=args.overlap,
+                      progress=progress)  # fmt: skip
+    return replace(result, phases=phases)

@@ -7,7 +7,9 @@ from mkold.ir.definition import Definition
 from mkold.kvm.machine import Architecture
 from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
+from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.mm.fault.mprotect import mprotect_read
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
 from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
@@ -24,7 +26,7 @@ SOME_CPUS = 16
 _ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
-    read_cycles, replay, kswapd_work,
+    read_cycles, replay, kswapd_work, kvm_flush_remote_tlbs, mprotect_read,
 )  # fmt: skip
 
 

@@ -102,6 +102,16 @@ class PathResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PathPhases:
+    """The phases of one path: seconds by name, None where the path does nothing; reads that
+    went wrong."""
+
+    path: str
+    seconds: dict[str, float | None]
+    mismatches: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One figure of one path over that of another, with the interval of the ratio."""
 
@@ -140,6 +150,7 @@ class RunResult:
     misses : what other policies would miss in one more time through the trace; None where
         nothing is evicted, or the guest was made
     activity : what the program touches, when and where; None where a run was cut short
+    phases : of a selftest, path by path
     spoiled : what on this host makes the figures less sure, one sentence each
     interrupted : it was stopped early, and this is what there was
     failures : a BUG_ON or failed check that ended a path, which is what a wrong variant is for
@@ -156,6 +167,7 @@ class RunResult:
     comparisons: tuple[Comparison, ...] = ()
     misses: Misses | None = None
     activity: Activity | None = None
+    phases: tuple[PathPhases, ...] = ()
     spoiled: tuple[str, ...] = ()
     interrupted: bool = False
     failures: tuple[str, ...] = ()
@@ -163,7 +175,13 @@ class RunResult:
     @property
     def wrong(self) -> bool:
         """Whether something went wrong in the guest: a value lost, a bug met."""
-        return bool(self.failures) or any(path.mismatches for path in self.paths)
+        return bool(self.failures) or self.mismatches > 0
+
+    @property
+    def mismatches(self) -> int:
+        """Reads that did not give what was written, on all paths."""
+        rounds = sum(path.mismatches for path in self.paths)
+        return rounds + sum(path.mismatches for path in self.phases)
 
     @property
     def times_through(self) -> float:
@@ -202,6 +220,7 @@ class RunResult:
             "paths": [_path_json(path) for path in self.paths],
             "comparisons": [asdict(c) for c in self.comparisons],
             "working_set_pages": self.activity.percentiles() if self.activity else None,
+            "phases": [asdict(phases) for phases in self.phases],
             "misses_once_through": asdict(self.misses) if self.misses else None,
         }
 

@@ -10,8 +10,8 @@ Rules
 Sources: tools/testing/selftests/kvm/access_tracking_perf_test.c (its phases, and -v, -b, -o)
 and mmu_stress_test.c (each vCPU goes through its part of one memory, writing, then reading);
 the skew of ``zipf`` is that of YCSB (B. Cooper and others, SoCC 2010).
-Known limits: the selftest marks memory idle between its phases; here the host ages at its
-interval all the while. A row touches a page ``BURST`` times, as a program that does
+Known limits: here the host ages at its interval all the while, and the phases of a selftest
+run into each other; one by one they are run by ``mkold.run.selftest``. A row touches a page ``BURST`` times, as a program that does
 something with what it reads.
 """
 

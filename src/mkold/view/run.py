@@ -61,7 +61,25 @@ def guest_text(result: RunResult) -> str:
 
 
 def _below(result: RunResult) -> list[str]:
-    return [*_noise(result), *_cost(result), *_policies(result), *_working_set(result)]
+    return [
+        *_phases(result),
+        *_noise(result),
+        *_cost(result),
+        *_policies(result),
+        *_working_set(result),
+    ]
+
+
+def _phases(result: RunResult) -> list[str]:
+    """The selftest's own report: seconds of each phase, a column per path."""
+    if not result.phases:
+        return []
+    header = ["phases of the selftest, s", *(phases.path for phases in result.phases)]
+    rows = []
+    for name in result.phases[0].seconds:
+        values = [phases.seconds[name] for phases in result.phases]
+        rows.append([name, *("-" if value is None else f"{value:.4g}" for value in values)])
+    return [*text_table(header, rows), ""]
 
 
 def _working_set(result: RunResult) -> list[str]:
@@ -237,7 +255,6 @@ def stack(sample: GenerationSample) -> list[int]:
 
 def _wrong(result: RunResult) -> list[str]:
     said = [f"WRONG: {failure}" for failure in result.failures]
-    wrong = sum(path.mismatches for path in result.paths)
-    if wrong:
-        said.append(f"WRONG: {wrong:,} reads did not give what was written last.")
+    if result.mismatches:
+        said.append(f"WRONG: {result.mismatches:,} reads did not give what was written last.")
     return said
