@@ -11,8 +11,8 @@ Sources: tools/testing/selftests/kvm/access_tracking_perf_test.c (its phases, an
 and mmu_stress_test.c (each vCPU goes through its part of one memory, writing, then reading);
 the skew of ``zipf`` is that of YCSB (B. Cooper and others, SoCC 2010).
 Known limits: here the host ages at its interval all the while, and the phases of a selftest
-run into each other; one by one they are run by ``mkold.run.selftest``. A row touches a page ``BURST`` times, as a program that does
-something with what it reads.
+run into each other; one by one they are run by ``mkold.run.selftest``. A row touches a page
+``BURST`` times, as a program that does something with what it reads.
 """
 
 from __future__ import annotations
