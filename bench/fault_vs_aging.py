@@ -232,7 +232,7 @@ def image_of(subject: Subject, how: Faults) -> Image:
             main.kvm_create_vm, memslots.kvm_add_memslot, vcpu.kvm_vcpu_init, bench_faults,
             bench_map_all, bench_age, how.ready, how.read,
         ],
-        subject.parameters,
+        how.parameters,
         hooks={**subject.arch.hooks, "bench_fault": how.fault},
     )  # fmt: skip
 

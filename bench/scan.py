@@ -151,7 +151,7 @@ def image_of(subject: Subject, scan: Scan) -> Image:
             main.kvm_init, main.kvm_create_vm, mmu_notifier.mmu_notifier_subscriptions_init,
             page_alloc.memblock_init, scan.map, scan.fill, scan.scan,
         ],
-        subject.parameters,
+        scan.parameters,
         hooks=subject.arch.hooks,
     )  # fmt: skip
 

@@ -76,23 +76,25 @@ def radix_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], page: u64) -> u64:
 
 
 @kernel
-def radix_read_tree(root: Ptr[u64], n: u64, count: Ptr[Count]) -> u64:
-    """``read`` of one tree."""
+def radix_read_table(root: Ptr[u64], gfn: u64) -> u64:
+    """Read one entry a cache line of the table of ``gfn``."""
     seen = 0
-    gfn = 0
-    while gfn < n and not READ_ONCE(count.stop):
-        table, _entry, _level = radix_walk_to_table(root, gfn)
-        for i in range(0, TABLE, LINE_ENTRIES):
-            seen |= READ_ONCE(table[i])
-        gfn += TABLE
-    WRITE_ONCE(count.done, count.done + gfn)
+    table, _entry, _level = radix_walk_to_table(root, gfn)
+    for i in range(0, TABLE, LINE_ENTRIES):
+        seen |= READ_ONCE(table[i])
     return seen
 
 
 @kernel
 def radix_read(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n: u64, count: Ptr[Count]) -> u64:
     """``read``."""
-    return radix_read_tree(kvm.arch.pgtable, n, count)
+    seen = 0
+    gfn = 0
+    while gfn < n and not READ_ONCE(count.stop):
+        seen |= radix_read_table(kvm.arch.pgtable, gfn)
+        gfn += TABLE
+    WRITE_ONCE(count.done, count.done + gfn)
+    return seen
 
 
 RADIX = Subject(

@@ -47,6 +47,7 @@ class Scan:
         the memory's start, the others are called with the memory, ``roots`` and ``n`` and
         return what ``scan`` does
     roots : word addresses (or words) that the C code starts from, of a VM that was mapped
+    parameters : build parameters
     """
 
     map: Definition
@@ -57,6 +58,7 @@ class Scan:
     peers: Mapping[str, str]
     roots: Callable[[Place], Sequence[int]]
     flags: tuple[str, ...] = ()
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Faults:
     words : of memory for so many pages, beside the host's
     paths : which ways of aging there are, ``none`` first
     own_pages : of the VM's memory, in front of so many pages of the guest's
+    parameters : build parameters
     """
 
     ready: Definition
@@ -82,6 +85,7 @@ class Faults:
     words: Callable[[int], int]
     paths: tuple[str, ...] = ("none", "reading", "lockless", "locked")
     own_pages: Callable[[int], int] = lambda n_pages: 0
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,6 @@ class Subject:
     arch: Architecture
     scan: Scan | None = None
     faults: Faults | None = None
-    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 def add_option(

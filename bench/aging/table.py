@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from aging.hash import HASH
+from aging.nested import LISTS, MAPPED, ONE
 from aging.radix import RADIX
 from aging.subject import Subject
 
-SUBJECTS: dict[str, Subject] = {subject.name: subject for subject in (RADIX,)}
+SUBJECTS: dict[str, Subject] = {it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED)}
