@@ -16,6 +16,7 @@ import pytest
 
 from mkold.base.errors import Exit
 from mkold.cli.main import main
+from mkold.kvm.architectures import ARCHITECTURES
 from mkold.trace import Header, Region, Trace, write_trace
 
 QUICK = ["--duration", "0.9", "--rounds", "1", "--interval", "5", "--swap-latency", "2"]
@@ -58,6 +59,18 @@ def test_json(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [path["path"] for path in guest["paths"]] == ["lockless", "none"]
     assert guest["trace"]["name"] == str(trace)
     assert guest["interrupted"] is False
+
+
+def test_every_architecture_has_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = ["--workload", "scan", "-b", "2M", "--rounds", "1", "--duration", "0.6"]
+    assert main(["run", "--arch", "all", *made]) == Exit.HOLDS
+    out = capsys.readouterr().out
+    rows = [line.split()[0] for line in out.splitlines() if line.split()]
+    assert [row for row in rows if row in ARCHITECTURES] == list(ARCHITECTURES)
+    assert main(["run", "--arch", "all", *made, "--mmu", "radix"]) == Exit.USAGE
+    assert "one architecture" in capsys.readouterr().err
 
 
 def test_output_file_is_not_overwritten(

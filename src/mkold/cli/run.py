@@ -36,6 +36,7 @@ HELP = (
     "aging paths: none, locked, lockless."
 )
 PATHS = ("none", "locked", "lockless", "locked")
+ALL = "all"
 ONE_S, BOTH_S = 30.0, 60.0
 TRACE_PART = 0.4  # of the time, where both the trace and the large guest run
 
@@ -46,6 +47,7 @@ examples:
   mkold run --workload access_tracking -v 2 -b 1G --overlap
   mkold run --paths locked,lockless,locked --interval 10 --precision 1%
   mkold run --workload zipf -b 64M --nested   a guest in a guest
+  mkold run --arch all --workload zipf -b 256M    one line for each architecture
   mkold run -o report.html                pictures too, in one file
   mkold run --sweep vcpus=1..4,interval=10:100 -o sweep.parquet     a grid, resumable
   mkold run --json -o result.json
@@ -98,8 +100,9 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
         help="milliseconds between aging passes (100)",
     )  # fmt: skip
     machine.add_argument(
-        "--arch", default="", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (the first)"
-    )
+        "--arch", default="", metavar="NAME",
+        help=f"{', '.join(ARCHITECTURES)} (the first), or all, with one line for each",
+    )  # fmt: skip
     machine.add_argument(
         "--kernel", default="", metavar="VERSION",
         help="how that kernel ages (a name that is none lists them)",
@@ -186,14 +189,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.sweep:
         check_output(args)
     _check_report(args)
-    machine, spec = _specs(args)
+    asked = [_specs(args, arch) for arch in _architectures(args)]
     if args.sweep:
         from mkold.cli.sweep import sweep
 
-        return sweep(args, machine, spec)
+        return sweep(args, *asked[0])
     status = StatusLine()
     try:
-        results = _measure(args, machine, spec, status.show)
+        results = _measure(args, asked, status.show)
     except KeyboardInterrupt:
         status.clear()
         _leave()
@@ -209,17 +212,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(
-    args: argparse.Namespace, machine: MachineSpec, spec: RunSpec, progress: Progress
+    args: argparse.Namespace, asked: list[tuple[MachineSpec, RunSpec]], progress: Progress
 ) -> list[RunResult]:
     """The guests that were asked for, one after the other, until one is interrupted."""
     from mkold.cli.run_guests import made, measure_one, replayed
 
-    both = args.trace is None and args.workload is None
-    total = args.duration or (BOTH_S if both else ONE_S)
-    parts = [TRACE_PART, 1 - TRACE_PART] if both else [1.0]
-    guests = [replayed, made] if both else [measure_one]
+    both = args.trace is None and args.workload is None and len(asked) == 1
+    total = args.duration or (BOTH_S if both or len(asked) > 1 else ONE_S)
+    parts = [TRACE_PART, 1 - TRACE_PART] if both else [1 / len(asked)] * len(asked)
+    guests = [replayed, made] if both else [measure_one] * len(asked)
     results: list[RunResult] = []
-    for guest, part in zip(guests, parts, strict=True):
+    for guest, part, (machine, spec) in zip(guests, parts, asked * len(guests), strict=False):
         timed = replace(spec, duration_s=total * part).check()
         try:
             results.append(guest(args, machine, timed, progress))
@@ -252,7 +255,17 @@ def _leave() -> NoReturn:
     os._exit(Exit.INTERRUPTED)
 
 
-def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
+def _architectures(args: argparse.Namespace) -> list[str]:
+    """Whose machines to run: the one that was named, or all."""
+    if args.arch != ALL:
+        return [args.arch]
+    for name in ("kernel", "clear", "mmu", "variant", "nested", "sweep"):
+        if getattr(args, name):
+            raise UsageError(f"--{name} is of one architecture: --arch all has several")
+    return list(ARCHITECTURES)
+
+
+def _specs(args: argparse.Namespace, arch: str) -> tuple[MachineSpec, RunSpec]:
     from mkold.run.spec import MachineSpec, RunSpec, default_vcpus
 
     if args.trace is not None and args.workload is not None:
@@ -260,7 +273,7 @@ def _specs(args: argparse.Namespace) -> tuple[MachineSpec, RunSpec]:
     if args.trace is not None and (args.overlap or args.bytes):
         raise UsageError("-b and --overlap are of made guests, not of a trace")
     machine = MachineSpec(
-        arch=args.arch,
+        arch=arch,
         kernel=args.kernel,
         vcpus=args.vcpus or default_vcpus(),
         interval_s=args.interval / 1e3,
@@ -309,8 +322,11 @@ def _shown(args: argparse.Namespace, results: Sequence[RunResult]) -> str:
         from mkold.view.report import report_html
 
         return report_html(results)
+    from mkold.view.architectures import architectures_text
     from mkold.view.run import run_text
 
+    if args.arch == ALL:
+        return architectures_text(results)
     terminal = args.output is None and sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     encoding = "utf-8" if args.output is not None else (sys.stdout.encoding or "ascii")
