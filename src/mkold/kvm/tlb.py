@@ -10,7 +10,9 @@ A vCPU's TLB belongs to its thread alone. To flush, the host posts a request in
   Host: posts (a full barrier), then looks at ``mode``. One of the two sees the other.
 * A vCPU that faults leaves guest mode before it takes ``mmu_lock``, so the host may wait
   for vCPUs while it holds ``mmu_lock``. A vCPU never waits for anything in guest mode.
-* A vCPU in guest mode also walks the tables; tables are unlinked, flushed, then freed.
+* A vCPU in guest mode also walks the tables; tables are unlinked, flushed, then freed. One in
+  the hypervisor that walks tables without a lock says so (``READING_SHADOW_PAGE_TABLES``), and
+  is waited for until it does not.
 
 Requests merge: two different ranges become ``REQ_TLB_FLUSH_ALL``. A range is
 ``gfn << 16 | n << 2`` with ``n`` pages.
@@ -27,7 +29,7 @@ from __future__ import annotations
 
 from mkold.kvm.arch import kvm_arch_flush_remote_tlbs, kvm_arch_flush_remote_tlbs_range
 from mkold.kvm.types import (
-    IN_GUEST_MODE,
+    OUTSIDE_GUEST_MODE,
     REQ_TLB_FLUSH_ALL,
     TLB_BITS,
     Kvm,
@@ -84,9 +86,9 @@ def kvm_make_request(vcpu: Ptr[Vcpu], request: u64) -> None:
 
 @kernel
 def kvm_wait_for_vcpu(vcpu: Ptr[Vcpu]) -> None:
-    """Until the vCPU took its requests or left guest mode."""
+    """Until the vCPU took its requests, or is in no table."""
     while smp_load_acquire(vcpu.request) != 0:
-        if smp_load_acquire(vcpu.mode) != IN_GUEST_MODE:
+        if smp_load_acquire(vcpu.mode) == OUTSIDE_GUEST_MODE:
             break
         cpu_relax()
 

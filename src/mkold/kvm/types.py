@@ -46,6 +46,7 @@ LOCK_STAT = parameter("LOCK_STAT", 1)
 # vcpu.mode
 OUTSIDE_GUEST_MODE = 0
 IN_GUEST_MODE = 1
+READING_SHADOW_PAGE_TABLES = 2  # in the hypervisor, in tables that are freed by a flush
 
 # vcpu.request: 0 nothing, else one of these, or a range to flush (``kvm.tlb``).
 REQ_TLB_FLUSH_ALL = 1

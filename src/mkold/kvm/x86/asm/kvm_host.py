@@ -14,7 +14,9 @@ a word of its own here, and marked accesses.
 from __future__ import annotations
 
 from mkold.kvm import types
+from mkold.kvm.memory_cache import KvmMmuMemoryCache
 from mkold.lang import Array, Ptr, Struct, atomic64_t, cast, kernel, spinlock_t, u64
+from mkold.mm.mm_types import ListHead
 from mkold.mm.slab import KmemCache
 
 
@@ -22,7 +24,10 @@ class KvmMmuPage(Struct):
     """``struct kvm_mmu_page``: what is known of one page table, which lies behind it.
 
     ``gfn`` is the first guest page that it translates, ``link`` the next root of the VM,
-    ``cache`` where it goes when it is freed. The second line is the shadow MMU's.
+    ``cache`` where it goes when it is freed. The second line is the shadow MMU's: the entries
+    that point here, as a word of ``shadow.rmap``; what else tells tables of one ``gfn`` apart;
+    how many vCPUs have it as their root; its places among tables of one hash, and of all; of an
+    indirect one, what each entry translates (``shadow.pages``).
     """
 
     level: u64
@@ -33,7 +38,13 @@ class KvmMmuPage(Struct):
     tdp_mmu_root_count: atomic64_t
     cache: Ptr[KmemCache]
     next_dead: Ptr[KvmMmuPage]  # of tables being taken down, by who takes them down
-    shadow: Array[u64, 8]
+    parent_ptes: u64
+    role: u64
+    root_count: u64
+    hash_next: Ptr[KvmMmuPage]
+    lru: ListHead
+    shadowed_translation: Ptr[u64]
+    pad: u64
 
 
 @kernel
@@ -49,9 +60,16 @@ def spt_sp(spt: Ptr[u64]) -> Ptr[KvmMmuPage]:
 
 
 class ShadowMmu(Struct):
-    """What the shadow MMU keeps for a VM."""
+    """What the shadow MMU keeps for a VM: its tables, how many there are and may be, by what
+    they are found, and those that are to be freed."""
 
-    pad: Array[u64, 8]
+    active_mmu_pages: ListHead
+    n_used_mmu_pages: u64
+    n_max_mmu_pages: u64
+    mmu_page_hash: Ptr[u64]
+    invalid_list: ListHead
+    pad: u64
+    pte_list_desc_cache: KmemCache
 
 
 class KvmArch(Struct):
@@ -83,6 +101,8 @@ class VcpuArch(Struct):
 
     root: Ptr[KvmMmuPage]
     pad: Array[u64, 7]
+    mmu_pte_list_desc_cache: KvmMmuMemoryCache
+    mmu_shadow_page_cache: KvmMmuMemoryCache
 
 
 class Vcpu(types.Vcpu):
