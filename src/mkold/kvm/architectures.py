@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {
     "powerpc": "mkold.kvm.powerpc.machine:machine",
+    "x86": "mkold.kvm.x86.machine:machine",
+    "x86-noad": "mkold.kvm.x86.machine:noad",
 }
 
 

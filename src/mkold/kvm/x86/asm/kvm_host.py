@@ -28,6 +28,8 @@ class KvmMmuPage(Struct):
     that point here, as a word of ``shadow.rmap``; what else tells tables of one ``gfn`` apart;
     how many vCPUs have it as their root; its places among tables of one hash, and of all; of an
     indirect one, what each entry translates (``shadow.pages``).
+    ``tdp_mmu_scheduled_root_to_zap``: an invalid root of the TDP MMU still has the VM's
+    reference.
     """
 
     level: u64
@@ -44,7 +46,7 @@ class KvmMmuPage(Struct):
     hash_next: Ptr[KvmMmuPage]
     lru: ListHead
     shadowed_translation: Ptr[u64]
-    pad: u64
+    tdp_mmu_scheduled_root_to_zap: u64
 
 
 @kernel
@@ -97,10 +99,14 @@ class Kvm(types.Kvm):
 
 class VcpuArch(Struct):
     """``struct kvm_vcpu_arch``: ``root`` is the table that the hardware walks, of which the
-    vCPU holds a reference, or NULL."""
+    vCPU holds a reference, or NULL. ``exit_qualification`` says what the entries that the last
+    walk met allow: the bits of read, write and execute that all of them have.
+    ``guest_mode``: it runs a guest of the guest, whose writes the hardware does not log."""
 
     root: Ptr[KvmMmuPage]
-    pad: Array[u64, 7]
+    exit_qualification: u64
+    guest_mode: u64
+    pad: Array[u64, 5]
     mmu_pte_list_desc_cache: KvmMmuMemoryCache
     mmu_shadow_page_cache: KvmMmuMemoryCache
 

@@ -1,0 +1,129 @@
+"""x86, as machines: EPT with accessed and dirty bits, and EPT without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mkold.kvm.arch_default import DEFAULTS
+from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
+from mkold.kvm.x86 import hw, mmu
+from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
+from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
+from mkold.kvm.x86.fault import kvm_tdp_page_fault
+from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
+from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
+
+HOOKS = DEFAULTS | {
+    "kvm_arch_init": mmu.kvm_arch_init,
+    "kvm_arch_init_vm": mmu.kvm_arch_init_vm,
+    "kvm_arch_destroy_vm": mmu.kvm_arch_destroy_vm,
+    "kvm_unmap_gfn_range": mmu.kvm_unmap_gfn_range,
+    "kvm_set_spte_gfn": mmu.kvm_set_spte_gfn,
+    "kvm_age_gfn": mmu.kvm_age_gfn,
+    "kvm_test_age_gfn": mmu.kvm_test_age_gfn,
+    "kvm_arch_has_test_clear_young": mmu.kvm_arch_has_test_clear_young,
+    "kvm_arch_test_clear_young": mmu.kvm_arch_test_clear_young,
+    "kvm_arch_vcpu_runnable": mmu.kvm_arch_vcpu_runnable,
+    "kvm_arch_vcpu_walk": hw.mmu_walk_tdp,
+    "kvm_arch_vcpu_page_fault": kvm_tdp_page_fault,
+}
+
+ZERO_NONPRESENT = {"SHADOW_NONPRESENT_BIT": 0}
+
+
+def kernels(v2_lockless: bool) -> Mapping[str, Kernel]:
+    """The versions of the source; the series' ages without the lock only by the hardware's
+    bit."""
+    return {
+        "6.15": Kernel(
+            "ages without mmu_lock, page by page", {"LINUX_VERSION": 615, "AGING_BATCHED": 0}
+        ),
+        "v2": Kernel(
+            "the series' second version: without mmu_lock, by bitmaps",
+            {"LINUX_VERSION": V2, "AGING_BATCHED": 1, **ZERO_NONPRESENT},
+            lockless=v2_lockless,
+        ),
+        "6.12": Kernel(
+            "ages with mmu_lock held for writing",
+            {"LINUX_VERSION": 612, "AGING_BATCHED": 0},
+            lockless=False,
+        ),
+        "6.1": Kernel(
+            "ages with mmu_lock held for writing, and its own way to zap",
+            {"LINUX_VERSION": 601, "AGING_BATCHED": 0, **ZERO_NONPRESENT},
+            lockless=False,
+        ),
+    }
+
+
+PAGE_SIZES = {
+    "4k": PageSize("4 KiB", {"SPTE_LEVEL_BITS": 9, "PT64_ROOT_LEVEL": 4}, shift=12),
+}
+SMALL = {"SPTE_LEVEL_BITS": 1, "PT64_ROOT_LEVEL": 2}
+VARIANTS = {
+    "free_at_once": Choice(
+        "tables are freed without a grace period (wrong)", {"TABLE_FREE": FREE_AT_ONCE}
+    ),
+    "no_retry_check": Choice(
+        "faults do not check the retry counter (wrong)", {"CHECK_RETRY": 0}
+    ),
+    "entry_at_a_time": Choice("the fast path looks at one entry at a time", {"SCAN_BLOCK": 1}),
+    "frozen_without_a": Choice(
+        "a frozen entry has no accessed bit, as was proposed", {"FROZEN_BITS": 0x498}
+    ),
+}
+
+
+def table_words(n_pages: int) -> int:
+    """Room for the tables, a word a page and what goes with a table; a cache grows by 16."""
+    return 2 * n_pages + (1 << 17)
+
+
+machine = Architecture(
+    name="x86",
+    hooks=HOOKS,
+    kvm=Kvm,
+    vcpu=Vcpu,
+    kernels=kernels(v2_lockless=True),
+    page_sizes=PAGE_SIZES,
+    clears={
+        "fetch_and": Choice("an atomic AND", {"AGE_SPTE": AGE_AS_KERNEL}),
+        "cmpxchg": Choice("a compare-and-swap", {"AGE_SPTE": AGE_BY_CMPXCHG}),
+    },
+    modes={
+        "ept": Mode("EPT with accessed and dirty bits", {"EPT": 1}),
+        "npt": Mode(
+            "NPT: AMD's bits; writes are logged by write protection",
+            {"EPT": 0, "ENABLE_PML": 0},
+        ),
+    },
+    variants=VARIANTS,
+    table_words=table_words,
+    small=SMALL,
+    parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 1},
+    audit=kvm_tdp_mmu_audit,
+)
+
+noad = Architecture(
+    name="x86-noad",
+    hooks=HOOKS,
+    kvm=Kvm,
+    vcpu=Vcpu,
+    kernels=kernels(v2_lockless=False),
+    page_sizes=PAGE_SIZES,
+    clears={
+        "cmpxchg": Choice(
+            "a compare-and-swap to the tracked form", {"AGE_SPTE": AGE_AS_KERNEL}
+        ),
+        "blind": Choice(
+            "what an access needs is cleared, whatever the entry is by now (wrong)",
+            {"AGE_SPTE": AGE_BLINDLY},
+        ),
+    },
+    modes={"ept": Mode("EPT without accessed and dirty bits", {"EPT": 1})},
+    variants=VARIANTS,
+    table_words=table_words,
+    small=SMALL,
+    parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 0, "ENABLE_PML": 0},
+    audit=kvm_tdp_mmu_audit,
+)
