@@ -15,7 +15,7 @@ from __future__ import annotations
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     PG_LEVEL_4K,
     PT_ACCESS_MASK,
     ROOT_LEVEL,

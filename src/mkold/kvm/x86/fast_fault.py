@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import KvmMmuPage, Vcpu, sp_spt
-from mkold.kvm.x86.memslot import kvm_slot_dirty_track_enabled, mark_page_dirty_in_slot
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.memslot import kvm_slot_dirty_track_enabled, mark_page_dirty_in_slot
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     PG_LEVEL_4K,
     PT_WRITABLE_MASK,

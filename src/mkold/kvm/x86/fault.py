@@ -22,7 +22,7 @@ from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.fast_fault import fast_page_fault
-from mkold.kvm.x86.memslot import kvm_mmu_max_mapping_level
+from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
 from mkold.kvm.x86.tdp.map import RET_PF_ENOMEM, RET_PF_RETRY, kvm_tdp_mmu_map
 from mkold.lang import (
     NULL,

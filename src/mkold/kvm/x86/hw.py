@@ -25,8 +25,8 @@ from __future__ import annotations
 from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.tlb import tlb_fill
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu, sp_spt
-from mkold.kvm.x86.memslot import mark_page_dirty_in_slot
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.memslot import mark_page_dirty_in_slot
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     KVM_PAGES_PER_HPAGE,
     PG_LEVEL_4K,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mkold.kvm.arch_default import DEFAULTS
 from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
-from mkold.kvm.x86 import hw, mmu
+from mkold.kvm.x86 import hw, x86
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
 from mkold.kvm.x86.fault import kvm_tdp_page_fault
@@ -14,16 +14,16 @@ from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
 from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
 
 HOOKS = DEFAULTS | {
-    "kvm_arch_init": mmu.kvm_arch_init,
-    "kvm_arch_init_vm": mmu.kvm_arch_init_vm,
-    "kvm_arch_destroy_vm": mmu.kvm_arch_destroy_vm,
-    "kvm_unmap_gfn_range": mmu.kvm_unmap_gfn_range,
-    "kvm_set_spte_gfn": mmu.kvm_set_spte_gfn,
-    "kvm_age_gfn": mmu.kvm_age_gfn,
-    "kvm_test_age_gfn": mmu.kvm_test_age_gfn,
-    "kvm_arch_has_test_clear_young": mmu.kvm_arch_has_test_clear_young,
-    "kvm_arch_test_clear_young": mmu.kvm_arch_test_clear_young,
-    "kvm_arch_vcpu_runnable": mmu.kvm_arch_vcpu_runnable,
+    "kvm_arch_init": x86.kvm_arch_init,
+    "kvm_arch_init_vm": x86.kvm_arch_init_vm,
+    "kvm_arch_destroy_vm": x86.kvm_arch_destroy_vm,
+    "kvm_unmap_gfn_range": x86.kvm_unmap_gfn_range,
+    "kvm_set_spte_gfn": x86.kvm_set_spte_gfn,
+    "kvm_age_gfn": x86.kvm_age_gfn,
+    "kvm_test_age_gfn": x86.kvm_test_age_gfn,
+    "kvm_arch_has_test_clear_young": x86.kvm_arch_has_test_clear_young,
+    "kvm_arch_test_clear_young": x86.kvm_arch_test_clear_young,
+    "kvm_arch_vcpu_runnable": x86.kvm_arch_vcpu_runnable,
     "kvm_arch_vcpu_walk": hw.mmu_walk_tdp,
     "kvm_arch_vcpu_page_fault": kvm_tdp_page_fault,
 }

@@ -23,6 +23,15 @@ from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm
+from mkold.kvm.x86.mmu.spte import (
+    EPT,
+    KVM_PAGES_PER_HPAGE,
+    PG_LEVEL_4K,
+    is_accessed_spte,
+    is_shadow_present_pte,
+    mark_spte_for_access_track,
+    spte_ad_enabled,
+)
 from mkold.kvm.x86.shadow.memslot_rmap import (
     KVM_MAX_HUGEPAGE_LEVEL,
     TDP_MMU_ENABLED,
@@ -38,15 +47,6 @@ from mkold.kvm.x86.shadow.rmap import (
     rmap_sptep,
 )
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_age
-from mkold.kvm.x86.spte import (
-    EPT,
-    KVM_PAGES_PER_HPAGE,
-    PG_LEVEL_4K,
-    is_accessed_spte,
-    is_shadow_present_pte,
-    mark_spte_for_access_track,
-    spte_ad_enabled,
-)
 from mkold.lang import (
     NULL,
     READ_ONCE,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from mkold.kvm.types import OUTSIDE_GUEST_MODE, READING_SHADOW_PAGE_TABLES, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import KvmMmuPage, Vcpu, sp_spt
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     PG_LEVEL_4K,
     PT_WRITABLE_MASK,

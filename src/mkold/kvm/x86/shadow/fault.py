@@ -24,6 +24,17 @@ from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
+from mkold.kvm.x86.mmu.spte import (
+    KVM_AD_ENABLED,
+    KVM_PAGES_PER_HPAGE,
+    PG_LEVEL_4K,
+    ROOT_LEVEL,
+    is_last_spte,
+    is_shadow_present_pte,
+    make_leaf_spte,
+    spte_index,
+    spte_to_pfn,
+)
 from mkold.kvm.x86.shadow.fast_page_fault import fast_page_fault, mark_page_dirty_in_slot
 from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
@@ -36,17 +47,6 @@ from mkold.kvm.x86.shadow.pages import (
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
-from mkold.kvm.x86.spte import (
-    KVM_AD_ENABLED,
-    KVM_PAGES_PER_HPAGE,
-    PG_LEVEL_4K,
-    ROOT_LEVEL,
-    is_last_spte,
-    is_shadow_present_pte,
-    make_leaf_spte,
-    spte_index,
-    spte_to_pfn,
-)
 from mkold.lang import (
     NULL,
     READ_ONCE,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm
-from mkold.kvm.x86.spte import PG_LEVEL_4K, level_shift
+from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K, level_shift
 from mkold.lang import (
     BUG_ON,
     NULL,

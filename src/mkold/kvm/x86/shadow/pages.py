@@ -24,6 +24,16 @@ from __future__ import annotations
 from mkold.kvm.memory_cache import kvm_mmu_memory_cache_alloc
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
+from mkold.kvm.x86.mmu.spte import (
+    KVM_AD_ENABLED,
+    SHADOW_NONPRESENT_VALUE,
+    SPTE_ENT_PER_PAGE,
+    is_last_spte,
+    is_shadow_present_pte,
+    level_shift,
+    make_nonleaf_spte,
+    spte_to_child_pt,
+)
 from mkold.kvm.x86.shadow.memslot_rmap import rmap_of_gfn
 from mkold.kvm.x86.shadow.rmap import (
     KVM_RMAP_MANY,
@@ -38,16 +48,6 @@ from mkold.kvm.x86.shadow.rmap_zap import kvm_zap_one_rmap_spte
 from mkold.kvm.x86.shadow.spte_update import (
     mmu_spte_clear_no_track,
     mmu_spte_set,
-)
-from mkold.kvm.x86.spte import (
-    KVM_AD_ENABLED,
-    SHADOW_NONPRESENT_VALUE,
-    SPTE_ENT_PER_PAGE,
-    is_last_spte,
-    is_shadow_present_pte,
-    level_shift,
-    make_nonleaf_spte,
-    spte_to_child_pt,
 )
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
 from mkold.mm.list import init_list_head, list_add, list_del, list_empty

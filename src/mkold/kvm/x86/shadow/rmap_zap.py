@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
+from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K
 from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, gfn_to_rmap
 from mkold.kvm.x86.shadow.rmap import (
     KVM_RMAP_MANY,
@@ -22,7 +23,6 @@ from mkold.kvm.x86.shadow.rmap import (
     rmap_sptep,
 )
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_clear_track_bits
-from mkold.kvm.x86.spte import PG_LEVEL_4K
 from mkold.lang import NULL, Ptr, addr, cast, kernel, u64
 from mkold.mm.slab import kmem_cache_free
 

@@ -15,7 +15,7 @@ Known limits: what A and D of a zapped SPTE tell the host's page is left out.
 
 from __future__ import annotations
 
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     LINUX_VERSION,
     SHADOW_ACCESSED_MASK,
     SHADOW_DIRTY_MASK,

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from mkold.kvm.bitops import __ffs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     LINUX_VERSION,
     PG_LEVEL_2M,
     PG_LEVEL_4K,

@@ -21,7 +21,7 @@ one's subtree goes first.
 from __future__ import annotations
 
 from mkold.kvm.x86.asm.kvm_host import Kvm, sp_spt, spt_sp
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     FROZEN_SPTE,
     LINUX_VERSION,
     PG_LEVEL_4K,

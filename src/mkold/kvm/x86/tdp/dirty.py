@@ -25,8 +25,8 @@ from mkold.kvm.bitops import __ffs
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.flush import kvm_flush_remote_tlbs_unlocked
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_unlocked
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     PG_LEVEL_4K,
     PT_WRITABLE_MASK,

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.flush import kvm_flush_remote_tlbs_unlocked
-from mkold.kvm.x86.memslot import kvm_mmu_max_mapping_level
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_unlocked
+from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
+from mkold.kvm.x86.mmu.spte import (
     KVM_PAGES_PER_HPAGE,
     PG_LEVEL_1G,
     PG_LEVEL_2M,

@@ -26,8 +26,8 @@ from mkold.kvm.mmu_lock import (
     kvm_mmu_unlock,
 )
 from mkold.kvm.x86.asm.kvm_host import Kvm
-from mkold.kvm.x86.flush import kvm_flush_remote_tlbs_unlocked
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_unlocked
+from mkold.kvm.x86.mmu.spte import (
     ROOT_LEVEL,
     is_large_pte,
     is_last_spte,

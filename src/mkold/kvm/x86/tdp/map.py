@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.flush import kvm_flush_remote_tlbs_gfn
-from mkold.kvm.x86.memslot import mark_page_dirty_in_slot
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_gfn
+from mkold.kvm.x86.mmu.memslot import mark_page_dirty_in_slot
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     KVM_PAGES_PER_HPAGE,
     PT_PRESENT_MASK,

@@ -11,7 +11,7 @@ Source: arch/x86/kvm/mmu/tdp_mmu.c (``tdp_mmu_alloc_sp``, ``tdp_mmu_free_sp_rcu_
 from __future__ import annotations
 
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     SHADOW_NONPRESENT_VALUE,
     SPTE_ENT_PER_PAGE,

@@ -21,7 +21,7 @@ from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
 from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
 from mkold.kvm.types import REQ_KICK
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
-from mkold.kvm.x86.spte import ROOT_LEVEL
+from mkold.kvm.x86.mmu.spte import ROOT_LEVEL
 from mkold.kvm.x86.tdp.pages import (
     tdp_account_mmu_page,
     tdp_mmu_alloc_sp,

@@ -24,8 +24,8 @@ from mkold.kvm.mmu_lock import (
     kvm_mmu_unlock,
 )
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.flush import kvm_flush_remote_tlbs_gfn
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_gfn
+from mkold.kvm.x86.mmu.spte import (
     FROZEN_SPTE,
     LINUX_VERSION,
     PG_LEVEL_4K,

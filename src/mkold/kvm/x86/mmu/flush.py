@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from mkold.kvm.tlb import flush_request, kvm_make_all_request
 from mkold.kvm.types import REQ_TLB_FLUSH_ALL, Kvm
-from mkold.kvm.x86.spte import KVM_PAGES_PER_HPAGE
+from mkold.kvm.x86.mmu.spte import KVM_PAGES_PER_HPAGE
 from mkold.lang import Ptr, kernel, parameter, u64
 
 # 0 begins the range at the page that was asked for: a fault of its time (574c3c55e969).

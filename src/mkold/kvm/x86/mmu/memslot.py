@@ -13,7 +13,7 @@ old one (SRCU).
 from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
-from mkold.kvm.x86.spte import KVM_PAGES_PER_HPAGE, PG_LEVEL_4K
+from mkold.kvm.x86.mmu.spte import KVM_PAGES_PER_HPAGE, PG_LEVEL_4K
 from mkold.lang import NULL, READ_ONCE, Ptr, atomic_or, kernel, u64
 
 

@@ -17,7 +17,7 @@ from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.types import IN_GUEST_MODE
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
-from mkold.kvm.x86.spte import KVM_AD_ENABLED, LINUX_VERSION
+from mkold.kvm.x86.mmu.spte import KVM_AD_ENABLED, LINUX_VERSION
 from mkold.kvm.x86.tdp.age import (
     V2,
     kvm_tdp_mmu_age_locked,
