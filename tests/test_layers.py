@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{f"kvm/{arch}": {*KERNEL_PYTHON, *SUBJECT} for arch in ARCHS},
     "kvm/architectures": {"base", "kvm", *(f"kvm/{arch}" for arch in ARCHS)},
     "run": {"base", "ir", "native", "trace", *SUBJECT, "kvm/architectures"},
+    "validate": {"base", "ir", "native", *SUBJECT, "kvm/architectures", "run", "lang"},
     "check": {"base", "ir", "native", "lkmm", "litmus"},
     "claims": {"base", "check"},
     "claims/generic": {*KERNEL_PYTHON, "check", *SUBJECT},
@@ -57,7 +58,14 @@ FENCED = {
     "pysat": {"lkmm"},
 }
 # Kernel Python outside the subject: these files alone of their rooms may import lang.
-KERNEL_FILES = {"check/torture/code", "run/clock", "run/guest", "run/kswapd", "run/steady"}
+KERNEL_FILES = {
+    "check/torture/code",
+    "run/clock",
+    "run/guest",
+    "run/kswapd",
+    "run/steady",
+    "validate/code",
+}
 # Names that are looked up only when a program is linked, and the room they may be in: what
 # primitives are natively. The one arrow that goes up.
 LATE = {"ir/prims/implementations": {"sync"}}

@@ -78,6 +78,7 @@ def examine() -> Iterator[Entry]:
     yield from _software()
     yield _cache()
     yield from _tools()
+    yield from _emulators()
     yield _kvm()
 
 
@@ -203,6 +204,18 @@ def _tools() -> Iterator[Entry]:
             yield Entry(name, "not found", "missing", use, cost)
         else:
             yield Entry(name, _first_line([path, *arguments]), "ok", use)
+
+
+def _emulators() -> Iterator[Entry]:
+    """QEMU, by the architectures that ``mkold validate`` emulates."""
+    use = "`mkold validate`: real Linux KVM to compare with"
+    for name in ("qemu-system-x86_64", "qemu-system-ppc64", "qemu-system-aarch64"):
+        path = shutil.which(name)
+        if path is None:
+            cost = "mkold validate --setup DIR fetches it into DIR"
+            yield Entry(name, "not found", "missing", use, cost)
+        else:
+            yield Entry(name, _first_line([path, "--version"]), "ok", use)
 
 
 def _kvm() -> Entry:

@@ -33,6 +33,7 @@ VERBS = {
     "litmus": "decide C litmus tests under the kernel's memory model, worded as by herd7",
     "record": "record a program's memory accesses, or import a recording",
     "host": "say how a Linux host ages its guests, and what the lockless path lacks there",
+    "validate": "compare the system with real Linux KVM under QEMU, step by step",
     "doctor": "say what this machine offers: cores, compiler cache, optional tools",
 }
 

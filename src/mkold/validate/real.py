@@ -1,0 +1,60 @@
+"""Steps on a real kernel: each is a command or a few to the agent."""
+
+from __future__ import annotations
+
+from mkold.base.errors import MkoldError
+from mkold.validate.console import Line
+from mkold.validate.pages import pages_text, read_hex_bitmap, runs
+from mkold.validate.steps import Step
+
+# The module's operations, as mkold_aging.h numbers them.
+OPERATIONS = {
+    "clear-young": 0,
+    "clear-flush-young": 1,
+    "test-young": 2,
+    "clear-host-young": 4,
+}
+LIE = 8
+SEEN = ("young", "host", "present", "swapped")
+
+
+class Real:
+    """A VM of ``n_pages`` on the machine at the other end of ``line``."""
+
+    def __init__(self, line: Line, n_pages: int) -> None:
+        self._line, self._n_pages = line, n_pages
+        line.ask(f"vm {n_pages}")
+
+    def perform(self, step: Step) -> int | None:
+        """Do it; its answer, if it has one."""
+        match step.name.split("-"):
+            case [("guest" | "host") as who, ("read" | "write") as access]:
+                self._line.ask(f"{who} {access[0]} {pages_text(step.pages)}")
+            case ["dontneed"]:
+                self._line.ask(f"advise dontneed {pages_text(step.pages)}")
+            case _:
+                return self._age(OPERATIONS[step.name], step)
+        return None
+
+    def _age(self, operation: int, step: Step) -> int:
+        """The answers to all questions of the step, each at the bit of its first page."""
+        found = 0
+        for first, end in runs(step.pages):
+            words = self._line.ask(f"age {operation} {first} {end - first} {step.by}")
+            found |= _bits(words[0]) << first
+        return found
+
+    def look(self) -> dict[str, int]:
+        """The state that can be seen without changing it: a bitmap for each kind."""
+        words = self._line.ask("look")
+        return {kind: _bits(line) for kind, line in zip(SEEN, words, strict=False)}
+
+    def lie(self) -> None:
+        """Let the module's next answer be wrong about its first page."""
+        self._line.ask(f"age {LIE} 0 0 1")
+
+
+def _bits(line: str) -> int:
+    if not line.startswith("bits "):
+        raise MkoldError(f"the agent answers with {line[:80]!r} where a bitmap is due")
+    return read_hex_bitmap(line.removeprefix("bits ").strip())

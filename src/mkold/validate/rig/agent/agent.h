@@ -1,0 +1,74 @@
+/* The agent: process 1 of the kernel under test, and a small VMM.
+ *
+ * One command a line comes in; each answer line begins with '@'. The last one of an answer is
+ * "@." with words, or "@!" with a reason. What a kernel prints in between has no '@'.
+ *
+ * Guest memory: LOW bytes from 0 on hold the guest's program and its list of addresses; the
+ * pages under test begin at BASE_GFN. A bitmap has page 0 as the lowest bit of the first digit.
+ */
+#ifndef MKOLD_AGENT_H
+#define MKOLD_AGENT_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOW (1UL << 20)
+#define CODE 0x1000UL
+#define MAILBOX 0x2000UL
+#define LIST 0x3000UL
+#define BASE_GFN 4096UL
+#define MAX_SLOTS 6
+
+/* What the guest's program reads and writes, at MAILBOX. */
+struct mailbox {
+	volatile uint32_t loop;   /* go round without leaving the guest */
+	volatile uint32_t count;  /* entries of the list: an address each, bit 0 set to store */
+	volatile uint32_t rounds; /* times through the list */
+};
+
+struct vm {
+	uint8_t *low, *pages;
+	size_t n_pages;
+	int vm_fd, vcpu_fd;
+	struct kvm_run *run;
+};
+
+extern FILE *out;
+extern size_t page_size;
+extern struct vm vm;
+
+/* guest_*.c: the program, and a vCPU's first state; 0, or what failed. */
+extern const char guest_start[], guest_end[];
+extern const uint32_t guest_exit;
+const char *guest_init(int kvm_fd, int vm_fd, int vcpu_fd);
+
+/* vm.c */
+int vm_create(size_t n_pages, int huge, const char *slots);
+int vm_run(int write, const char *pages);
+int vm_loop(int write, const char *pages);
+int vm_halt(void);
+int vm_dirty_log(const char *word);
+
+/* pages.c: "3-5,9" calls f for each page; the number of them, or -1. */
+long each_page(const char *text, void (*f)(size_t page));
+void put_bitmap(const uint8_t *bytes, size_t n);
+uint64_t pagemap(size_t page);
+
+/* host.c */
+int host_touch(int write, const char *pages);
+int host_advise(const char *name, const char *pages);
+int host_look(void);
+int host_age(const char *words);
+int host_put(const char *path, const char *text);
+int host_cat(const char *path);
+int host_swapon(const char *path);
+void host_boot(void);
+int write_file(const char *path, const char *text);
+
+int done(void);
+int failed(const char *what);
+
+#endif

@@ -1,0 +1,131 @@
+/* Boot, and the loop over commands. */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/reboot.h>
+#include <sys/utsname.h>
+#include <termios.h>
+#include <unistd.h>
+
+FILE *out;
+size_t page_size;
+
+int done(void)
+{
+	fputs("@.\n", out);
+	return 0;
+}
+
+int failed(const char *what)
+{
+	fprintf(out, "@! %s: %s\n", what, strerror(errno));
+	return -1;
+}
+
+static int bye(void)
+{
+	done();
+	fflush(out);
+	tcdrain(fileno(out));
+	sync();
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
+
+/* One command: its name, and all that stands behind it. */
+static int perform(const char *name, char *rest)
+{
+	char *word = rest, *more = rest + strcspn(rest, " ");
+
+	if (*more)
+		*more++ = 0;
+	if (!strcmp(name, "vm")) {
+		size_t n = strtoul(word, NULL, 10);
+		return vm_create(n, !strncmp(more, "huge", 4), strchr(more, ':'));
+	}
+	if (!strcmp(name, "guest"))
+		return vm_run(*word == 'w', more);
+	if (!strcmp(name, "loop"))
+		return vm_loop(*word == 'w', more);
+	if (!strcmp(name, "halt"))
+		return vm_halt();
+	if (!strcmp(name, "dirty"))
+		return vm_dirty_log(word);
+	if (!strcmp(name, "host"))
+		return host_touch(*word == 'w', more);
+	if (!strcmp(name, "advise"))
+		return host_advise(word, more);
+	if (!strcmp(name, "look"))
+		return host_look();
+	if (!strcmp(name, "age")) {
+		if (*more)
+			more[-1] = ' ';
+		return host_age(word);
+	}
+	if (!strcmp(name, "put"))
+		return host_put(word, more);
+	if (!strcmp(name, "cat"))
+		return host_cat(word);
+	if (!strcmp(name, "swapon"))
+		return host_swapon(word);
+	if (!strcmp(name, "sleep")) {
+		usleep(strtoul(word, NULL, 10));
+		return done();
+	}
+	if (!strcmp(name, "bye"))
+		return bye();
+	fprintf(out, "@! no command %s\n", name);
+	return -1;
+}
+
+static FILE *open_line(void)
+{
+	char path[64];
+	const char *name = getenv("mkold_line");
+	struct termios raw;
+	int fd;
+
+	snprintf(path, sizeof path, "/dev/%s", name ? name : "console");
+	fd = open(path, O_RDWR | O_NOCTTY);
+	if (fd < 0)
+		return NULL;
+	tcgetattr(fd, &raw);
+	cfmakeraw(&raw);
+	tcsetattr(fd, TCSANOW, &raw);
+	out = fdopen(dup(fd), "w");
+	setvbuf(out, NULL, _IOFBF, 1 << 16);
+	return fdopen(fd, "r");
+}
+
+int main(void)
+{
+	size_t room = 1 << 20;
+	char *line = malloc(room);
+	struct utsname name;
+	FILE *in;
+
+	page_size = sysconf(_SC_PAGESIZE);
+	host_boot();
+	in = open_line();
+	uname(&name);
+	if (in && out) {
+		fprintf(out, "\n@. ready %s %zu aging %d\n", name.release, page_size,
+			access("/dev/mkold-aging", R_OK) == 0);
+		fflush(out);
+		mlockall(MCL_CURRENT);
+		while (fgets(line, room, in)) {
+			char *rest;
+
+			line[strcspn(line, "\r\n")] = 0;
+			rest = line + strcspn(line, " ");
+			if (*rest)
+				*rest++ = 0;
+			perform(line, rest);
+			fflush(out);
+		}
+	}
+	reboot(RB_AUTOBOOT);
+	return 0;
+}

@@ -1,0 +1,243 @@
+/* The VM: made once, its one vCPU entered for each access, or looping in a thread. */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define HUGE_PAGE (2UL << 20)
+
+struct vm vm = { .vm_fd = -1, .vcpu_fd = -1 };
+static uint8_t *reserved[2];
+static size_t n_reserved[2], run_size;
+static pthread_t looping;
+static int is_looping;
+static struct kvm_userspace_memory_region slots[MAX_SLOTS];
+static size_t n_slots;
+static uint32_t *list, list_bit;
+
+static struct mailbox *mailbox(void)
+{
+	return (struct mailbox *)(vm.low + MAILBOX);
+}
+
+static int add_slot(uint64_t gfn, uint8_t *at, size_t n_bytes)
+{
+	struct kvm_userspace_memory_region *slot = &slots[n_slots];
+
+	slot->slot = n_slots++;
+	slot->guest_phys_addr = gfn * page_size;
+	slot->memory_size = n_bytes;
+	slot->userspace_addr = (uintptr_t)at;
+	return ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, slot);
+}
+
+/* ":0-63,100-127" are the pages that the guest has, a slot each; NULL: all of them. */
+static int add_slots(const char *text)
+{
+	if (!text)
+		return add_slot(BASE_GFN, vm.pages, vm.n_pages * page_size);
+	for (text++; *text; text += *text == ',') {
+		char *end;
+		size_t first = strtoul(text, &end, 10), last = first;
+
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		if (n_slots == MAX_SLOTS || last < first || last >= vm.n_pages)
+			return -1;
+		text = end;
+		if (add_slot(BASE_GFN + first, vm.pages + first * page_size,
+			     (last - first + 1) * page_size))
+			return -1;
+	}
+	return 0;
+}
+
+static uint8_t *reserve(int which, size_t n_bytes)
+{
+	uint8_t *at = mmap(NULL, n_bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	reserved[which] = at;
+	n_reserved[which] = n_bytes + HUGE_PAGE;
+	at = (uint8_t *)(((uintptr_t)at + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+	madvise(at, n_bytes, MADV_NOHUGEPAGE);
+	return at;
+}
+
+/* All of it, so that the next begins afresh. */
+static void vm_destroy(void)
+{
+	if (vm.vcpu_fd >= 0) {
+		munmap(vm.run, run_size);
+		close(vm.vcpu_fd);
+	}
+	if (vm.vm_fd >= 0)
+		close(vm.vm_fd);
+	for (int i = 0; i < 2; i++)
+		if (reserved[i])
+			munmap(reserved[i], n_reserved[i]);
+	memset(slots, 0, sizeof slots);
+	memset(reserved, 0, sizeof reserved);
+	n_slots = 0;
+	vm = (struct vm){ .vm_fd = -1, .vcpu_fd = -1 };
+}
+
+int vm_create(size_t n_pages, int huge, const char *slot_text)
+{
+	const char *trouble;
+	char pid[16];
+	int kvm;
+
+	vm_destroy();
+	snprintf(pid, sizeof pid, "%d", getpid());
+	write_file("/cgroup/vm/cgroup.procs", pid);
+	vm.n_pages = n_pages;
+	vm.low = reserve(0, LOW);
+	vm.pages = reserve(1, n_pages * page_size);
+	if (!vm.low || !vm.pages)
+		return failed("memory");
+	memset(vm.low, 0, LOW);
+	if (huge)
+		madvise(vm.pages, n_pages * page_size, MADV_HUGEPAGE);
+	memcpy(vm.low + CODE, guest_start, guest_end - guest_start);
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		return failed("/dev/kvm");
+	vm.vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm.vm_fd < 0)
+		return failed("KVM_CREATE_VM");
+	if (add_slot(0, vm.low, LOW) || add_slots(slot_text))
+		return failed("KVM_SET_USER_MEMORY_REGION");
+	vm.vcpu_fd = ioctl(vm.vm_fd, KVM_CREATE_VCPU, 0);
+	if (vm.vcpu_fd < 0)
+		return failed("KVM_CREATE_VCPU");
+	run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm.run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm.vcpu_fd, 0);
+	if (vm.run == MAP_FAILED)
+		return failed("the vCPU's page");
+	trouble = guest_init(kvm, vm.vm_fd, vm.vcpu_fd);
+	close(kvm);
+	return trouble ? failed(trouble) : done();
+}
+
+/* Until the guest's program leaves by itself. */
+static int enter(void)
+{
+	for (;;) {
+		if (ioctl(vm.vcpu_fd, KVM_RUN, 0) < 0) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			return -1;
+		}
+		if (vm.run->exit_reason == guest_exit)
+			return 0;
+		if (vm.run->exit_reason != KVM_EXIT_INTR) {
+			errno = EPROTO;
+			return -1;
+		}
+	}
+}
+
+static void add_address(size_t page)
+{
+	*list++ = (uint32_t)((BASE_GFN + page) * page_size + 64 * (page % 60)) | list_bit;
+}
+
+static int fill_list(int write, const char *pages)
+{
+	long n;
+
+	list_bit = write;
+	list = (uint32_t *)(vm.low + LIST);
+	n = each_page(pages, add_address);
+	if (vm.vcpu_fd < 0 || is_looping || n < 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	mailbox()->count = n;
+	return 0;
+}
+
+int vm_run(int write, const char *pages)
+{
+	if (fill_list(write, pages))
+		return failed("pages");
+	mailbox()->loop = 0;
+	return enter() ? failed("KVM_RUN") : done();
+}
+
+static void *loop(void *unused)
+{
+	enter();
+	return unused;
+}
+
+int vm_loop(int write, const char *pages)
+{
+	if (fill_list(write, pages))
+		return failed("pages");
+	mailbox()->rounds = 0;
+	mailbox()->loop = 1;
+	if (pthread_create(&looping, NULL, loop, NULL))
+		return failed("a thread");
+	is_looping = 1;
+	while (!mailbox()->rounds)
+		usleep(1000);
+	return done();
+}
+
+int vm_halt(void)
+{
+	mailbox()->loop = 0;
+	if (is_looping)
+		pthread_join(looping, NULL);
+	is_looping = 0;
+	fprintf(out, "@. rounds %u\n", mailbox()->rounds);
+	return 0;
+}
+
+static int set_logging(int on)
+{
+	for (size_t i = 1; i < n_slots; i++) {
+		slots[i].flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+		if (ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &slots[i]))
+			return failed("KVM_SET_USER_MEMORY_REGION");
+	}
+	return done();
+}
+
+static int get_log(void)
+{
+	uint8_t *bytes = calloc(vm.n_pages, 1);
+	uint8_t *log = calloc(vm.n_pages / 8 + 64, 1);
+	int trouble = 0;
+
+	for (size_t i = 1; i < n_slots && !trouble; i++) {
+		struct kvm_dirty_log request = { .slot = i, .dirty_bitmap = log };
+		size_t n = slots[i].memory_size / page_size;
+		size_t first = slots[i].guest_phys_addr / page_size - BASE_GFN;
+
+		trouble = ioctl(vm.vm_fd, KVM_GET_DIRTY_LOG, &request);
+		for (size_t j = 0; j < n; j++)
+			bytes[first + j] = log[j / 8] >> (j % 8) & 1;
+	}
+	if (!trouble)
+		put_bitmap(bytes, vm.n_pages);
+	free(bytes);
+	free(log);
+	return trouble ? failed("KVM_GET_DIRTY_LOG") : done();
+}
+
+int vm_dirty_log(const char *word)
+{
+	if (!strcmp(word, "get"))
+		return get_log();
+	return set_logging(!strcmp(word, "on"));
+}

@@ -1,0 +1,108 @@
+"""The agent and the module, built by Debian's (cross) compiler.
+
+Compiler and libraries may lie below the rig's ``root`` rather than in the system: then the
+compiler is told where its parts are. A module is built against the kernel's headers by
+``kbuild``; what that needs of paths is put right in the unpacked headers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from mkold.base.errors import InputError
+from mkold.validate.rig.hosts import Host
+from mkold.validate.rig.parts import compiler
+
+SOURCES = Path(__file__).parent
+AGENT = ("main.c", "pages.c", "vm.c", "host.c")
+MODULE = ("mkold_aging.c", "mkold_aging.h")
+_TIMEOUT_S = 600
+
+
+def environment(root: Path) -> dict[str, str]:
+    """In which programs below ``root`` run as if they were installed."""
+    places = [root / "usr/lib/x86_64-linux-gnu", root / "lib/x86_64-linux-gnu"]
+    before = os.environ.get("LD_LIBRARY_PATH", "")
+    paths = [str(place) for place in places if place.is_dir()] + ([before] if before else [])
+    own = os.environ | {
+        "PATH": f"{root / 'usr/bin'}:{os.environ.get('PATH', '')}",
+        "LC_ALL": "C",
+    }
+    return own | ({"LD_LIBRARY_PATH": ":".join(paths)} if paths else {})
+
+
+def _ran(words: list[str], root: Path, log: Path) -> None:
+    try:
+        with log.open("w") as output:
+            code = subprocess.run(
+                words, stdout=output, stderr=output, stdin=subprocess.DEVNULL, check=False,
+                env=environment(root), timeout=_TIMEOUT_S,
+            ).returncode  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"{words[0]} does not run: {error}") from error
+    if code:
+        last = log.read_text(errors="replace").strip().splitlines()[-3:]
+        raise InputError("\n  ".join([f"{words[0]} failed; all of it is in {log}:", *last]))
+
+
+def build_agent(host: Host, root: Path, into: Path) -> Path:
+    """The agent, static.
+
+    Raises
+    ------
+    InputError : the compiler fails, and what it said
+    """
+    cross = root / "usr" / host.gnu
+    own: list[str] = []
+    if cross.is_dir():
+        own = [f"-B{cross / 'lib'}", f"-L{cross / 'lib'}", "-isystem", str(cross / "include")]
+    files = [str(SOURCES / "agent" / name) for name in (*AGENT, host.guest)]
+    result = into / "agent"
+    words = [compiler(host), "-O1", "-Wall", "-static", "-pthread", *own, "-o", str(result)]
+    _ran([*words, *files], root, into / "agent.log")
+    return result
+
+
+def build_module(host: Host, release: str, headers: Path, root: Path, into: Path) -> Path:
+    """The module, for the kernel ``release`` whose headers are unpacked below ``headers``.
+
+    Raises
+    ------
+    InputError : ``kbuild`` fails, and what it said
+    """
+    tree = headers / "usr/src" / f"linux-headers-{release}"
+    _mend(tree, headers)
+    folder = into / "module"
+    folder.mkdir(exist_ok=True)
+    for name in MODULE:
+        shutil.copyfile(SOURCES / "module" / name, folder / name)
+    (folder / "Makefile").write_text("obj-m := mkold_aging.o\n")
+    words = [
+        "make", "-C", str(tree), f"M={folder}", f"ARCH={host.linux}", f"CC={compiler(host)}",
+        f"CROSS_COMPILE={host.gnu}-", "PAHOLE=true", "CONFIG_OBJTOOL=" if host.debian != "amd64"
+        else "V=0", "modules",
+    ]  # fmt: skip
+    _ran(words, root, into / "module.log")
+    return folder / "mkold_aging.ko"
+
+
+def _mend(tree: Path, headers: Path) -> None:
+    """Paths in the headers that begin at /usr begin below ``headers``."""
+    makefile = tree / "Makefile"
+    try:
+        text = makefile.read_text()
+        makefile.write_text(
+            re.sub(r"^include /usr/", f"include {headers}/usr/", text, flags=re.M)
+        )
+    except OSError as error:
+        raise InputError(f"the kernel's headers are not whole: {error.filename}") from error
+    (tree / "vmlinux").unlink(missing_ok=True)
+    for link in tree.iterdir():
+        if link.is_symlink() and os.readlink(link).startswith("/usr/"):
+            target = headers / os.readlink(link).lstrip("/")
+            link.unlink()
+            link.symlink_to(target)

@@ -1,0 +1,146 @@
+"""The machines that real kernels run on: a row each, all of them emulated by QEMU.
+
+Only the emulation is slow; the kernel, its KVM and the guest inside are real. One processor,
+so that nothing ages but what was told to.
+
+Known limits: of what a processor may choose (who sets R and C, how long a translation is
+kept), one sees what QEMU chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mkold.base.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class HostKernel:
+    """A kernel for a host.
+
+    Parameters
+    ----------
+    package : pattern of the names of Debian's packages; the highest version is taken
+    kernel : mkold's name for how it ages
+    newest : whether it is from what Debian has not released yet
+    page_size : mkold's name for its base page
+    """
+
+    package: str
+    kernel: str = ""
+    newest: bool = False
+    page_size: str = "4k"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A machine.
+
+    Parameters
+    ----------
+    name, sentence : as on the command line, and what it is
+    arch : mkold's architecture
+    debian : Debian's name of it; ``gnu`` is GNU's, ``linux`` the kernel's
+    guest : the agent's part for it
+    program, package : QEMU, and Debian's package of it
+    options : of QEMU
+    line : the kernel's name for the serial line to the agent
+    console : the kernel's options for its own output
+    apart : whether that goes another way than the agent's line
+    append : more options of the kernel
+    image : of the kernel in the package
+    modules : to be loaded, with parameters
+    kernels : by name, the usual one first
+    mmu : mode of mkold's MMU
+    parameters : of mkold's build
+    """
+
+    name: str
+    sentence: str
+    arch: str
+    debian: str
+    gnu: str
+    linux: str
+    guest: str
+    program: str
+    package: str
+    options: tuple[str, ...]
+    line: str
+    console: str
+    apart: bool = False
+    append: str = ""
+    image: str
+    modules: Mapping[str, str]
+    kernels: Mapping[str, HostKernel]
+    mmu: str = ""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    def kernel(self, name: str) -> HostKernel:
+        """The kernel called ``name``; the usual one if that is empty.
+
+        Raises
+        ------
+        UsageError : there is none; lists those there are
+        """
+        found = self.kernels.get(name or next(iter(self.kernels)))
+        if found is None:
+            known = ", ".join(self.kernels)
+            raise UsageError(f"host {self.name} has no kernel {name}; it has {known}")
+        return found
+
+
+_POWER_KERNELS = {
+    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$"),
+    "6.12-64k": HostKernel(
+        r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$", page_size="64k"
+    ),
+    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", newest=True),
+}
+
+
+def _power(name: str, sentence: str, *options: str) -> Host:
+    return Host(
+        name=name,
+        sentence=sentence,
+        arch="powerpc",
+        debian="ppc64el",
+        gnu="powerpc64le-linux-gnu",
+        linux="powerpc",
+        guest="guest_powerpc.c",
+        program="qemu-system-ppc64",
+        package="qemu-system-ppc",
+        options=(*options, "-m", "2G", "-serial", "stdio"),
+        line="hvc0",
+        console="console=hvc0",
+        image="vmlinux-*",
+        modules={"kvm-hv": "", "zram": ""},
+        kernels=_POWER_KERNELS,
+    )
+
+
+_ROWS = (
+    _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),
+    _power("power10", "POWER10, the same kernel", "-M", "powernv10", "-cpu", "POWER10"),
+    _power(
+        "pseries",
+        "a guest of POWER9's hypervisor with guests of its own",
+        "-M", "pseries,cap-nested-hv=on,cap-ccf-assist=off", "-cpu", "POWER9",
+    ),
+)  # fmt: skip
+
+HOSTS = {host.name: host for host in _ROWS}
+
+
+def host(name: str) -> Host:
+    """The host called ``name``.
+
+    Raises
+    ------
+    UsageError : there is none; lists those there are
+    """
+    if name not in HOSTS:
+        known = "\n".join(f"  {row.name:8} {row.sentence}" for row in _ROWS)
+        raise UsageError(f"there is no host {name}; there are:\n{known}")
+    return HOSTS[name]

@@ -1,0 +1,103 @@
+"""Pages, steps and files: what is written is read back; what makes no sense is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mkold.base.errors import InputError, SourceError
+from mkold.validate.pages import (
+    bitmap,
+    hex_bitmap,
+    pages_of,
+    pages_text,
+    read_hex_bitmap,
+    read_pages,
+    runs,
+)
+from mkold.validate.script import Script, read_script, script_text
+from mkold.validate.steps import KINDS, Step, chunks, draw, read_step
+
+BITS = st.integers(0, (1 << 200) - 1)
+
+
+@given(BITS)
+def test_pages_are_read_back(bits: int) -> None:
+    assert read_pages(pages_text(bits)) == bits
+    assert read_hex_bitmap(hex_bitmap(bits, 200)) == bits
+    assert bitmap(pages_of(bits)) == bits
+    assert bitmap(page for first, end in runs(bits) for page in range(first, end)) == bits
+
+
+def test_the_first_digit_has_the_first_pages() -> None:
+    assert hex_bitmap(bitmap([0, 5]), 8) == "12"
+
+
+@pytest.mark.parametrize("text", ["x", "3-", "5-3", "-1", "1-99999999"])
+def test_what_is_no_page_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        read_pages(text)
+
+
+@given(st.integers(0, 1000))
+def test_steps_are_read_back(seed: int) -> None:
+    for step in draw(40, 70, seed):
+        assert read_step(str(step)) == step
+        assert step.pages >> 70 == 0
+
+
+def test_every_kind_is_drawn_and_a_seed_says_which() -> None:
+    steps = draw(500, 64, 3)
+    assert {step.name for step in steps} == set(KINDS)
+    assert steps == draw(500, 64, 3) != draw(500, 64, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "guest-jump 3", "clear-young 1,3 by 2", "guest-read 1-4 by 2", "clear-young 1 by"],
+)
+def test_what_is_no_step_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        read_step(text)
+
+
+def test_ranges_end_with_the_pages() -> None:
+    assert chunks(Step("clear-young", bitmap(range(2, 9)), by=3)) == [(2, 5), (5, 8), (8, 9)]
+    assert chunks(Step("clear-young", bitmap([1, 4]))) == [(1, 2), (4, 5)]
+
+
+def test_scripts_and_recordings_are_read_back(tmp_path: Path) -> None:
+    steps = tuple(draw(9, 40, 1))
+    answers = tuple({"young": 1 << (at // 2), "host": 3} for at in range(9))
+    script = Script("power9", "6.12", 40, steps, "6.12.95", answers)
+    for written in (script, replace(script, answers=None, release="")):
+        (tmp_path / "x").write_text(script_text(written))
+        assert read_script(tmp_path / "x") == written
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        ("host power9\npages 9\n\nguest-read 3\n    young xyz\n", "no bitmap", 5),
+        ("host power9\npages 9\n\nguest-jump 3\n", "names are", 4),
+        ("host power9\npages none\n", "no number", 2),
+        ("host power9\nplanet earth\n", "the head", 2),
+        ("host power9\npages 9\n\n    young 1\n", "no answer", 4),
+    ],
+)
+def test_a_wrong_line_is_shown(tmp_path: Path, text: str, reason: str, line: int) -> None:
+    (tmp_path / "x").write_text(text)
+    with pytest.raises(SourceError, match=reason) as caught:
+        read_script(tmp_path / "x")
+    assert caught.value.pos.line == line
+
+
+@pytest.mark.parametrize("text", ["pages 9\n\n", "host power9\npages 3\n\nguest-read 3\n"])
+def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x").write_text(text)
+    with pytest.raises(InputError):
+        read_script(tmp_path / "x")
