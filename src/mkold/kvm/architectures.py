@@ -19,6 +19,8 @@ ARCHITECTURES = {
     "powerpc": "mkold.kvm.powerpc.machine:machine",
     "x86": "mkold.kvm.x86.machine:machine",
     "x86-noad": "mkold.kvm.x86.machine:noad",
+    "arm64": "mkold.kvm.arm64.machine:machine",
+    "arm64-swaf": "mkold.kvm.arm64.machine:swaf",
 }
 
 
