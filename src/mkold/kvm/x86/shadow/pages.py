@@ -111,8 +111,9 @@ def lru_sp(entry: Ptr[ListHead]) -> Ptr[KvmMmuPage]:
 
 @kernel
 def kvm_mmu_init_shadow(kvm: Ptr[Kvm]) -> u64:
-    """A new VM, which has ``mmu_page_cache``; 0, or 1 if there is no memory."""
+    """A new VM, which has no table; 0, or 1 if there is no memory."""
     shadow = addr(kvm.arch.shadow)
+    kmem_cache_init(addr(kvm.arch.mmu_page_cache), KvmMmuPage.size + SPTE_ENT_PER_PAGE, 0)
     init_list_head(addr(shadow.active_mmu_pages))
     init_list_head(addr(shadow.invalid_list))
     kmem_cache_init(addr(shadow.pte_list_desc_cache), PteListDesc.size, 0)
@@ -195,6 +196,15 @@ def child_is(sp: Ptr[KvmMmuPage], gfn: u64, role: u64) -> bool:
     if CHILD_CHECK >= CHILD_OF_GFN and sp.gfn != gfn:
         return False
     return CHILD_CHECK < CHILD_OF_ROLE or sp.role == role
+
+
+@kernel
+def kvm_mmu_put_root(vcpu: Ptr[Vcpu]) -> None:
+    """``vcpu`` has no root any more."""
+    root = vcpu.arch.root
+    if root != NULL:
+        root.root_count -= 1
+        vcpu.arch.root = cast(Ptr[KvmMmuPage], NULL)
 
 
 @kernel

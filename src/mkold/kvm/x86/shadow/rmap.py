@@ -95,7 +95,7 @@ def rmap_desc(val: u64) -> Ptr[PteListDesc]:
 
 
 @kernel
-def kvm_rmap_lock(rmap_head: Ptr[u64]) -> u64:
+def __kvm_rmap_lock(rmap_head: Ptr[u64]) -> u64:
     """Take the bit, unless the page has no SPTE; the word as it was.
 
     Ordering
@@ -112,6 +112,12 @@ def kvm_rmap_lock(rmap_head: Ptr[u64]) -> u64:
 
 
 @kernel
+def kvm_rmap_lock(rmap_head: Ptr[u64]) -> u64:
+    """As ``__kvm_rmap_lock``, for who changes the chain: ``mmu_lock`` is held for writing."""
+    return __kvm_rmap_lock(rmap_head)
+
+
+@kernel
 def kvm_rmap_unlock(rmap_head: Ptr[u64], val: u64) -> None:
     """The word is ``val`` from here on, and free: a release."""
     smp_store_release(rmap_head.value, val)
@@ -119,15 +125,15 @@ def kvm_rmap_unlock(rmap_head: Ptr[u64], val: u64) -> None:
 
 @kernel
 def kvm_rmap_lock_readonly(rmap_head: Ptr[u64]) -> u64:
-    """As ``kvm_rmap_lock``, for who only reads the chain and does not hold ``mmu_lock``."""
-    return kvm_rmap_lock(rmap_head)
+    """As ``__kvm_rmap_lock``, for who only reads the chain and does not hold ``mmu_lock``."""
+    return __kvm_rmap_lock(rmap_head)
 
 
 @kernel
 def kvm_rmap_unlock_readonly(rmap_head: Ptr[u64], val: u64) -> None:
     """Let go, if the word was not empty: nobody has changed it meanwhile."""
     if val != 0:
-        kvm_rmap_unlock(rmap_head, val)
+        smp_store_release(rmap_head.value, val)
 
 
 @kernel
