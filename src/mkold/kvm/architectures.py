@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "x86-noad": "mkold.kvm.x86.machine:noad",
     "arm64": "mkold.kvm.arm64.machine:machine",
     "arm64-swaf": "mkold.kvm.arm64.machine:swaf",
+    "x86-shadow": "mkold.kvm.x86.machine:shadow",
 }
 
 

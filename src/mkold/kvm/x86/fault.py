@@ -2,8 +2,8 @@
 
 Rules
 -----
-* First the fast way (``fast_fault``). Else the host is asked for the frame without a lock, and
-  ``mmu_lock`` is taken for reading to map it.
+* First the fast way (``tdp.fast_fault``). Else the host is asked for the frame without a lock,
+  and ``mmu_lock`` is taken for reading to map it.
 * Under the lock the fault is stale, and the guest tries again, if its root was made invalid,
   or if the page was being invalidated meanwhile (``mkold.kvm.retry``).
 * On return to the guest the access is tried again.
@@ -21,8 +21,8 @@ from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
 from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
-from mkold.kvm.x86.fast_fault import fast_page_fault
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
+from mkold.kvm.x86.tdp.fast_fault import fast_page_fault
 from mkold.kvm.x86.tdp.map import RET_PF_ENOMEM, RET_PF_RETRY, kvm_tdp_mmu_map
 from mkold.lang import (
     NULL,

@@ -1,8 +1,9 @@
-"""x86, as machines: EPT with accessed and dirty bits, and EPT without."""
+"""x86, as machines: EPT with accessed and dirty bits, EPT without, and shadow tables alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mkold.kvm.arch_default import DEFAULTS
 from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
@@ -10,6 +11,10 @@ from mkold.kvm.x86 import hw, x86
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
 from mkold.kvm.x86.fault import kvm_tdp_page_fault
+from mkold.kvm.x86.shadow import mmu as shadow_mmu
+from mkold.kvm.x86.shadow.audit import kvm_shadow_mmu_audit
+from mkold.kvm.x86.shadow.fault import kvm_shadow_page_fault
+from mkold.kvm.x86.shadow.memslot_rmap import kvm_arch_create_memslot
 from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
 from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
 
@@ -60,6 +65,7 @@ PAGE_SIZES = {
     "4k": PageSize("4 KiB", {"SPTE_LEVEL_BITS": 9, "PT64_ROOT_LEVEL": 4}, shift=12),
 }
 SMALL = {"SPTE_LEVEL_BITS": 1, "PT64_ROOT_LEVEL": 2}
+SHADOW_SMALL = {"KVM_MMU_HASH_SHIFT": 1, "KVM_MAX_HUGEPAGE_LEVEL": 2}
 VARIANTS = {
     "free_at_once": Choice(
         "tables are freed without a grace period (wrong)", {"TABLE_FREE": FREE_AT_ONCE}
@@ -77,6 +83,11 @@ VARIANTS = {
 def table_words(n_pages: int) -> int:
     """Room for the tables, a word a page and what goes with a table; a cache grows by 16."""
     return 2 * n_pages + (1 << 17)
+
+
+def shadow_table_words(n_pages: int) -> int:
+    """As ``table_words``, and a word a page for the reverse map, and a half for descs."""
+    return table_words(n_pages) + 2 * n_pages + (1 << 12)
 
 
 machine = Architecture(
@@ -126,4 +137,49 @@ noad = Architecture(
     small=SMALL,
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 0, "ENABLE_PML": 0},
     audit=kvm_tdp_mmu_audit,
+)
+
+# As Linux 6.15 is, where mkold's own walk differs.
+AS_6_15 = {"RMAP_STEP_FROM_START": 1}
+
+SHADOW_HOOKS = HOOKS | {
+    "kvm_arch_init": shadow_mmu.kvm_arch_init,
+    "kvm_arch_init_vm": shadow_mmu.kvm_arch_init_vm,
+    "kvm_arch_destroy_vm": shadow_mmu.kvm_arch_destroy_vm,
+    "kvm_arch_create_memslot": kvm_arch_create_memslot,
+    "kvm_unmap_gfn_range": shadow_mmu.kvm_unmap_gfn_range,
+    "kvm_set_spte_gfn": shadow_mmu.kvm_set_spte_gfn,
+    "kvm_age_gfn": shadow_mmu.kvm_age_gfn,
+    "kvm_test_age_gfn": shadow_mmu.kvm_test_age_gfn,
+    "kvm_arch_has_test_clear_young": shadow_mmu.kvm_arch_has_test_clear_young,
+    "kvm_arch_test_clear_young": shadow_mmu.kvm_arch_test_clear_young,
+    "kvm_arch_vcpu_runnable": shadow_mmu.kvm_arch_vcpu_runnable,
+    "kvm_arch_vcpu_page_fault": kvm_shadow_page_fault,
+}
+
+SHADOW_KERNELS = {
+    name: replace(kernel, parameters={**kernel.parameters, **AS_6_15})
+    if name == "6.15"
+    else kernel
+    for name, kernel in kernels(v2_lockless=False).items()
+}
+
+shadow = Architecture(
+    name="x86-shadow",
+    hooks=SHADOW_HOOKS,
+    kvm=Kvm,
+    vcpu=Vcpu,
+    kernels=SHADOW_KERNELS,
+    page_sizes=PAGE_SIZES,
+    clears={"lock_and": Choice("an atomic AND, or one compare-and-swap")},
+    modes={
+        "ept": Mode("EPT with accessed and dirty bits", {"EPT": 1, "KVM_AD_ENABLED": 1}),
+        "ept-noad": Mode("EPT without them", {"EPT": 1, "KVM_AD_ENABLED": 0}),
+        "npt": Mode("NPT: AMD's bits", {"EPT": 0, "KVM_AD_ENABLED": 1}),
+    },
+    variants={key: VARIANTS[key] for key in ("no_retry_check",)},
+    table_words=shadow_table_words,
+    small=SMALL | SHADOW_SMALL,
+    parameters={"KVM_HAVE_MMU_RWLOCK": 1, "ENABLE_PML": 0},
+    audit=kvm_shadow_mmu_audit,
 )

@@ -19,16 +19,7 @@ from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.types import READING_SHADOW_PAGE_TABLES, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
-from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, rmap_of_gfn, slot_pages
-from mkold.kvm.x86.shadow.pages import kvm_mmu_page_get_gfn, lru_sp, sp_direct, spte_to_child_sp
-from mkold.kvm.x86.shadow.rmap import (
-    KVM_RMAP_LOCKED,
-    KVM_RMAP_MANY,
-    PTE_LIST_EXT,
-    rmap_desc,
-    rmap_sptep,
-)
-from mkold.kvm.x86.spte import (
+from mkold.kvm.x86.mmu.spte import (
     PG_LEVEL_4K,
     SHADOW_NONPRESENT_VALUE,
     SPTE_ENT_PER_PAGE,
@@ -37,6 +28,15 @@ from mkold.kvm.x86.spte import (
     is_shadow_present_pte,
     is_writable_pte,
     spte_to_pfn,
+)
+from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, rmap_of_gfn, slot_pages
+from mkold.kvm.x86.shadow.pages import kvm_mmu_page_get_gfn, lru_sp, sp_direct, spte_to_child_sp
+from mkold.kvm.x86.shadow.rmap import (
+    KVM_RMAP_LOCKED,
+    KVM_RMAP_MANY,
+    PTE_LIST_EXT,
+    rmap_desc,
+    rmap_sptep,
 )
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, u64
 from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, Mm

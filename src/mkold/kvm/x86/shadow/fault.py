@@ -24,10 +24,10 @@ from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
+from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level, mark_page_dirty_in_slot
 from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     KVM_PAGES_PER_HPAGE,
-    PG_LEVEL_4K,
     ROOT_LEVEL,
     is_last_spte,
     is_shadow_present_pte,
@@ -35,7 +35,7 @@ from mkold.kvm.x86.mmu.spte import (
     spte_index,
     spte_to_pfn,
 )
-from mkold.kvm.x86.shadow.fast_page_fault import fast_page_fault, mark_page_dirty_in_slot
+from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
 from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
     gfn_is_write_tracked,
@@ -47,6 +47,7 @@ from mkold.kvm.x86.shadow.pages import (
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
+from mkold.kvm.x86.tdp.map import RET_PF_RETRY
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -91,23 +92,6 @@ def kvm_mmu_load(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
     kvm_mmu_unlock(kvm)
     vcpu.arch.root = root
     return 0
-
-
-@kernel
-def kvm_mmu_max_mapping_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
-    """The largest level at which ``gfn`` can be mapped by one leaf."""
-    level = READ_ONCE(slot.max_level) + 1
-    if READ_ONCE(slot.dirty_bitmap) != NULL:
-        return PG_LEVEL_4K
-    while level > PG_LEVEL_4K:
-        mask = KVM_PAGES_PER_HPAGE(level) - 1
-        first = gfn & ~mask
-        same = ((slot.base_gfn ^ slot.userspace_addr) & mask) == 0
-        inside = first >= slot.base_gfn and first + mask < slot.base_gfn + slot.npages
-        if same and inside:
-            break
-        level -= 1
-    return level
 
 
 @kernel
@@ -208,7 +192,7 @@ def kvm_shadow_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) 
     slot = gfn_to_memslot(kvm, gfn)
     if slot == NULL or kvm_mmu_load(kvm, vcpu):
         return RESUME_HOST
-    if fast_page_fault(vcpu, slot, gfn, write):
+    if shadow_fast_page_fault(vcpu, slot, gfn, write) != RET_PF_RETRY:
         return RESUME_GUEST
     if mmu_topup_memory_caches(kvm, vcpu):
         return RESUME_HOST

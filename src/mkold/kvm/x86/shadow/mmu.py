@@ -17,6 +17,7 @@ from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.types import IN_GUEST_MODE
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
+from mkold.kvm.x86.mmu.spte import LINUX_VERSION
 from mkold.kvm.x86.shadow.age import kvm_age_rmap_range, kvm_rmap_age_gfn_range
 from mkold.kvm.x86.shadow.fault import kvm_mmu_load
 from mkold.kvm.x86.shadow.pages import (
@@ -25,7 +26,6 @@ from mkold.kvm.x86.shadow.pages import (
     kvm_mmu_zap_oldest_mmu_pages,
 )
 from mkold.kvm.x86.shadow.rmap_zap import kvm_rmap_zap_gfn_range
-from mkold.kvm.x86.spte import LINUX_VERSION
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, u64
 
 V2 = 604
