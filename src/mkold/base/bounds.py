@@ -4,8 +4,9 @@ Rules
 -----
 1. Time: code that goes on is stopped by an error that it sees, with its own line in the
    traceback; the clock is that of the processor, and behind it that of the wall for code that
-   sleeps. Code that catches the error meets it again; after ``PATIENCE`` of them the process
-   ends with ``Exit.UNDECIDED``.
+   sleeps. Code that catches the error meets it again; after ``PATIENCE`` of them, over
+   ``PATIENCE_S``, the process ends with ``Exit.UNDECIDED``: on a busy machine signals
+   come faster than an error gets out.
 2. Memory: the address space is limited; Python raises ``MemoryError``.
 3. Code that never comes back from a library in C sees no error. A process beside this one
    watches the time, says that it is up, and ends this one with ``Exit.UNDECIDED``.
@@ -33,9 +34,9 @@ from mkold.base.errors import Exit, LimitError
 from mkold.base.shown import shown
 
 WALL_FACTOR = 6
-PATIENCE = 3
+PATIENCE, PATIENCE_S = 3, 1.0
 HARD_FACTOR = 1.1
-LATE_S = 0.2
+LATE_S, LATE_WALL_S = 0.2, 5.0
 _LOOK_S = 0.05
 
 
@@ -49,12 +50,11 @@ def within(seconds: float, what: str = "") -> Iterator[None]:
     """
     said = f"no end within {seconds:g} s"
     last = shown(f"mkold: {what}: {said}" if what else f"mkold: {said}") + "\n"
-    seen = 0
+    seen: list[float] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > PATIENCE:
+        seen.append(time.monotonic())
+        if len(seen) > PATIENCE and seen[-1] - seen[0] > PATIENCE_S:
             os.write(2, last.encode())
             os._exit(Exit.UNDECIDED)
         raise LimitError(said)
@@ -115,7 +115,7 @@ def _watch(pid: int, seconds: float, last: str) -> None:
     signals.as_helper()
     ticks, began, start = os.sysconf("SC_CLK_TCK"), time.monotonic(), _ticks(pid)
     while _ticks(pid) - start < seconds * ticks:
-        if time.monotonic() - began > seconds * WALL_FACTOR:
+        if time.monotonic() - began > seconds * WALL_FACTOR + LATE_WALL_S:
             break
         time.sleep(_LOOK_S)
     os.write(2, last.encode())
