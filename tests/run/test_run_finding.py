@@ -69,6 +69,8 @@ def test_where_aging_is_cheap_nothing_else_is_said_of_it() -> None:
 def test_what_hides_young_pages_is_said() -> None:
     hidden = notes(a_result((0.4, 0.6), (0.9, 1.1), seen=0.1, switch_interval_s=0.0))
     assert any("Only 10%" in note and "never emptied" in note for note in hidden)
+    blind = notes(a_result((0.4, 0.6), (0.9, 1.1), seen=0.0))
+    assert any("saw no page young" in note for note in blind)
     fits = notes(a_result((0.4, 0.6), (0.9, 1.1), memory_share=0.5))
     assert any("64 frames is the least" in note and "would be 20" in note for note in fits)
     assert any("fit the vCPU's TLB of 1,024 entries" in note for note in fits)

@@ -158,7 +158,13 @@ def _hidden(result: RunResult) -> list[str]:
     machine = result.machine
     seen = [path.figures.get(SEEN) for path in result.paths]
     least = min((share for share in seen if share is not None), default=1.0)
-    if least < POORLY_SEEN:
+    if blind := [path for path in result.paths if path.figures.get(SEEN) == 0]:
+        found = [
+            f"The {blind[0].path} path saw no page young: {machine.arch} {machine.kernel} in "
+            f"{machine.mmu} mode has none, and a pass over bitmaps does not fall back to "
+            "mmu_lock."
+        ]
+    elif least < POORLY_SEEN:
         found = [
             f"Only {least:.0%} of the touched pages were seen young: an access that hits the "
             f"vCPU's TLB sets no bit ({machine.tlb}); --tlb-entries and --switch-interval "

@@ -32,7 +32,7 @@ def architectures_text(results: Sequence[RunResult]) -> str:
         for result in results
         if result.wrong
     ]
-    busy = list(dict.fromkeys(said for result in results for said in result.spoiled))
+    busy = list(dict.fromkeys(said for result in results for said in result.spoiled))[:1]
     table = text_table(HEADER, [_row(result) for result in results])
     return "\n".join([*head, *table, "", *wrong, *busy]).rstrip()
 

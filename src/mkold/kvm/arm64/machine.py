@@ -105,5 +105,6 @@ machine = Architecture(
 swaf = replace(
     machine,
     name="arm64-swaf",
+    kernels={"v3": KERNELS["v3"], **KERNELS},  # the second version's gate stays shut here
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "STAGE2_HW_AF": HW_AF_NONE},
 )
