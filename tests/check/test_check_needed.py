@@ -12,8 +12,10 @@ from small_needed import BITS, FENCES, FULL, LOCKED, RELEASE
 from mkold.check import Claim, Swap, decide, load
 from mkold.check.many import Limits
 from mkold.check.needed.answer import Need, needed
+from mkold.check.needed.weaker import weaker_forms
 from mkold.ir.nodes import Op, walk
 from mkold.ir.program import Program
+from mkold.ir.variant import Site
 from mkold.lkmm import Status, Verdict
 from mkold.view.needed import needed_json, needed_text
 
@@ -163,3 +165,11 @@ def test_a_case_about_some_properties_is_asked_about_all_that_held() -> None:
     asked = replace(FENCES, cases=(replace(case, only=frozenset({"data-race"})),))
     need = {need.site.prim: need for need in needed([asked], LIMITS).needs}["smp_wmb"]
     assert need.breaks[-1].broken == ("stale",)
+
+
+def test_a_part_of_a_word_has_no_plain_store() -> None:
+    """A release store of a byte: relaxed will not do, and plainly it cannot be said."""
+    place = Site("f", "smp_store_release", 0, width=8, shift=8)
+    assert [form.label for form in weaker_forms(place, [])] == ["WRITE_ONCE"]
+    assert weaker_forms(Site("f", "WRITE_ONCE", 0, width=8, shift=8), []) == ()
+    assert [form.label for form in weaker_forms(Site("f", "WRITE_ONCE", 0), [])] == ["store"]

@@ -31,6 +31,7 @@ from mkold.ir import access
 from mkold.ir.algebra import EXPRESSIONS
 from mkold.ir.edit import Body, bind, map_statements
 from mkold.ir.nodes import (
+    WORD_BITS,
     Assign,
     Block,
     Const,
@@ -50,13 +51,16 @@ from mkold.ir.verify import verify
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place: the ``index``-th ``prim`` of ``function``, counted in source order."""
+    """A place: the ``index``-th ``prim`` of ``function``, counted in source order.
+    ``width`` and ``shift`` are those of the object (``ir.access``)."""
 
     function: str
     prim: str
     index: int
     what: str = field(default="", compare=False)
     at: Pos | None = field(default=None, compare=False)
+    width: int = field(default=WORD_BITS, compare=False)
+    shift: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -120,7 +124,9 @@ def sites(functions: Mapping[str, Function]) -> Iterator[Site]:
             if isinstance(stmt, Op):
                 index = seen.get(stmt.prim, 0)
                 seen[stmt.prim] = index + 1
-                yield Site(function.name, stmt.prim, index, stmt.what, stmt.at)
+                yield Site(
+                    function.name, stmt.prim, index, stmt.what, stmt.at, stmt.width, stmt.shift
+                )
 
 
 def apply(

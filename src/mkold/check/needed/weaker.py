@@ -7,6 +7,7 @@ read-modify-write   a READ_ONCE and a WRITE_ONCE (not atomic), then relaxed, acq
                     release
 ``smp_store_mb``    plain, then WRITE_ONCE, then release
 grace period        dropped, then ``smp_mb``
+part of a word      what there is for parts: no plain store
 lock, read section  not taken. If it is released in the same function: this section; else
                     every section of the lock, wherever it is taken and released
 ==================  =====================================================================
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mkold.ir import access
 from mkold.ir.prims import PRIMS, Gives, Order, Prim, Shape, first
 from mkold.ir.variant import Drop, Edit, Site, Split, Swap
 
@@ -55,7 +57,9 @@ def weaker_forms(site: Site, everywhere: Iterable[Site]) -> tuple[Weaker, ...]:
             if row.leaves
             else (dropped, *swaps(first(shape=Shape.FENCE, op=tag).name for tag in tags))
         )
-    forms = swaps(weaker_prims(row))
+    forms = swaps(
+        name for name in weaker_prims(row) if access.fits(PRIMS[name], site.width, site.shift)
+    )
     if row.shape is Shape.RMW and not row.native:
         return (Weaker("READ_ONCE, WRITE_ONCE", (Split(site.name),)), *forms)
     return tuple(forms)
