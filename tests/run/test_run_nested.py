@@ -1,113 +1,41 @@
 """Guests of the guest: L1 and L2 vCPUs, aging, eviction and L1's tlbies together.
 
 Two vCPUs run L2 and one runs L1 on the same pages, by other page numbers; one more of L1 takes
-pages from L2 and gives them back. Then the books must agree, and everything be given back.
+pages from L2 and gives them back. Then the books must agree, and everything be given back. The
+VM's mode may change meanwhile too, which ends L2 each time.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import time
-from functools import cache
 
-import nested_churn
 import pytest
+from nested_machine import Nested
 from run_traces import hot_and_cold
 
 from mkold.base.errors import UsageError
-from mkold.kvm.main import kvm_destroy_vm
-from mkold.kvm.powerpc.machine import machine as powerpc
-from mkold.kvm.powerpc.nested.enter import kvmhv_exit_nested_guest
 from mkold.kvm.powerpc.nested.l1 import l1_pages
-from mkold.mm.slab import KmemCache, kmem_cache_nr_free
-from mkold.native import Image, Memory, build
-from mkold.run.audit import audit
-from mkold.run.clock import cycles_per_second
-from mkold.run.image import entries, parameters
-from mkold.run.machine import Machine
 from mkold.run.measure import run
-from mkold.run.program import pack
 from mkold.run.spec import MachineSpec, RunSpec
-from mkold.sync.rcu import rcu_do_batch
 
 LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
-SPEC = MachineSpec(
-    vcpus=4, memory_share=0.5, interval_s=0.002, swap_latency_us=2.0, nested=True
-)
-N_PAGES = 3000
+SWITCH_S = 0.02
 
 
-@cache
-def stress_image(checked: bool, lockless: bool) -> Image:
-    more = [
-        nested_churn.l1_churns, kvmhv_exit_nested_guest, kvm_destroy_vm, kmem_cache_nr_free,
-        rcu_do_batch,
-    ]  # fmt: skip
-    return build(
-        [*entries(powerpc), *more], parameters(SPEC) | {"NESTED_LOCKLESS": int(lockless)},
-        hooks=powerpc.hooks, checked=checked,
-    )  # fmt: skip
-
-
-class Nested(Machine):
-    """A machine whose last two vCPUs run L1: one replays, one churns."""
-
-    def __init__(self, path: str, *, checked: bool, lockless: bool) -> None:
-        image = stress_image(checked, lockless)
-        rate = cycles_per_second(image, Memory(1 << 16))
-        program = pack(hot_and_cold(N_PAGES, 200_000), SPEC.page_shift)
-        super().__init__(image, program, SPEC, path, rate)
-        for guest, vcpu in list(zip(self.guests, self.vcpus, strict=True))[-2:]:
-            self.call("kvmhv_exit_nested_guest", self.kvm.at, vcpu.at)
-            guest["first_gfn"] = self.own_pages
-        self.churns = 0
-
-    def _replay(
-        self, cpu: int, guest: int, warmup: int, work: int, line: threading.Barrier
-    ) -> None:
-        if cpu != SPEC.vcpus - 1:
-            super()._replay(cpu, guest, warmup, work, line)
-            return
-        line.wait()
-        vcpu = self.vcpus[cpu].at
-        while not self._stopping.is_set():
-            pages = self.own_pages, self.program.n_pages
-            failed = self.image.call("l1_churns", self.memory, cpu, self.kvm.at, vcpu, *pages,
-                                     self.churns, 10)  # fmt: skip
-            assert not failed or self._stopping.is_set()
-            self.churns += 1
-
-    def destroy(self) -> None:
-        """Give everything back."""
-        for vcpu in self.vcpus[:-2]:
-            self.call("kvmhv_exit_nested_guest", self.kvm.at, vcpu.at)
-        self.call("kvm_destroy_vm", self.kvm.at)
-        for cpu in range(SPEC.vcpus + 2):
-            self.image.call("rcu_do_batch", self.memory, cpu)
-
-    def left(self) -> dict[str, int]:
-        """Objects of the VM's caches that were not given back."""
-        found = {}
-        for name, n in (("arch.caches", 4), ("arch.nested_caches", 2)):
-            first = self.kvm.at + self.kvm.kind.layout.field(name).offset
-            for i in range(n):
-                cache = first + i * KmemCache.size
-                free = self.call("kmem_cache_nr_free", cache)
-                made = int(self.memory.words[cache + KmemCache.offset("nr_objects")])
-                assert isinstance(free, int)
-                found[f"{name}[{i}]"] = made - free
-        return found
-
-
-def stress(path: str, seconds: float, *, checked: bool, lockless: bool) -> None:
-    """Run it, then look through all books; ``lockless``: the fast path does not refuse."""
+def stress(
+    path: str, seconds: float, *, checked: bool, lockless: bool, switches: bool = False
+) -> Nested:
+    """Run it; ``lockless``: the fast path does not refuse. Stopped, in radix mode."""
     machine = Nested(path, checked=checked, lockless=lockless)
     machine.start()
     try:
         until = time.monotonic() + seconds
         while time.monotonic() < until and machine.running:
-            time.sleep(0.02)
+            time.sleep(SWITCH_S)
+            for radix in (0, 1) if switches else ():
+                assert not machine.call("kvm_vm_ioctl_configure_mmu", machine.kvm.at, radix)
+                time.sleep(SWITCH_S / 4)
         before = [guest["accesses"] for guest in machine.guests[:-1]]
         until = time.monotonic() + 20
         while time.monotonic() < until and machine.running:
@@ -119,18 +47,7 @@ def stress(path: str, seconds: float, *, checked: bool, lockless: bool) -> None:
             assert not machine.running, "a vCPU stands still"
     finally:
         machine.stop()
-    counters = machine.counters()
-    assert counters.mismatches == 0
-    for cpu in range(SPEC.vcpus + 2):
-        machine.image.call("rcu_do_batch", machine.memory, cpu)
-    assert bool(machine.kvm["stat.fast_refused"]) == (path == "lockless" and not lockless)
-    machine.node["stop"] = 0  # the audit reads L1's tables, which may have to come from swap
-    assert audit(machine) == []
-    assert counters.evicted > 0
-    assert machine.churns > 0
-    assert sum(v["stat.retries"] for v in machine.vcpus[:-2]) > 0, "no fault was L1's"
-    machine.destroy()
-    assert set(machine.left().values()) == {0}, machine.left()
+    return machine
 
 
 PATHS = [("locked", False), ("lockless", False), ("lockless", True)]
@@ -138,14 +55,30 @@ PATHS = [("locked", False), ("lockless", False), ("lockless", True)]
 
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 def test_short_stress_with_every_access_checked(path: str, lockless: bool) -> None:
-    stress(path, 1.5, checked=True, lockless=lockless)
+    machine = stress(path, 1.5, checked=True, lockless=lockless)
+    assert sum(v["stat.retries"] for v in machine.vcpus[:-2]) > 0, "no fault was L1's"
+    assert bool(machine.kvm["stat.fast_refused"]) == (path == "lockless" and not lockless)
+    machine.check()
+
+
+@pytest.mark.parametrize(("path", "lockless"), PATHS)
+def test_short_stress_while_the_mode_changes(path: str, lockless: bool) -> None:
+    machine = stress(path, 1.5, checked=True, lockless=lockless, switches=True)
+    assert machine.entered > 2, "L2 runs again after each change"
+    machine.check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 @pytest.mark.parametrize("checked", [True, False])
 def test_long_stress(path: str, lockless: bool, checked: bool) -> None:
-    stress(path, LONG_S / 4, checked=checked, lockless=lockless)
+    stress(path, LONG_S / 4, checked=checked, lockless=lockless).check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "lockless"), PATHS)
+def test_long_stress_while_the_mode_changes(path: str, lockless: bool) -> None:
+    stress(path, LONG_S, checked=False, lockless=lockless, switches=True).check()
 
 
 def seen(variant: str, path: str) -> float:

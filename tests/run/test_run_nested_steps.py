@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 from run_traces import trace_of
 
+from mkold.kvm.main import kvm_destroy_vm
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest, Vcpu
 from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.powerpc.nested.enter import kvmhv_exit_nested_guest
@@ -67,6 +68,7 @@ def image() -> Image:
         touch, l1_stores, radix_walk, kvmhv_exit_nested_guest, kvmhv_emulate_tlbie_all_lpid,
         kvmhv_emulate_tlbie_lpid, kvmhv_emulate_tlbie_tlb_addr, mmu_notifier_clear_young,
         mmu_notifier_invalidate_range_start, mmu_notifier_invalidate_range_end, rcu_do_batch,
+        kvm_destroy_vm,
     ]  # fmt: skip
     return build(
         [*entries(powerpc), *more], parameters(SPEC), hooks=powerpc.hooks, checked=True
@@ -243,8 +245,12 @@ def test_a_vcpu_in_l2_has_nothing_of_l1s_in_hash_mode() -> None:
     m.do("touch", m.l2, PAGE, 0)
     assert m.do("kvm_vm_ioctl_configure_mmu", 0) == 0
     assert m.do("touch", m.l1, PAGE, 0) < KVM_PFN_ERR  # so L1 has a page of that number
-    m.kvm["stop"] = 1  # or the vCPU would wait for L1 to do something about it
-    assert m.do("touch", m.l2, PAGE, 0) == KVM_PFN_ERR
+    assert m.do("touch", m.l2, PAGE, 0) == KVM_PFN_ERR, "it is given back to L1"
+    m.do("kvmhv_exit_nested_guest", m.l2)
+    assert m.do("kvmhv_enter_nested_guest", m.l2, 1) == 1, "which has no guests now"
+    for page in range(20):
+        m.do("touch", m.l1, page, 1)
+    m.do("kvm_destroy_vm")  # the words of the reverse map are the hash table's
 
 
 def test_the_audit_sees_what_is_wrong() -> None:

@@ -7,10 +7,13 @@ Rules
   guest's number.
 * Everything goes at once when the VM goes or leaves radix mode. No vCPU is in guest mode
   then; one that was in L2 still has its guest, without shadow entries and without a number,
-  and its next fault finds nothing.
+  and its next fault gives it back to L1.
+* Out of radix mode there are no guests, and the words of the reverse map are the hash table's.
+  So a guest is entered under ``mmu_setup_lock``: none comes while the mode changes, after the
+  old ones were released. (In Linux a vCPU that makes a hypercall counts as running.)
 
 Source: arch/powerpc/kvm/book3s_hv_nested.c (``kvmhv_enter_nested_guest``,
-``kvmhv_set_partition_table``, ``kvmhv_release_all_nested``).
+``kvmhv_set_partition_table``, ``kvmhv_release_all_nested``), book3s_hv.c (``nesting_enabled``).
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from mkold.lang import (
     WRITE_ONCE,
     Ptr,
     addr,
+    cast,
     kernel,
     mutex_lock,
     mutex_unlock,
@@ -72,12 +76,17 @@ def kvmhv_set_partition_table(kvm: Ptr[Kvm], gfn: u64) -> None:
 
 
 @kernel
-def kvmhv_enter_nested_guest(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], l1_lpid: u64) -> u64:
-    """H_ENTER_NESTED: ``vcpu`` (outside guest mode) runs guest ``l1_lpid`` of L1 from here
-    on; 0, or 1: L1 has no such guest, or there is no memory."""
+def nesting_enabled(kvm: Ptr[Kvm]) -> u64:
+    """Whether the VM may have guests of its own now."""
+    return READ_ONCE(kvm.arch.nested_enable) and READ_ONCE(kvm.arch.radix)
+
+
+@kernel
+def get_guest_with_table(kvm: Ptr[Kvm], l1_lpid: u64) -> Ptr[KvmNestedGuest]:
+    """Guest ``l1_lpid`` of L1, with a reference; NULL: L1 has no table for it, or no memory."""
     gp = kvmhv_get_nested(kvm, l1_lpid, 1)
     if gp == NULL:
-        return 1
+        return gp
     mutex_lock(gp.tlb_lock)
     if gp.l1_gr_to_hr == 0:
         kvmhv_update_ptbl_cache(kvm, gp)
@@ -86,6 +95,20 @@ def kvmhv_enter_nested_guest(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], l1_lpid: u64) -> u6
     if not has_table:
         kvmhv_remove_nested(kvm, gp)
         kvmhv_put_nested(kvm, gp)
+        return cast(Ptr[KvmNestedGuest], NULL)
+    return gp
+
+
+@kernel
+def kvmhv_enter_nested_guest(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], l1_lpid: u64) -> u64:
+    """H_ENTER_NESTED: ``vcpu`` (outside guest mode) runs guest ``l1_lpid`` of L1 from here
+    on; 0, or 1: L1 has no such guest, the VM is not in radix mode, or there is no memory."""
+    gp = cast(Ptr[KvmNestedGuest], NULL)
+    mutex_lock(kvm.arch.mmu_setup_lock)
+    if nesting_enabled(kvm):
+        gp = get_guest_with_table(kvm, l1_lpid)
+    mutex_unlock(kvm.arch.mmu_setup_lock)
+    if gp == NULL:
         return 1
     vcpu.arch.nested = gp
     kvm_make_request(vcpu, REQ_TLB_FLUSH_ALL)
@@ -121,9 +144,9 @@ def kvmhv_drop_nested(kvm: Ptr[Kvm], l1_lpid: u64) -> None:
 def kvmhv_release_all_nested(kvm: Ptr[Kvm]) -> None:
     """All guests of the guest go, and the whole reverse map; no vCPU is in guest mode.
 
-    Sleeps.
+    Sleeps; out of radix mode there is nothing to do.
     """
-    if not READ_ONCE(kvm.arch.nested_enable):
+    if not nesting_enabled(kvm):
         return
     for l1_lpid in range(1, KVM_MAX_NESTED_GUESTS):
         kvmhv_drop_nested(kvm, l1_lpid)

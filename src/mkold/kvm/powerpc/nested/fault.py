@@ -29,6 +29,7 @@ from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest, ShadowFault, Vcpu
 from mkold.kvm.powerpc.nested.create import kvmhv_create_shadow_pte
+from mkold.kvm.powerpc.nested.guest import kvmhv_find_nested
 from mkold.kvm.powerpc.nested.l1_memory import (
     WALK_FOUND,
     WALK_RETRY,
@@ -202,7 +203,10 @@ def kvmhv_map_shadow(
 def kvmhv_locked_page_fault(
     kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gp: Ptr[KvmNestedGuest], n_gfn: u64, write: u64
 ) -> u64:
-    """All steps, under ``tlb_lock``."""
+    """All steps, under ``tlb_lock``. A guest that has lost its number, which it does for good,
+    ends here: its vCPU goes back to L1."""
+    if kvmhv_find_nested(kvm, gp.l1_lpid) != gp:
+        return RESUME_HOST
     found, l2_pte, l2_shift = kvmppc_mmu_walk_radix_tree(kvm, gp.l1_gr_to_hr, n_gfn)
     if found == WALK_RETRY:
         return RESUME_GUEST
