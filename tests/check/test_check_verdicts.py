@@ -286,6 +286,10 @@ BROKEN = {
         "pte_xchg": "",
         "WRITE_ONCE": "dirty-lost",
     },
+    "53-no-guest-out-of-radix": {
+        "entered under mmu_setup_lock": "",
+        "entered without it": "guest-in-hash-mode",
+    },
     "33-pr-never-young": {
         "asked through a gate that is open": "",
         "the missing operation is called": "bad-call answered",
@@ -371,6 +375,7 @@ VERDICTS = {
     "50-lockless-never-idle": "holds",
     "51-lockless-no-use-after-free": "holds",
     "52-lockless-dirty-bit": "holds",
+    "53-no-guest-out-of-radix": "holds",
     "33-pr-never-young": "holds",
     "34-pr-unmaps": "holds",
     "35-gate-on-every-platform": "holds",

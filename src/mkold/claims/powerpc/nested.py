@@ -1,8 +1,9 @@
-"""Guests of the guest: aging, L1's tlbies, the host takes pages: claims 41 to 45, 48 and 49."""
+"""Guests of the guest: aging, L1's tlbies, the host takes pages: claims 41 to 45, 48, 49
+and 53."""
 
 from __future__ import annotations
 
-from mkold.check import Case, Claim, End, Scenario, Set, Setup
+from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup
 from mkold.claims.powerpc.nested_vm import (
     NESTED_SMALL,
     NO_PAGE,
@@ -13,7 +14,8 @@ from mkold.claims.powerpc.nested_vm import (
 )
 from mkold.claims.powerpc.small_vm import ACCESSED, HVA, PRESENT
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
-from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
+from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmNestedGuest, Vcpu
+from mkold.kvm.powerpc.nested.enter import kvmhv_enter_nested_guest, kvmhv_release_all_nested
 from mkold.kvm.powerpc.nested.fault import kvmhv_map_shadow
 from mkold.kvm.powerpc.nested.guest import kvmhv_get_nested, kvmhv_put_nested
 from mkold.kvm.powerpc.nested.shadow import find_kvm_nested_guest_pte
@@ -26,10 +28,13 @@ from mkold.kvm.powerpc.nested.tlbie import (
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
 from mkold.kvm.powerpc.radix.pte import level_shift
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.switch import set_radix_mode
 from mkold.lang import (
     NULL,
     Ptr,
     kernel,
+    mutex_lock,
+    mutex_unlock,
     u64,
 )
 
@@ -196,6 +201,48 @@ def fault_and_unmap(m: Setup) -> None:
 TAKEN = Scenario("nested-fault-vs-unmap", fault_and_unmap, NESTED_SMALL, stand_ins=NO_PAGE)
 NO_RETRY = Set("CHECK_RETRY", 0)
 
+# -- claim 53: the VM leaves radix mode -------------------------------------------------------
+
+
+@kernel
+def l1_has_a_table(kvm: Ptr[Kvm], gp: Ptr[KvmNestedGuest]) -> None:
+    """Stands for reading L1's partition table: there is one for the guest."""
+    gp.l1_gr_to_hr = 1
+
+
+@kernel
+def leave_radix(kvm: Ptr[Kvm]) -> None:
+    """What ``kvmhv_configure_mmu`` does when the vCPUs have stopped, as far as guests go."""
+    mutex_lock(kvm.arch.mmu_setup_lock)
+    kvmhv_release_all_nested(kvm)
+    set_radix_mode(kvm, 0)
+    mutex_unlock(kvm.arch.mmu_setup_lock)
+
+
+def enter_and_leave_radix(m: Setup) -> None:
+    """L1 lets a vCPU run a guest while the VM goes to hash mode."""
+    nested = make_nested_vm(m)
+    nested.stock(cpu=0)
+    vcpu = m.new(Vcpu, "vcpu")
+    m.watch("guest", nested.kvm + Kvm.layout.field("arch.kvm_nested_guest_idr").offset + 1)
+    m.thread("L1", (kvmhv_enter_nested_guest, nested.kvm, vcpu, 1))
+    m.thread("switch", (leave_radix, nested.kvm))
+    m.never(
+        "guest-in-hash-mode",
+        lambda end: end["guest"] != 0,
+        "The VM is in hash mode and has a guest of its own.",
+    )
+
+
+# Nobody walks without the lock here.
+ONE_GUEST = {"KVM_MAX_NESTED_GUESTS": 2, "WAIT_FOR_WALKERS": 0, "NESTED_FREE": 1}
+ENTER = Scenario("enter-vs-to-hpt", enter_and_leave_radix,
+                 NESTED_SMALL | ONE_GUEST,
+                 stand_ins={"kvmhv_update_ptbl_cache": l1_has_a_table})  # fmt: skip
+NO_MUTEX = tuple(
+    Drop(f"kvmhv_enter_nested_guest:{prim}") for prim in ("mutex_lock", "mutex_unlock")
+)
+
 CLAIMS = [
     Claim(
         "41-nested-aging-and-lists",
@@ -275,6 +322,16 @@ CLAIMS = [
                 (NO_RETRY, Set("SHADOW_RECHECK", 0)),
                 decides=False,
             ),
+        ),
+    ),
+    Claim(
+        "53-no-guest-out-of-radix",
+        "A VM that has left radix mode has no guests of its own.",
+        f"{NESTED} (kvmhv_release_all_nested), book3s_hv.c (nesting_enabled); here a hypercall "
+        "may run while the mode changes",
+        (
+            Case("entered under mmu_setup_lock", ENTER),
+            Case("entered without it", ENTER, NO_MUTEX, decides=False, heavy=True),
         ),
     ),
 ]

@@ -52,7 +52,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.slab import kmem_cache_init
-from mkold.sync.rcu import rcu_core
+from mkold.sync.rcu import RCU_QHIMARK, rcu_core, rcu_do_batch
 
 
 @kernel
@@ -159,3 +159,5 @@ def kvmhv_release_all_nested(kvm: Ptr[Kvm]) -> None:
                 kvmhv_remove_nest_rmap_list(kvm, slot.rmap + at, 0, 0)
                 kvm_mmu_unlock(kvm)
                 rcu_core()
+    if RCU_QHIMARK:
+        rcu_do_batch()  # of a VM that changes its mode often, the trees would pile up
