@@ -14,16 +14,19 @@ from mkold.check.setup import ThreadCall
 from mkold.ir.boot import MEMBLOCK
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import MemorySlot, TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.machine import shadow
 from mkold.kvm.x86.mmu.spte import (
     PG_LEVEL_4K,
+    PT_WRITABLE_MASK,
     SPTE_ENT_PER_PAGE,
     SPTE_MMU_PRESENT_MASK,
 )
 from mkold.kvm.x86.shadow.age import kvm_rmap_age_gfn_range
+from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
 from mkold.kvm.x86.shadow.fault import (
     direct_map,
     kvm_mmu_load,
@@ -38,6 +41,7 @@ from mkold.kvm.x86.shadow.pages import (
     kvm_mmu_init_shadow,
     kvm_mmu_prepare_zap_page,
 )
+from mkold.kvm.x86.shadow.write_protect import kvm_mmu_slot_gfn_write_protect
 from mkold.kvm.x86.tdp.iter import tdp_walk
 from mkold.lang import Ptr, addr, cast, kernel, u64
 from mkold.mm.page_alloc import memblock_init
@@ -59,10 +63,12 @@ N_PAGES = 4
 HEAP_WORDS = 4096
 FIRST_PFN = 0x50
 SLOT = Kvm.offset("slots")
+ROLE_INDIRECT = 7 << 1
 ROLE_OTHER, ROLE_THIRD = 1 | 5 << 1, 1 | 1 << 1  # direct, with less access than ACC_ALL
 
 PRESENT = SPTE_MMU_PRESENT_MASK
-ACCESSED, DIRTY = 0x100, 0x200  # of EPT
+WRITABLE, READABLE = PT_WRITABLE_MASK, 5
+ACCESSED, DIRTY, MMU_WRITABLE = 0x100, 0x200, 1 << 58  # of EPT
 
 
 @kernel
@@ -96,6 +102,15 @@ def zap_table(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage]) -> None:
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
     kvm_mmu_prepare_zap_page(kvm, sp)
     kvm_mmu_commit_zap_page(kvm)
+    kvm_mmu_unlock(kvm)
+
+
+@kernel
+def protect_table(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64) -> None:
+    """``gfn`` is found to be a table of the guest's own."""
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    if kvm_mmu_slot_gfn_write_protect(slot, gfn):
+        kvm_flush_remote_tlbs(kvm)
     kvm_mmu_unlock(kvm)
 
 
@@ -166,12 +181,17 @@ class Vm:
         self.m.name(f"rmap{gfn}", at)
         return at
 
+    def fast_fault(self, gfn: int, *, write: bool = True) -> ThreadCall:
+        """What a vCPU tries first that met a page which may be read, for a thread."""
+        self.m.poke(self.vcpu + EXIT, READABLE)
+        return (shadow_fast_page_fault, self.vcpu, self.slot, gfn, int(write))
+
     def age(self, start: int = 0, end: int = 1, *, clear: bool = True) -> ThreadCall:
         """A lockless pass over guest pages ``[start, end)``, for a thread."""
         return (kvm_rmap_age_gfn_range, self.slot, start, end, int(clear))
 
 
-ROOT = Vcpu.layout.field("arch.root").offset
+ROOT, EXIT = (Vcpu.layout.field(f"arch.{f}").offset for f in ("root", "exit_qualification"))
 
 
 def make_vm(m: Setup) -> Vm:

@@ -64,7 +64,7 @@ from mkold.lang import (
 RMAP_STEP_FROM_START = parameter("RMAP_STEP_FROM_START", 0)
 # What the lockless ager looks at where there is a TDP MMU: 0, as in Linux, the count of
 # indirect pages alone; 1 the flag that publishes the words too, by an acquire.
-RMAP_GATE = parameter("RMAP_GATE", 0)
+RMAP_GATE = parameter("RMAP_GATE", 1)
 
 ACCESSED_BIT = 5 + 3 * EPT
 

@@ -67,9 +67,13 @@ def memslot_rmap_alloc(slot: Ptr[MemorySlot]) -> u64:
     n_words: u64 = 0
     for level in range(PG_LEVEL_4K, KVM_MAX_HUGEPAGE_LEVEL + 1):
         n_words += slot_pages(slot, level)
-    words = memblock_alloc(n_words)
-    slot.rmap = cast(Ptr[u64], words)
-    return words == 0
+    rmap = cast(Ptr[u64], memblock_alloc(n_words))
+    if rmap == NULL:
+        return 1
+    for i in range(n_words):
+        rmap[i] = 0
+    slot.rmap = rmap
+    return 0
 
 
 @kernel

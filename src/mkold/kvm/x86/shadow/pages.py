@@ -22,6 +22,7 @@ Known limits: roles have no mode of the guest's; a table of a guest's that is ou
 from __future__ import annotations
 
 from mkold.kvm.memory_cache import kvm_mmu_memory_cache_alloc
+from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
 from mkold.kvm.x86.mmu.spte import (
@@ -49,6 +50,7 @@ from mkold.kvm.x86.shadow.spte_update import (
     mmu_spte_clear_no_track,
     mmu_spte_set,
 )
+from mkold.kvm.x86.shadow.write_protect import kvm_mmu_slot_gfn_write_protect
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
 from mkold.mm.list import init_list_head, list_add, list_del, list_empty
 from mkold.mm.mm_types import ListHead
@@ -154,6 +156,15 @@ def gfn_is_write_tracked(kvm: Ptr[Kvm], gfn: u64) -> u64:
 
 
 @kernel
+def account_shadowed(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage]) -> None:
+    """A table follows one of the guest's own, which is not to be written to unseen."""
+    WRITE_ONCE(kvm.arch.indirect_shadow_pages, kvm.arch.indirect_shadow_pages + 1)
+    slot = gfn_to_memslot(kvm, sp.gfn)
+    if slot != NULL and kvm_mmu_slot_gfn_write_protect(slot, sp.gfn):
+        kvm_flush_remote_tlbs(kvm)
+
+
+@kernel
 def kvm_mmu_alloc_shadow_page(
     kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, level: u64, role: u64
 ) -> Ptr[KvmMmuPage]:
@@ -176,6 +187,8 @@ def kvm_mmu_alloc_shadow_page(
     bucket.value = sp
     list_add(addr(sp.lru), addr(kvm.arch.shadow.active_mmu_pages))
     kvm.arch.shadow.n_used_mmu_pages += 1
+    if not sp_direct(sp):
+        account_shadowed(kvm, sp)
     return sp
 
 
