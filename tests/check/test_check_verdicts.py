@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import shadow_verdicts
 
 from mkold.check import Claim, load
 from mkold.check.decide import decide_claim
@@ -380,6 +381,9 @@ VERDICTS = {
     "34-pr-unmaps": "holds",
     "35-gate-on-every-platform": "holds",
 }
+
+BROKEN |= shadow_verdicts.BROKEN
+VERDICTS |= shadow_verdicts.VERDICTS
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.
 LIMIT_S = 10.0

@@ -19,7 +19,6 @@ from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
 from mkold.kvm.x86.hw import mmu_walk_tdp
 from mkold.kvm.x86.shadow.age import kvm_rmap_age_gfn_range
-from mkold.kvm.x86.shadow.pages import drop_spte
 from mkold.kvm.x86.shadow.rmap import (
     KVM_RMAP_LOCKED,
     KVM_RMAP_MANY,
@@ -30,6 +29,7 @@ from mkold.kvm.x86.shadow.rmap import (
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_clear_track_bits, mmu_spte_update
+from mkold.kvm.x86.shadow.zap import drop_spte
 from mkold.lang import Ptr, addr, kernel, smp_mb, u64
 
 MMU = "arch/x86/kvm/mmu/mmu.c"
@@ -60,6 +60,14 @@ def age_and_zap_one(m: Setup) -> None:
     m.thread("zapper", (zap_table, vm.kvm, vm.table(0)))
 
 
+def age_and_first(m: Setup) -> None:
+    """A page is mapped by a table that was just made."""
+    vm = make_vm(m)
+    m.thread("ager", vm.age())
+    m.thread("fault", vm.maps(0))
+
+
+FIRST = Scenario("age-vs-first-entry", age_and_first, SMALL | AD)
 ZAP = Scenario("age-vs-zap", age_and_zap, SMALL | AD)
 ZAP_NO_AD = Scenario("age-vs-zap-noad", age_and_zap, SMALL | NO_AD)
 ZAP_ONE = Scenario("age-vs-zap-one-of-two", age_and_zap_one, SMALL | AD)
@@ -233,6 +241,7 @@ CLAIMS = [
             Case("as written, the only table", ZAP),
             Case("as written, the only table, no A/D", ZAP_NO_AD),
             Case("as written, one of two tables", ZAP_ONE),
+            Case("as written, a new table", FIRST, decides=False, heavy=True),
             Case(
                 "the ager without the bit",
                 ZAP_BARE_READER,
@@ -260,11 +269,10 @@ CLAIMS = [
                 decides=False,
             ),
             Case(
-                "the writer lets go without release",
-                LIST,
+                "the writer lets go without release, of a new table",
+                FIRST,
                 (Swap(WRITER_LETS_GO, "WRITE_ONCE"),),
                 decides=False,
-                only=frozenset({"use-before-init"}),
                 heavy=True,
             ),
         ),

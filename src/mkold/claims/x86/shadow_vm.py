@@ -35,13 +35,9 @@ from mkold.kvm.x86.shadow.fault import (
     mmu_topup_memory_caches,
 )
 from mkold.kvm.x86.shadow.memslot_rmap import gfn_to_rmap
-from mkold.kvm.x86.shadow.pages import (
-    kvm_mmu_commit_zap_page,
-    kvm_mmu_get_shadow_page,
-    kvm_mmu_init_shadow,
-    kvm_mmu_prepare_zap_page,
-)
+from mkold.kvm.x86.shadow.pages import kvm_mmu_get_shadow_page, kvm_mmu_init_shadow
 from mkold.kvm.x86.shadow.write_protect import kvm_mmu_slot_gfn_write_protect
+from mkold.kvm.x86.shadow.zap import kvm_mmu_commit_zap_page, kvm_mmu_prepare_zap_page
 from mkold.kvm.x86.tdp.iter import tdp_walk
 from mkold.lang import Ptr, addr, cast, kernel, u64
 from mkold.mm.page_alloc import memblock_init

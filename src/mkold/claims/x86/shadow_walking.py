@@ -63,7 +63,7 @@ def mark_first(slot: Ptr[MemorySlot], gfn: u64, sptep: Ptr[u64], old: u64, new: 
     """``fast_pf_fix_direct_spte`` that tells the log before it changes the SPTE."""
     mark_page_dirty_in_slot(slot, gfn)
     ok, _seen = try_cmpxchg(sptep.value, old, new)
-    return ok
+    return bool(ok)
 
 
 def fast_fault_and_log(m: Setup) -> None:

@@ -39,14 +39,16 @@ from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
 from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
     gfn_is_write_tracked,
-    kvm_mmu_get_child_sp,
     kvm_mmu_get_shadow_page,
-    make_mmu_pages_available,
-    mmu_page_zap_pte,
     role_of,
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
+from mkold.kvm.x86.shadow.zap import (
+    kvm_mmu_get_child_sp,
+    make_mmu_pages_available,
+    mmu_page_zap_pte,
+)
 from mkold.kvm.x86.tdp.map import RET_PF_RETRY
 from mkold.lang import (
     NULL,

@@ -20,12 +20,9 @@ from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.mmu.spte import LINUX_VERSION
 from mkold.kvm.x86.shadow.age import kvm_age_rmap_range, kvm_rmap_age_gfn_range
 from mkold.kvm.x86.shadow.fault import kvm_mmu_load
-from mkold.kvm.x86.shadow.pages import (
-    kvm_mmu_init_shadow,
-    kvm_mmu_put_root,
-    kvm_mmu_zap_oldest_mmu_pages,
-)
+from mkold.kvm.x86.shadow.pages import kvm_mmu_init_shadow, kvm_mmu_put_root
 from mkold.kvm.x86.shadow.rmap_zap import kvm_rmap_zap_gfn_range
+from mkold.kvm.x86.shadow.zap import kvm_mmu_zap_oldest_mmu_pages
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, u64
 
 V2 = 604
