@@ -18,7 +18,11 @@ from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.types import IN_GUEST_MODE
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.mmu.spte import LINUX_VERSION
-from mkold.kvm.x86.shadow.age import kvm_age_rmap_range, kvm_rmap_age_gfn_range
+from mkold.kvm.x86.shadow.age import (
+    kvm_age_rmap_range,
+    kvm_may_have_shadow_mmu_sptes,
+    kvm_rmap_age_gfn_range,
+)
 from mkold.kvm.x86.shadow.fault import kvm_mmu_load
 from mkold.kvm.x86.shadow.pages import kvm_mmu_init_shadow, kvm_mmu_put_root
 from mkold.kvm.x86.shadow.rmap_zap import kvm_rmap_zap_gfn_range
@@ -62,12 +66,19 @@ def kvm_set_spte_gfn(kvm: Ptr[Kvm], gfn: u64, pfn: u64) -> u64:
 
 
 @kernel
+def kvm_age_gfn_lockless(kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64) -> u64:
+    """Test (and clear) ``[gfn, end)``, pages of one slot, if any can be mapped here."""
+    if not kvm_may_have_shadow_mmu_sptes(kvm):
+        return 0
+    return kvm_rmap_age_gfn_range(gfn_to_memslot(kvm, gfn), gfn, end, clear)
+
+
+@kernel
 def age_as_locked(kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64) -> u64:
     """Under ``mmu_lock``; 6.15 does not need it, and takes the same way as without."""
-    slot = gfn_to_memslot(kvm, gfn)
     if LINUX_VERSION >= 615:
-        return kvm_rmap_age_gfn_range(slot, gfn, end, clear)
-    return kvm_age_rmap_range(slot, gfn, end, clear)
+        return kvm_age_gfn_lockless(kvm, gfn, end, clear)
+    return kvm_age_rmap_range(gfn_to_memslot(kvm, gfn), gfn, end, clear)
 
 
 @kernel
@@ -95,7 +106,7 @@ def kvm_arch_test_clear_young(
     """Without the lock; there is no way to fill a bitmap."""
     if LINUX_VERSION == V2 or bitmap != NULL:
         return 1, 0
-    return 0, kvm_rmap_age_gfn_range(gfn_to_memslot(kvm, gfn), gfn, end, clear)
+    return 0, kvm_age_gfn_lockless(kvm, gfn, end, clear)
 
 
 @kernel
