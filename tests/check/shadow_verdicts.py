@@ -82,6 +82,17 @@ BROKEN = {
         "no flush before the table is freed": "data-race use-after-free",
         "the freer does not wait": "data-race use-after-free",
     },
+    "99-child-of-that-gfn": {
+        "as fixed": "",
+        "before, a BUG": "bug-on data-race use-after-free warn-on",
+        "before, a warning": "data-race use-after-free warn-on",
+    },
+    "103-child-of-that-role": {
+        "as fixed": "",
+        "the gfn alone looked at, a BUG": "bug-on data-race use-after-free warn-on",
+        "the gfn alone looked at, a warning": "data-race use-after-free warn-on",
+        "the gfn alone looked at, another page": "",
+    },
     "100-table-not-writable": {
         "as written": "",
         "before 7c8a4742c4ab": "table-writable",
@@ -106,6 +117,8 @@ VERDICTS = {
     "96-young-lost-by-the-host": "holds",
     "97-gate-without-acquire": "holds",
     "98-walk-and-free": "holds",
+    "99-child-of-that-gfn": "holds",
+    "103-child-of-that-role": "holds",
     "100-table-not-writable": "holds",
     "101-dirty-after-cmpxchg": "holds",
     "102-large-step": "refuted",

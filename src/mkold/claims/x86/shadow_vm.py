@@ -59,7 +59,7 @@ N_PAGES = 4
 HEAP_WORDS = 4096
 FIRST_PFN = 0x50
 SLOT = Kvm.offset("slots")
-ROLE_INDIRECT = 7 << 1
+ROLE_DIRECT, ROLE_INDIRECT = 1 | 7 << 1, 7 << 1
 ROLE_OTHER, ROLE_THIRD = 1 | 5 << 1, 1 | 1 << 1  # direct, with less access than ACC_ALL
 
 PRESENT = SPTE_MMU_PRESENT_MASK

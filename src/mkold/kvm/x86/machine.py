@@ -140,7 +140,7 @@ noad = Architecture(
 )
 
 # As Linux 6.15 is, where mkold's own walk differs.
-AS_6_15 = {"RMAP_STEP_FROM_START": 1, "RMAP_GATE": 0}
+AS_6_15 = {"RMAP_STEP_FROM_START": 1, "RMAP_GATE": 0, "CHILD_CHECK": 0}
 
 SHADOW_HOOKS = HOOKS | {
     "kvm_arch_init": shadow_mmu.kvm_arch_init,

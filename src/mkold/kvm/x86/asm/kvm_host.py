@@ -72,6 +72,7 @@ class ShadowMmu(Struct):
     invalid_list: ListHead
     pad: u64
     pte_list_desc_cache: KmemCache
+    shadowed_info_cache: KmemCache
 
 
 class KvmArch(Struct):
@@ -109,6 +110,7 @@ class VcpuArch(Struct):
     pad: Array[u64, 5]
     mmu_pte_list_desc_cache: KvmMmuMemoryCache
     mmu_shadow_page_cache: KvmMmuMemoryCache
+    mmu_shadowed_info_cache: KvmMmuMemoryCache
 
 
 class Vcpu(types.Vcpu):

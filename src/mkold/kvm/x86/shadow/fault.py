@@ -40,6 +40,7 @@ from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
     gfn_is_write_tracked,
     kvm_mmu_get_shadow_page,
+    kvm_mmu_page_set_translation,
     role_of,
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
@@ -79,6 +80,15 @@ def mmu_topup_memory_caches(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
         return 1
     tables = addr(kvm.arch.mmu_page_cache)
     return kvm_mmu_topup_memory_cache(addr(vcpu.arch.mmu_shadow_page_cache), tables, ROOT_LEVEL)
+
+
+@kernel
+def mmu_topup_indirect_cache(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
+    """What a fault needs beside that where tables follow a guest's own."""
+    infos = addr(kvm.arch.shadow.shadowed_info_cache)
+    return kvm_mmu_topup_memory_cache(
+        addr(vcpu.arch.mmu_shadowed_info_cache), infos, ROOT_LEVEL
+    )
 
 
 @kernel
@@ -130,6 +140,7 @@ def mmu_set_spte(
     if flush:
         kvm_flush_remote_tlbs(kvm)
     if not was_rmapped:
+        kvm_mmu_page_set_translation(sp, index, gfn)
         rmap_add(vcpu, slot, sptep, gfn, sp.level)
 
 

@@ -80,6 +80,13 @@ def kvm_mmu_page_get_gfn(sp: Ptr[KvmMmuPage], index: u64) -> u64:
 
 
 @kernel
+def kvm_mmu_page_set_translation(sp: Ptr[KvmMmuPage], index: u64, gfn: u64) -> None:
+    """Entry ``index`` maps ``gfn``, which a direct table says by itself."""
+    if sp.shadowed_translation != NULL:
+        sp.shadowed_translation[index] = gfn
+
+
+@kernel
 def lru_sp(entry: Ptr[ListHead]) -> Ptr[KvmMmuPage]:
     """The table whose place in the list of all is ``entry``."""
     return cast(Ptr[KvmMmuPage], cast(u64, entry) - LRU_OFFSET)
@@ -96,6 +103,7 @@ def kvm_mmu_init_shadow(kvm: Ptr[Kvm]) -> u64:
     init_list_head(addr(shadow.active_mmu_pages))
     init_list_head(addr(shadow.invalid_list))
     kmem_cache_init(addr(shadow.pte_list_desc_cache), PteListDesc.size, 0)
+    kmem_cache_init(addr(shadow.shadowed_info_cache), SPTE_ENT_PER_PAGE, 0)
     words = memblock_alloc(1 << KVM_MMU_HASH_SHIFT)
     shadow.mmu_page_hash = cast(Ptr[u64], words)
     return words == 0
@@ -159,6 +167,9 @@ def kvm_mmu_alloc_shadow_page(
     sp.root_count = 0
     sp.hash_next = cast(Ptr[KvmMmuPage], bucket.value)
     sp.shadowed_translation = cast(Ptr[u64], NULL)
+    if not sp_direct(sp):
+        info = kvm_mmu_memory_cache_alloc(addr(vcpu.arch.mmu_shadowed_info_cache))
+        sp.shadowed_translation = cast(Ptr[u64], info)
     for i in range(SPTE_ENT_PER_PAGE):
         sp_spt(sp)[i] = SHADOW_NONPRESENT_VALUE
     bucket.value = sp

@@ -35,6 +35,7 @@ from mkold.lang import (
     NULL,
     READ_ONCE,
     VAL,
+    WARN_ON_ONCE,
     Array,
     Ptr,
     Struct,
@@ -56,6 +57,9 @@ KVM_RMAP_SHIFT = 2
 PTE_LIST_MAX = 14
 # Entries of a desc that are used.
 PTE_LIST_EXT = parameter("PTE_LIST_EXT", PTE_LIST_MAX)
+
+# 0: a chain that is not what it should be is warned of, and left as it is.
+CONFIG_BUG_ON_DATA_CORRUPTION = parameter("CONFIG_BUG_ON_DATA_CORRUPTION", 1)
 
 
 class PteListDesc(Struct):
@@ -239,13 +243,21 @@ def pte_list_desc_remove_entry(
 
 @kernel
 def pte_list_find(val: u64, sptep: Ptr[u64]) -> tuple[Ptr[PteListDesc], u64]:
-    """Locked: where ``sptep`` is in the chain of ``val``; it has to be there."""
+    """Locked: where ``sptep`` is in the chain of ``val``; a NULL desc if it is not."""
     desc = rmap_desc(val)
     i: u64 = 0
-    while desc.sptes[i] != cast(u64, sptep):
+    while desc != NULL and desc.sptes[i] != cast(u64, sptep):
         desc, i = rmap_next(desc, i)
-        BUG_ON(desc == NULL)
     return desc, i
+
+
+@kernel
+def kvm_bug_on_data_corruption(condition: bool) -> bool:
+    """``KVM_BUG_ON_DATA_CORRUPTION``: the reverse map is not what it should be."""
+    if CONFIG_BUG_ON_DATA_CORRUPTION:
+        BUG_ON(condition)
+    WARN_ON_ONCE(condition)
+    return condition
 
 
 @kernel
@@ -253,11 +265,13 @@ def pte_list_remove(desc_cache: Ptr[KmemCache], sptep: Ptr[u64], rmap_head: Ptr[
     """``mmu_lock`` is held for writing: ``sptep``, which is not present any more, maps the page
     no more."""
     val = kvm_rmap_lock(rmap_head)
-    BUG_ON(val == 0)
+    if kvm_bug_on_data_corruption(val == 0):
+        return
     if not val & KVM_RMAP_MANY:
-        BUG_ON(rmap_sptep(val) != sptep)
-        val = 0
+        if not kvm_bug_on_data_corruption(rmap_sptep(val) != sptep):
+            val = 0
     else:
         desc, i = pte_list_find(val, sptep)
-        val = pte_list_desc_remove_entry(desc_cache, val, desc, i)
+        if not kvm_bug_on_data_corruption(desc == NULL):
+            val = pte_list_desc_remove_entry(desc_cache, val, desc, i)
     kvm_rmap_unlock(rmap_head, val)

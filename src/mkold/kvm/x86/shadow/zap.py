@@ -45,7 +45,7 @@ from mkold.kvm.x86.shadow.rmap_zap import kvm_zap_one_rmap_spte
 from mkold.kvm.x86.shadow.spte_update import (
     mmu_spte_clear_no_track,
 )
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
 from mkold.mm.list import list_add, list_del, list_empty
 from mkold.mm.slab import kmem_cache_free
 
@@ -149,6 +149,9 @@ def kvm_mmu_free_shadow_page(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage]) -> None:
             at = at.hash_next
         at.hash_next = sp.hash_next
     list_del(addr(sp.lru))
+    if sp.shadowed_translation != NULL:
+        info = cast(u64, sp.shadowed_translation)
+        kmem_cache_free(addr(kvm.arch.shadow.shadowed_info_cache), info)
     kmem_cache_free(sp.cache, cast(u64, sp))
 
 
