@@ -31,7 +31,7 @@ After each step, what is young, present, ... must be the same."""
 
 _EPILOG = """\
 examples:
-  mkold validate --setup RIG               download and build what power9 needs, into RIG
+  mkold validate --setup RIG               download and build what x86 needs, into RIG
   mkold validate --rig RIG                 200 steps on it, compared
   mkold validate --rig RIG --host all --steps 700 --seed 3
   mkold validate --rig RIG x.script        those steps, on the host that the file names
@@ -56,7 +56,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="steps, rather than drawn ones",
     )
     what = parser.add_argument_group("what")
-    what.add_argument("--host", metavar="NAME", help="a wrong name lists them; or all (power9)")
+    what.add_argument("--host", metavar="NAME", help="a wrong name lists them; or all (x86)")
     what.add_argument(
         "--kernel", default="", metavar="VERSION", help="as the host has them (6.12)"
     )

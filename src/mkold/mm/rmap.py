@@ -21,7 +21,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
-from mkold.mm.mm_types import NO_INDEX, PTE_DIRTY, Folio, Mm, Node
+from mkold.mm.mm_types import NO_INDEX, PTE_DIRTY, PTE_WRITE, Folio, Mm, Node
 from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
@@ -53,7 +53,8 @@ def try_to_unmap(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
     """Take an isolated folio's content to swap and its mapping away.
 
     The secondary mapping goes first and can't come back until the end, so nobody writes
-    to the frame while it is copied. A page that is clean keeps the copy it came from.
+    to the frame while it is copied. A page that is clean, and could not be written since it
+    came, keeps the copy it came from: a guest's write does not make the host's entry dirty.
     Returns False if ``madvise`` had already unmapped it; the frame is the caller's
     either way.
     """
@@ -67,7 +68,7 @@ def try_to_unmap(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
     mapped = READ_ONCE(folio.index) == page
     if mapped:
         ptep = pte_offset(mm, page)
-        if READ_ONCE(ptep.value) & PTE_DIRTY:
+        if READ_ONCE(ptep.value) & (PTE_DIRTY | PTE_WRITE):
             swap_writepage(mm, page, pfn)
         set_pte(ptep, make_swap_pte(READ_ONCE(node.lrugen.min_seq)))
         WRITE_ONCE(folio.index, NO_INDEX)

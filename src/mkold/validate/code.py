@@ -22,6 +22,7 @@ from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import NULL, READ_ONCE, Ptr, atomic_or, kernel, u64
 from mkold.mm.fault.memory import hva_to_pfn
 from mkold.mm.mm_types import (
+    FOLIO_GEN_MASK,
     PFN_ERR,
     PTE_ACCESSED,
     PTE_DIRTY,
@@ -34,7 +35,8 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_young,
     mmu_notifier_test_clear_young,
 )
-from mkold.mm.pgtable import pte_offset, ptep_test_and_clear_young
+from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
+from mkold.mm.rmap import pfn_folio
 
 
 @kernel
@@ -133,3 +135,16 @@ def ask_swapped(mm: Ptr[Mm], page: u64) -> u64:
         return 0
     pte = READ_ONCE(ptep.value)
     return (pte & PTE_SWAP) != 0 and (pte & PTE_PRESENT) == 0
+
+
+@kernel
+def ask_generation(mm: Ptr[Mm], page: u64) -> u64:
+    """What ``page``'s folio stores of its generation: the number plus one; 0: it is on no
+    list, or there is none."""
+    ptep = pte_offset(mm, page)
+    if ptep == NULL:
+        return 0
+    pte = READ_ONCE(ptep.value)
+    if not (pte & PTE_PRESENT) or pte_pfn(pte) == mm.node.zero_pfn:
+        return 0
+    return READ_ONCE(pfn_folio(mm.node, pte_pfn(pte)).flags) & FOLIO_GEN_MASK

@@ -15,7 +15,7 @@ OPERATIONS = {
     "clear-host-young": 4,
 }
 LIE = 8
-SEEN = ("young", "host", "present", "swapped")
+SEEN = ("young", "host", "present", "swapped", "listed", "behind-1", "behind-2")
 
 
 class Real:
@@ -30,8 +30,10 @@ class Real:
         match step.name.split("-"):
             case [("guest" | "host") as who, ("read" | "write") as access]:
                 self._line.ask(f"{who} {access[0]} {pages_text(step.pages)}")
-            case ["dontneed"]:
-                self._line.ask(f"advise dontneed {pages_text(step.pages)}")
+            case ["dontneed" | "pageout" as advice]:
+                self._line.ask(f"advise {advice} {pages_text(step.pages)}")
+            case ["aging", "pass"]:
+                self._line.ask("pass")
             case _:
                 return self._age(OPERATIONS[step.name], step)
         return None
@@ -46,8 +48,8 @@ class Real:
 
     def look(self) -> dict[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
-        words = self._line.ask("look")
-        return {kind: _bits(line) for kind, line in zip(SEEN, words, strict=False)}
+        words = self._line.ask("look")[:-1] + self._line.ask("generations")[:-1]
+        return {kind: _bits(line) for kind, line in zip(SEEN, words, strict=True)}
 
     def lie(self) -> None:
         """Let the module's next answer be wrong about its first page."""

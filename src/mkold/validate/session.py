@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mkold.base.errors import InputError
+from mkold.mm.versions import VERSIONS
 from mkold.native import Image
 from mkold.run.spec import MachineSpec
 from mkold.validate.compare import Answers, Comparison, Difference, compared, perform_all
@@ -71,7 +72,8 @@ def system_spec(host: Host, kernel: str, way: str) -> SystemSpec:
     machine = MachineSpec(
         arch=host.arch, kernel=row.kernel, page_size=row.page_size, mmu=host.mmu
     ).check()
-    return SystemSpec(machine, way, tuple(host.parameters.items()))
+    values = {**VERSIONS[row.mm], **host.parameters}
+    return SystemSpec(machine, way, tuple(values.items()))
 
 
 def ways_of(host: Host, kernel: str, asked: str) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ perform them by these names.
 ``clear-flush-young``       ``mmu_notifier_clear_flush_young`` likewise
 ``test-young``              ``mmu_notifier_test_young`` for each page
 ``clear-host-young``        the process's own accessed bits, tested and cleared; and flushed
-``dontneed``                ``madvise(MADV_DONTNEED)``
+``dontneed``, ``pageout``   ``madvise(MADV_DONTNEED)``, ``MADV_PAGEOUT`` to swap
+``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
 ==========================  ================================================================
 """
 
@@ -41,7 +42,7 @@ class Step:
     by: int = 1
 
     def __str__(self) -> str:
-        text = f"{self.name} {pages_text(self.pages)}"
+        text = f"{self.name} {pages_text(self.pages)}".rstrip()
         return text + (f" by {self.by}" if self.by != 1 else "")
 
 
@@ -67,7 +68,9 @@ KINDS: Mapping[str, Kind] = {
     "clear-flush-young": Kind(True, 8, 1.0, ranges=True),
     "test-young": Kind(True, 4, 1.0),
     "clear-host-young": Kind(True, 8, 1.0),
-    "dontneed": Kind(False, 8, 0.15),
+    "dontneed": Kind(False, 6, 0.15),
+    "pageout": Kind(False, 6, 0.2),
+    "aging-pass": Kind(False, 6, 0.0),
 }
 MANY = 64  # pages of a range, at most
 
@@ -115,6 +118,8 @@ def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:
         first = chance.randrange(n_pages)
         n = min(chance.randint(1, MANY) * by, n_pages - first)
         return Step(name, ((1 << n) - 1) << first, by)
+    if not kind.most:
+        return Step(name, 0)
     if kind.answers and chance.random() < 0.7:
         return Step(name, (1 << n_pages) - 1)
     most = max(1, int(n_pages * kind.most))

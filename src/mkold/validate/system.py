@@ -21,17 +21,18 @@ from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.types import TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
-from mkold.mm.fault.madvise import madvise_dontneed
+from mkold.mm.fault.madvise import madvise_dontneed, madvise_pageout
 from mkold.mm.mglru.generations import lru_init
+from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_init import mm_init, node_init
-from mkold.mm.mm_types import AGING_LOCKED, CACHE_LINE, Folio, Mm, Node
+from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, Folio, Mm, Node
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions, mmu_notifier_subscriptions_init
 from mkold.mm.page_alloc import memblock_init, page_alloc_init
 from mkold.native import Image, Memory, build
 from mkold.run.image import parameters
 from mkold.run.layout import Layout, Place
 from mkold.run.sizes import frames_for, table_words
-from mkold.run.spec import MachineSpec
+from mkold.run.spec import MODES, MachineSpec
 from mkold.validate import code
 from mkold.validate.pages import bitmap, pages_of, runs
 from mkold.validate.steps import Step, chunks
@@ -42,10 +43,11 @@ BASE_GFN = 4096
 VMA_START = 1 << 20  # the process's pages begin at a multiple of any leaf's size
 ENTRIES: tuple[Definition, ...] = (
     memblock_init, page_alloc_init, node_init, lru_init, mm_init, madvise_dontneed,
+    madvise_pageout, try_to_inc_max_seq,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
     code.process_access, code.guest_enter, code.guest_access, code.guest_leave,
     code.ask_clear_young, code.ask_test_young, code.ask_batch, code.ask_range,
-    code.ask_host_young, code.ask_present, code.ask_swapped,
+    code.ask_host_young, code.ask_present, code.ask_swapped, code.ask_generation,
 )  # fmt: skip
 Edit = Callable[[Mapping[str, Function], Mapping[str, int]], Mapping[str, Function]]
 
@@ -120,7 +122,7 @@ class System:
         call("memblock_init", self._slabs, self._slabs_end)
         call("page_alloc_init", self._first_pfn, self._n_frames, self._links)
         call("node_init", node, self._folios, self._first_pfn, self._n_frames, self._budget)
-        call("lru_init", node, AGING_LOCKED)
+        call("lru_init", node, MODES[self._spec.way])
         call("mm_init", mm, node, VMA_START, self._n_pages)
         self.mm["pmd"], self.mm["ptl"], self.mm["n_tables"] = (
             self._pmd, self._ptl, self._n_tables
@@ -145,9 +147,12 @@ class System:
                 self._guest(step.pages, int(step.name == "guest-write"))
             case "host-read" | "host-write":
                 self._process(step.pages, int(step.name == "host-write"))
-            case "dontneed":
+            case "dontneed" | "pageout":
                 for page in pages_of(step.pages):
-                    self.call("madvise_dontneed", self._mm_at, *self._hvas(page, page + 1))
+                    name = f"madvise_{step.name}"
+                    self.call(name, self._mm_at, *self._hvas(page, page + 1))
+            case "aging-pass":
+                self.call("try_to_inc_max_seq", self._mm_at, self.node["lrugen.max_seq"], 1)
             case "test-young":
                 return self._each(step.pages, self._test_young)
             case "clear-host-young":
@@ -164,7 +169,21 @@ class System:
             "host": self._each(pages, partial(self._host_young, clear=0)),
             "present": self._each(pages, self._present),
             "swapped": self._each(pages, self._swapped),
+            **self._generations(),
         }
+
+    def _generations(self) -> dict[str, int]:
+        """Which pages are on a list, and two bits of how far behind the youngest."""
+        found = dict.fromkeys(("listed", "behind-1", "behind-2"), 0)
+        max_seq = self.node["lrugen.max_seq"]
+        for page in range(self._n_pages):
+            stored = self.call("ask_generation", self._mm_at, VMA_START + page)
+            if stored:
+                behind = (max_seq + 1 - stored) % MAX_NR_GENS
+                found["listed"] |= 1 << page
+                found["behind-1"] |= (behind & 1) << page
+                found["behind-2"] |= (behind >> 1) << page
+        return found
 
     def _hvas(self, first: int, end: int) -> tuple[int, int]:
         return VMA_START + first, VMA_START + end

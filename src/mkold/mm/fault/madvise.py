@@ -1,8 +1,9 @@
-"""``madvise(MADV_DONTNEED)``: pages are dropped, host and secondary entries alike.
+"""``madvise``: pages are dropped (``MADV_DONTNEED``), or go to swap (``MADV_PAGEOUT``).
 
-A folio that eviction has isolated stays eviction's to free (see ``mkold.mm.rmap``).
+Host and secondary entries go alike. A folio that eviction has isolated stays eviction's to
+free (see ``mkold.mm.rmap``). Who asks for a page to go out is not asked whether it is young.
 
-Source: mm/madvise.c, mm/memory.c (zap_pte_range).
+Source: mm/madvise.c, mm/memory.c (zap_pte_range), mm/vmscan.c (reclaim_pages).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import pte_lockptr, pte_offset, pte_pfn, set_pte
-from mkold.mm.rmap import pfn_folio
+from mkold.mm.rmap import pfn_folio, try_to_unmap
 
 
 @kernel
@@ -57,3 +58,30 @@ def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
         if ptep != NULL:
             zap_pte(mm, page, ptep)
     mmu_notifier_invalidate_range_end(mm, start, end)
+
+
+@kernel
+def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
+    """Send one page to swap, if it is there and nobody else has isolated it."""
+    node = mm.node
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    pte = READ_ONCE(ptep.value)
+    mine: u64 = 0
+    if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
+        spin_lock(node.lrugen.lru_lock)
+        mine = lru_gen_del_folio(addr(node.lrugen), pfn_folio(node, pte_pfn(pte)))
+        spin_unlock(node.lrugen.lru_lock)
+    spin_unlock(ptl.value)
+    if mine:
+        try_to_unmap(node, mm, pfn_folio(node, pte_pfn(pte)))
+        free_folio(node, pte_pfn(pte))
+
+
+@kernel
+def madvise_pageout(mm: Ptr[Mm], start: u64, end: u64) -> None:
+    """Send pages ``[start, end)`` to swap, young or not."""
+    for page in range(start, end):
+        ptep = pte_offset(mm, page)
+        if ptep != NULL:
+            pageout_page(mm, page, ptep)

@@ -7,8 +7,9 @@ Rules
 * A write to a page that maps the zero page replaces it inside
   ``mmu_notifier_invalidate_range_start/end``: the secondary entry goes, and its accessed
   bit with it.
-* A swapped page comes back read-only and clean when read, so an entry that may be written
-  is always dirty; a later write goes through a fault that makes it so.
+* A swapped page comes back clean when read. Read-only, so that a later write goes through a
+  fault that makes it dirty; or, with ``SWAPIN_WRITABLE`` 1, writable, as nobody shares it
+  (Linux 6.12 does so, 6.1 does not).
 * A new frame joins the youngest generation before its page-table lock is let go.
 * No frame left: reclaim, and if that yields nothing, PFN_ERR_RETRY.
 
@@ -26,6 +27,7 @@ from mkold.lang import (
     cast,
     get_cycles,
     kernel,
+    parameter,
     smp_processor_id,
     spin_lock,
     spin_unlock,
@@ -64,7 +66,11 @@ from mkold.mm.pgtable import (
 from mkold.mm.rmap import folio_map, pfn_folio
 from mkold.mm.swap import clear_page, lru_gen_test_recent, swap_readpage, wait_for_swap
 
+# How a page that comes back from swap for a read is mapped: 0 read-only, 1 writable.
+SWAPIN_WRITABLE = parameter("SWAPIN_WRITABLE", 0)
+
 PTE_YOUNG_READ = PTE_PRESENT | PTE_READ | PTE_ACCESSED
+PTE_YOUNG_CLEAN = PTE_YOUNG_READ | PTE_WRITE
 PTE_YOUNG_WRITE = PTE_YOUNG_READ | PTE_WRITE | PTE_DIRTY
 
 
@@ -175,7 +181,9 @@ def do_swap_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u64) -
     if not pfn:
         return False
     events.stall_cycles += wait_for_swap(node)
-    bits: u64 = PTE_YOUNG_WRITE if write else PTE_YOUNG_READ
+    bits: u64 = PTE_YOUNG_CLEAN if SWAPIN_WRITABLE else PTE_YOUNG_READ
+    if write:
+        bits = PTE_YOUNG_WRITE
     if not install_pte(mm, page, ptep, pte, pfn, bits):
         free_folio(node, pfn)
         return True

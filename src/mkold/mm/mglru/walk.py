@@ -9,7 +9,9 @@ Rules
   that the user asks for (by an interval) walks all, as debugfs does with ``force_scan``.
   A table whose lock is taken is left out, and kept for the next walk. Tables dense in
   young entries go into the next walk's filter.
-* Aging without any accessed bit (AGING_NONE) only opens a generation.
+* Aging without any accessed bit (AGING_NONE) only opens a generation. So it does where the
+  hardware does not set the bits of the host's own entries (``HW_PTE_YOUNG`` 0): to Linux that
+  is what powerpc is, and arm64 without hardware access flags (``arch_has_hw_pte_young``).
 
 Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, walk_pte_range).
 Known limits: tables are visited in order and the walk is not resumed half-way.
@@ -23,6 +25,7 @@ from mkold.lang import (
     addr,
     get_cycles,
     kernel,
+    parameter,
     spin_trylock,
     spin_unlock,
     u64,
@@ -39,6 +42,8 @@ from mkold.mm.mm_types import (
     Mm,
 )
 from mkold.mm.pgtable import pte_lockptr
+
+HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
 
 
 @kernel
@@ -96,7 +101,8 @@ def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> bool:
         return False
     if not spin_trylock(node.lrugen.aging_lock):
         return False
-    if node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
+    walks = HW_PTE_YOUNG and node.lrugen.mode != AGING_NONE
+    if walks and READ_ONCE(node.lrugen.max_seq) == max_seq:
         walk_mm(mm, max_seq, force_scan)
     aged = inc_max_seq(addr(node.lrugen), max_seq)
     spin_unlock(node.lrugen.aging_lock)

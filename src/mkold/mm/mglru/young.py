@@ -9,6 +9,8 @@ Rules
   page, and there the slow path answers).
 * Where the kernel has no bitmaps (``AGING_BATCHED`` 0), *lockless* asks the fast path page by
   page.
+* ``MGLRU_NOTIFIERS`` 0: the aging walk does not ask the notifiers at all, and a page that the
+  guest alone uses looks idle to it (before commit 1d4832becdc2; Linux 6.1 is so).
 * *locked*: the notifier is called for each page, which takes ``mmu_lock`` each time.
 * The host's own bit is tested and cleared in both. The zero page is left alone.
 * Young folios are promoted to ``gen`` by number; counts are handed in once a batch.
@@ -46,6 +48,7 @@ from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
 from mkold.mm.rmap import pfn_folio
 
 AGING_BATCHED = parameter("AGING_BATCHED", 1)  # whether notifiers take bitmaps
+MGLRU_NOTIFIERS = parameter("MGLRU_NOTIFIERS", 1)
 
 
 @kernel
@@ -54,6 +57,8 @@ def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], batched: u64, bit: u64) -
     young = ptep_test_and_clear_young(ptep)
     if batched:
         return young or bit != 0
+    if not MGLRU_NOTIFIERS:
+        return young
     if READ_ONCE(mm.node.lrugen.mode) == AGING_LOCKLESS:
         guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
     else:
@@ -92,7 +97,7 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
     """
     node = mm.node
     scratch = addr(node.scratch[smp_processor_id()])
-    batched = AGING_BATCHED and node.lrugen.mode == AGING_LOCKLESS
+    batched = AGING_BATCHED and MGLRU_NOTIFIERS and node.lrugen.mode == AGING_LOCKLESS
     WRITE_ONCE(scratch.bitmap, 0)
     if batched:
         mmu_notifier_test_clear_young(mm, start, end, 0, addr(scratch.bitmap))

@@ -108,11 +108,14 @@ class Apt:
         ------
         GoneError : apt knows no such package
         """
+        if not packages:
+            return []
+        _code, text, error = self._run("apt-get", "download", "--print-uris", *packages)
+        known = {match["file"].partition("_")[0]: match for match in _URI.finditer(text)}
         found = []
         for package in packages:
-            code, text, error = self._run("apt-get", "download", "--print-uris", package)
-            match = _URI.search(text)
-            if code or not match:
+            match = known.get(package.partition(":")[0])
+            if match is None:
                 raise GoneError(f"apt knows no {package}: {_last(error)}")
             found.append(File(package, match["file"], int(match["size"])))
         return found

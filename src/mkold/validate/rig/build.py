@@ -7,6 +7,7 @@ compiler is told where its parts are. A module is built against the kernel's hea
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,9 +19,15 @@ from mkold.validate.rig.hosts import Host
 from mkold.validate.rig.parts import compiler
 
 SOURCES = Path(__file__).parent
-AGENT = ("main.c", "pages.c", "vm.c", "host.c")
+AGENT = ("main.c", "pages.c", "vm.c", "host.c", "lru.c")
 MODULE = ("mkold_aging.c", "mkold_aging.h")
 _TIMEOUT_S = 600
+
+
+def digest() -> str:
+    """Of the sources of agent and module: what was built of others is built again."""
+    files = sorted(path for path in SOURCES.glob("*/*.[ch]"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def environment(root: Path) -> dict[str, str]:

@@ -22,12 +22,14 @@ class HostKernel:
     Parameters
     ----------
     package : pattern of the names of Debian's packages; the highest version is taken
-    kernel : mkold's name for how it ages
+    mm : mkold's name for how it keeps the host's memory (``mkold.mm.versions``)
+    kernel : mkold's name for how its KVM ages
     newest : whether it is from what Debian has not released yet
     page_size : mkold's name for its base page
     """
 
     package: str
+    mm: str
     kernel: str = ""
     newest: bool = False
     page_size: str = "4k"
@@ -91,12 +93,12 @@ class Host:
 
 
 _POWER_KERNELS = {
-    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$"),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$"),
+    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$", "6.12"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$", "6.1"),
     "6.12-64k": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$", page_size="64k"
+        r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$", "6.12", page_size="64k"
     ),
-    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", newest=True),
+    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", "6.12", newest=True),
 }
 
 
@@ -115,12 +117,79 @@ def _power(name: str, sentence: str, *options: str) -> Host:
         line="hvc0",
         console="console=hvc0",
         image="vmlinux-*",
-        modules={"kvm-hv": "", "zram": ""},
+        modules={"kvm-hv": "", "lzo-rle": "", "zram": ""},
         kernels=_POWER_KERNELS,
+        parameters={"HW_PTE_YOUNG": 0},
     )
 
 
+_X86_KERNELS = {
+    "6.12": HostKernel(
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$", "6.12", kernel="6.12"
+    ),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$", "6.1", kernel="6.1"),
+    "newest": HostKernel(
+        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-amd64$", "6.12", kernel="6.15", newest=True
+    ),
+}
+
+_X86 = Host(
+    name="x86",
+    sentence="EPYC, kvm-amd with nested paging",
+    arch="x86",
+    debian="amd64",
+    gnu="x86_64-linux-gnu",
+    linux="x86",
+    guest="guest_x86.c",
+    program="qemu-system-x86_64",
+    package="qemu-system-x86",
+    options=("-M", "q35", "-cpu", "EPYC,+svm,+npt", "-m", "1G", "-serial", "stdio"),
+    line="ttyS1",
+    console="console=ttyS0",
+    apart=True,
+    # Debian's newest lets DAMON_STAT clear accessed bits from the start.
+    append="transparent_hugepage=madvise damon_stat.enabled=N",
+    image="vmlinuz-*",
+    modules={"kvm-amd": "", "lzo-rle": "", "zram": ""},
+    kernels=_X86_KERNELS,
+    mmu="npt",
+)
+
+_ARM64_KERNELS = {
+    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1"),
+    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", "6.12", newest=True),
+}
+
+
+def _arm64(name: str, sentence: str, cpu: str) -> Host:
+    return Host(
+        name=name,
+        sentence=sentence,
+        arch="arm64",
+        debian="arm64",
+        gnu="aarch64-linux-gnu",
+        linux="arm64",
+        guest="guest_arm64.c",
+        program="qemu-system-aarch64",
+        package="qemu-system-arm",
+        options=(
+            "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-m", "1G",
+            "-serial", "stdio",
+        ),
+        line="ttyAMA0",
+        console="console=ttyAMA0",
+        append="transparent_hugepage=madvise damon_stat.enabled=N",
+        image="vmlinuz-*",
+        modules={"lzo-rle": "", "zram": ""},
+        kernels=_ARM64_KERNELS,
+    )  # fmt: skip
+
+
 _ROWS = (
+    _X86,
+    _arm64("arm64", "Arm, VHE, the hardware sets the access flag", "max,pauth-impdef=on"),
+    _arm64("arm64-soft", "Arm, VHE, the access flag is set by software", "cortex-a72"),
     _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),
     _power("power10", "POWER10, the same kernel", "-M", "powernv10", "-cpu", "POWER10"),
     _power(

@@ -8,7 +8,6 @@ Below the folder: ``debs/`` what is being fetched, ``root/`` programs that run h
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from mkold.base.errors import InputError
 from mkold.base.output import write_file
 from mkold.validate.rig.apt import GoneError, unpack
-from mkold.validate.rig.build import build_agent, build_module
+from mkold.validate.rig.build import build_agent, build_module, digest
 from mkold.validate.rig.hosts import Host
 from mkold.validate.rig.parts import Part, kernel_names, kernel_part, kernel_source, tool_part
 
@@ -46,12 +45,13 @@ def find(folder: Path, host: Host, kernel: str) -> Rig | None:
     try:
         text = (_place(folder, host, kernel) / "ready.json").read_text()
         paths = json.loads(text)
-        release = paths.pop("release")
+        release, sources = paths.pop("release"), paths.pop("sources")
         rig = Rig(release=release, **{key: folder / path for key, path in paths.items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     wanted = (rig.image, rig.modules, rig.agent, rig.module)
-    return rig if all(path.exists() for path in wanted) else None
+    whole = sources == digest() and all(path.exists() for path in wanted)
+    return rig if whole else None
 
 
 def set_up(folder: Path, host: Host, kernel: str, tell: Tell) -> Rig:
@@ -68,11 +68,15 @@ def set_up(folder: Path, host: Host, kernel: str, tell: Tell) -> Rig:
     place = _place(folder, host, kernel)
     place.mkdir(parents=True, exist_ok=True)
     tell(f"{host.name}: looking what is needed")
-    tools = tool_part(folder, host)
-    _fetch(folder, tools, f"{host.name}: QEMU and compiler", tell, lambda name: folder / "root")
+    root = folder / "root"
+    if not (root / f".tools-{host.debian}").exists():
+        tools = tool_part(folder, host)
+        _fetch(folder, tools, f"{host.name}: QEMU and compiler", tell, lambda name: root)
+        root.mkdir(exist_ok=True)
+        (root / f".tools-{host.debian}").touch()
     release = _fetch_kernel(folder, host, kernel, tell)
     tell(f"{host.name}: building the agent and the module for {release}")
-    root, headers = folder / "root", folder / "headers" / release
+    headers = folder / "headers" / release
     agent = build_agent(host, root, place)
     module = build_module(host, release, headers, root, place)
     image = next((folder / "kernels" / release / "boot").glob(host.image), None)
@@ -82,10 +86,9 @@ def set_up(folder: Path, host: Host, kernel: str, tell: Tell) -> Rig:
     if not modules.is_dir():
         modules = folder / "kernels" / release / "lib/modules"
     rig = Rig(root, release, image, modules, agent, module)
-    shutil.rmtree(headers, ignore_errors=True)
     parts = ("root", "image", "modules", "agent", "module")
     body = {name: str(getattr(rig, name).relative_to(folder)) for name in parts}
-    text = json.dumps(body | {"release": release}, indent=1)
+    text = json.dumps(body | {"release": release, "sources": digest()}, indent=1)
     write_file(place / "ready.json", text, force=True)
     return rig
 

@@ -64,9 +64,14 @@ int host_look(void);
 int host_age(const char *words);
 int host_put(const char *path, const char *text);
 int host_cat(const char *path);
-int host_swapon(const char *path);
+int host_flush(void);
+int age_bytes(unsigned op, unsigned first, unsigned n, unsigned step, uint8_t *bytes);
 void host_boot(void);
 int write_file(const char *path, const char *text);
+
+/* lru.c */
+int lru_pass(void);
+int lru_look(void);
 
 int done(void);
 int failed(const char *what);

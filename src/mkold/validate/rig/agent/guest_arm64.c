@@ -2,6 +2,7 @@
 #include "agent.h"
 
 #include <linux/kvm.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 
 asm(".pushsection .rodata\n"

@@ -56,9 +56,8 @@ static void put_pagemap(int bit)
 	free(bytes);
 }
 
-static int age(unsigned op, unsigned first, unsigned n, unsigned step)
+int age_bytes(unsigned op, unsigned first, unsigned n, unsigned step, uint8_t *bytes)
 {
-	uint8_t *bytes = calloc(n + 1, 1);
 	struct mkold_aging request = {
 		.op = op,
 		.n = n,
@@ -66,7 +65,14 @@ static int age(unsigned op, unsigned first, unsigned n, unsigned step)
 		.start = (uintptr_t)vm.pages + first * page_size,
 		.bytes = (uintptr_t)bytes,
 	};
-	int trouble = ioctl(aging, MKOLD_AGE, &request);
+
+	return ioctl(aging, MKOLD_AGE, &request);
+}
+
+static int age(unsigned op, unsigned first, unsigned n, unsigned step)
+{
+	uint8_t *bytes = calloc(n + 1, 1);
+	int trouble = age_bytes(op, first, n, step, bytes);
 
 	if (!trouble)
 		put_bitmap(bytes, n);
@@ -84,6 +90,13 @@ int host_age(const char *words)
 		return failed("age");
 	}
 	return age(op, first, n, step) ? failed("age") : done();
+}
+
+int host_flush(void)
+{
+	uint8_t byte;
+
+	return age_bytes(MKOLD_FLUSH_HOST, 0, 0, 1, &byte);
 }
 
 /* What can be seen without changing it: young, the process's own young, present, in swap. */
@@ -128,7 +141,7 @@ int host_cat(const char *path)
 }
 
 /* What mkswap writes, and no more, then swapon. */
-int host_swapon(const char *path)
+static int swap_on(const char *path)
 {
 	uint8_t *header = calloc(1, page_size);
 	int fd = open(path, O_RDWR), trouble = fd < 0;
@@ -142,7 +155,7 @@ int host_swapon(const char *path)
 		close(fd);
 	}
 	free(header);
-	return trouble || swapon(path, 0) ? failed(path) : done();
+	return trouble || swapon(path, 0);
 }
 
 /* Load what /mods/order names: "file.ko parameters" a line. */
@@ -180,5 +193,10 @@ void host_boot(void)
 	mkdir("/cgroup/vm", 0755);
 	setvbuf(stdout, NULL, _IONBF, 0);
 	load_modules();
+	write_file("/sys/kernel/mm/lru_gen/enabled", "y");
+	write_file("/proc/sys/vm/page-cluster", "0");
+	write_file("/sys/block/zram0/disksize", "256M");
+	if (swap_on("/dev/zram0"))
+		printf("no swap: %s\n", strerror(errno));
 	aging = open("/dev/mkold-aging", O_RDWR);
 }

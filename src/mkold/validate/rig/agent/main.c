@@ -68,8 +68,10 @@ static int perform(const char *name, char *rest)
 		return host_put(word, more);
 	if (!strcmp(name, "cat"))
 		return host_cat(word);
-	if (!strcmp(name, "swapon"))
-		return host_swapon(word);
+	if (!strcmp(name, "pass"))
+		return lru_pass();
+	if (!strcmp(name, "generations"))
+		return lru_look();
 	if (!strcmp(name, "sleep")) {
 		usleep(strtoul(word, NULL, 10));
 		return done();

@@ -1,0 +1,19 @@
+"""How the host's memory differs by the version of the kernel: build parameters.
+
+Each was seen on that version (``docs/truth.md``). A version that is not named is like the
+highest one below it.
+
+===================  =====================================================================
+``MGLRU_NOTIFIERS``  whether the aging walk asks the notifiers (``mglru/young.py``)
+``SWAPIN_WRITABLE``  how a page comes back from swap for a read (``fault/memory.py``)
+===================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+VERSIONS: Mapping[str, Mapping[str, int]] = {
+    "6.1": {"MGLRU_NOTIFIERS": 0, "SWAPIN_WRITABLE": 0},
+    "6.12": {"MGLRU_NOTIFIERS": 1, "SWAPIN_WRITABLE": 1},
+}
