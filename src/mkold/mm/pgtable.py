@@ -8,6 +8,9 @@ Rules
   are accessed with READ_ONCE, WRITE_ONCE or an atomic.
 * The host's own entry has its own accessed bit. A fault sets it; a guest's access sets
   the bit of the secondary entry only.
+* An entry that points at a table has one too, which the process's own access sets as the
+  hardware walks through it, and a new table begins with; a fault on behalf of a guest does
+  not. It is kept where ``HW_PMD_YOUNG`` is 1, in a word beside the table's lock.
 
 Source: include/linux/pgtable.h, mm/memory.c (__pte_alloc).
 """
@@ -23,11 +26,13 @@ from mkold.lang import (
     atomic_fetch_andnot_relaxed,
     cast,
     kernel,
+    parameter,
     smp_load_acquire,
     smp_store_release,
     spin_lock,
     spin_unlock,
     u64,
+    xchg,
 )
 from mkold.mm.mm_types import (
     CACHE_LINE,
@@ -37,6 +42,9 @@ from mkold.mm.mm_types import (
     PTE_TABLE_SHIFT,
     Mm,
 )
+
+# Whether the hardware sets accessed bits of entries that point at tables (x86 does).
+HW_PMD_YOUNG = parameter("HW_PMD_YOUNG", 0)
 
 
 @kernel
@@ -55,6 +63,26 @@ def vma_contains(mm: Ptr[Mm], page: u64) -> bool:
 def pte_lockptr(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
     """The lock of the table that maps ``page``."""
     return mm.ptl + (((page - mm.vma_start) >> PTE_TABLE_SHIFT) * CACHE_LINE)
+
+
+@kernel
+def pmd_accessed(mm: Ptr[Mm], index: u64) -> Ptr[u64]:
+    """The accessed bit of the entry that points at table ``index``."""
+    return mm.ptl + (index * CACHE_LINE + 1)
+
+
+@kernel
+def pmd_mkyoung(mm: Ptr[Mm], page: u64) -> None:
+    """The hardware walked through the table of ``page`` for the process, or it is new."""
+    if HW_PMD_YOUNG:
+        WRITE_ONCE(pmd_accessed(mm, (page - mm.vma_start) >> PTE_TABLE_SHIFT).value, 1)
+
+
+@kernel
+def pmdp_test_and_clear_young(mm: Ptr[Mm], index: u64) -> bool:
+    """Clear the accessed bit of the entry that points at table ``index``; whether it was
+    set."""
+    return xchg(pmd_accessed(mm, index).value, 0) != 0
 
 
 @kernel
@@ -81,6 +109,7 @@ def pte_alloc(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
     if not READ_ONCE(slot.value):
         table = mm.next_table
         mm.next_table = table + (1 << PTE_TABLE_SHIFT)
+        pmd_mkyoung(mm, page)
         smp_store_release(slot.value, table)
     spin_unlock(mm.page_table_lock)
     return pte_offset(mm, page)

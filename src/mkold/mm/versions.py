@@ -3,10 +3,12 @@
 Each was seen on that version (``docs/truth.md``). A version that is not named is like the
 highest one below it.
 
-===================  =====================================================================
-``MGLRU_NOTIFIERS``  whether the aging walk asks the notifiers (``mglru/young.py``)
-``SWAPIN_WRITABLE``  how a page comes back from swap for a read (``fault/memory.py``)
-===================  =====================================================================
+======================  ==================================================================
+``MGLRU_NONLEAF``       whether it leaves out tables that the process did not use
+``MGLRU_NOTIFIERS``     whether the aging walk asks the notifiers (``mglru/young.py``)
+``PAGEOUT_REFERENCES``  whether MADV_PAGEOUT keeps what the guest used (``fault/madvise.py``)
+``SWAPIN_WRITABLE``     how a page comes back from swap for a read (``fault/memory.py``)
+======================  ==================================================================
 """
 
 from __future__ import annotations
@@ -14,6 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 VERSIONS: Mapping[str, Mapping[str, int]] = {
-    "6.1": {"MGLRU_NOTIFIERS": 0, "SWAPIN_WRITABLE": 0},
-    "6.12": {"MGLRU_NOTIFIERS": 1, "SWAPIN_WRITABLE": 1},
+    "6.1": {
+        "MGLRU_NONLEAF": 1,
+        "MGLRU_NOTIFIERS": 0,
+        "PAGEOUT_REFERENCES": 1,
+        "SWAPIN_WRITABLE": 0,
+    },
+    "6.12": {
+        "MGLRU_NONLEAF": 0,
+        "MGLRU_NOTIFIERS": 1,
+        "PAGEOUT_REFERENCES": 0,
+        "SWAPIN_WRITABLE": 1,
+    },
 }

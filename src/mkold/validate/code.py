@@ -35,7 +35,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_young,
     mmu_notifier_test_clear_young,
 )
-from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
+from mkold.mm.pgtable import pmd_mkyoung, pte_offset, pte_pfn, ptep_test_and_clear_young
 from mkold.mm.rmap import pfn_folio
 
 
@@ -48,6 +48,7 @@ def process_access(mm: Ptr[Mm], page: u64, write: u64) -> u64:
     bits: u64 = PTE_ACCESSED
     if write:
         bits |= PTE_DIRTY
+    pmd_mkyoung(mm, page)
     ptep = pte_offset(mm, page)
     atomic_or(ptep.value, bits)
     return 0

@@ -1,7 +1,9 @@
 """``madvise``: pages are dropped (``MADV_DONTNEED``), or go to swap (``MADV_PAGEOUT``).
 
 Host and secondary entries go alike. A folio that eviction has isolated stays eviction's to
-free (see ``mkold.mm.rmap``). Who asks for a page to go out is not asked whether it is young.
+free (see ``mkold.mm.rmap``). A page that is to go out is not asked whether it is young; with
+``PAGEOUT_REFERENCES`` 1 it is, as in Linux 6.1: one that the guest used stays, not young any
+more, in the second youngest generation. The host's own bit is cleared before and counts not.
 
 Source: mm/madvise.c, mm/memory.c (zap_pte_range), mm/vmscan.c (reclaim_pages).
 """
@@ -15,19 +17,29 @@ from mkold.lang import (
     Ptr,
     addr,
     kernel,
+    parameter,
     spin_lock,
     spin_unlock,
     u64,
 )
 from mkold.mm.frames import free_folio
-from mkold.mm.mglru.generations import lru_gen_del_folio
-from mkold.mm.mm_types import NO_INDEX, PTE_PRESENT, Mm
+from mkold.mm.mglru.generations import lru_gen_add_folio_seq, lru_gen_del_folio
+from mkold.mm.mm_types import NO_INDEX, PTE_PRESENT, Folio, Mm, Node
 from mkold.mm.mmu_notifier import (
+    mmu_notifier_clear_flush_young,
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from mkold.mm.pgtable import pte_lockptr, pte_offset, pte_pfn, set_pte
-from mkold.mm.rmap import pfn_folio, try_to_unmap
+from mkold.mm.pgtable import (
+    pte_lockptr,
+    pte_offset,
+    pte_pfn,
+    ptep_test_and_clear_young,
+    set_pte,
+)
+from mkold.mm.rmap import folio_pfn, pfn_folio, try_to_unmap
+
+PAGEOUT_REFERENCES = parameter("PAGEOUT_REFERENCES", 0)
 
 
 @kernel
@@ -61,6 +73,28 @@ def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
 
 
 @kernel
+def putback_used(node: Ptr[Node], page: u64, folio: Ptr[Folio]) -> bool:
+    """Put an isolated folio back; False if ``page`` does not map it any more."""
+    spin_lock(node.lrugen.lru_lock)
+    mapped = READ_ONCE(folio.index) == page
+    if mapped:
+        lru_gen_add_folio_seq(addr(node.lrugen), folio, node.lrugen.max_seq - 1)
+    spin_unlock(node.lrugen.lru_lock)
+    return mapped
+
+
+@kernel
+def reclaim_isolated(mm: Ptr[Mm], page: u64, folio: Ptr[Folio]) -> None:
+    """Unmap and free an isolated folio that ``page`` mapped, or put it back."""
+    node = mm.node
+    used = PAGEOUT_REFERENCES and mmu_notifier_clear_flush_young(mm, page, page + 1)
+    if used and putback_used(node, page, folio):
+        return
+    try_to_unmap(node, mm, folio)
+    free_folio(node, folio_pfn(node, folio))
+
+
+@kernel
 def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     """Send one page to swap, if it is there and nobody else has isolated it."""
     node = mm.node
@@ -71,11 +105,11 @@ def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
         spin_lock(node.lrugen.lru_lock)
         mine = lru_gen_del_folio(addr(node.lrugen), pfn_folio(node, pte_pfn(pte)))
+        ptep_test_and_clear_young(ptep)
         spin_unlock(node.lrugen.lru_lock)
     spin_unlock(ptl.value)
     if mine:
-        try_to_unmap(node, mm, pfn_folio(node, pte_pfn(pte)))
-        free_folio(node, pte_pfn(pte))
+        reclaim_isolated(mm, page, pfn_folio(node, pte_pfn(pte)))
 
 
 @kernel

@@ -56,6 +56,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import (
+    pmd_mkyoung,
     pte_alloc,
     pte_lockptr,
     pte_offset,
@@ -276,6 +277,7 @@ def get_user(mm: Ptr[Mm], page: u64, offset: u64) -> tuple[u64, u64]:
         word: u64 = 0
         if pte & PTE_PRESENT:
             word = READ_ONCE(cast(Ptr[u64], (pte_pfn(pte) << PAGE_SHIFT) + offset).value)
+            pmd_mkyoung(mm, page)
             if not pte & PTE_ACCESSED:
                 atomic_or(ptep.value, PTE_ACCESSED)
         spin_unlock(ptl.value)

@@ -136,15 +136,21 @@ def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
 
 
 @kernel
+def lru_gen_add_folio_seq(lrugen: Ptr[LruGen], folio: Ptr[Folio], seq: u64) -> None:
+    """Put a folio into the generation ``seq``; caller holds ``lru_lock``."""
+    gen = lru_gen_from_seq(seq)
+    folio_set_gen(folio, gen)
+    atomic_add(lrugen.nr_pages[gen], 1)
+    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
+
+
+@kernel
 def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
     """Put a folio that was just faulted in, or used, into the youngest generation.
 
     Caller holds ``lru_lock``.
     """
-    gen = lru_gen_from_seq(lrugen.max_seq)
-    folio_set_gen(folio, gen)
-    atomic_add(lrugen.nr_pages[gen], 1)
-    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
+    lru_gen_add_folio_seq(lrugen, folio, lrugen.max_seq)
 
 
 @kernel

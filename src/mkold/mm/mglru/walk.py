@@ -9,6 +9,10 @@ Rules
   that the user asks for (by an interval) walks all, as debugfs does with ``force_scan``.
   A table whose lock is taken is left out, and kept for the next walk. Tables dense in
   young entries go into the next walk's filter.
+* With ``MGLRU_NONLEAF`` 1, and hardware for it (``HW_PMD_YOUNG``), a table whose own entry is
+  not young is left out and the bit cleared of one that is walked. Pages that the guest alone
+  made young are then not seen. Linux 6.1 does so; since commit 1d4832becdc2 not while
+  somebody is subscribed to the notifiers.
 * Aging without any accessed bit (AGING_NONE) only opens a generation. So it does where the
   hardware does not set the bits of the host's own entries (``HW_PTE_YOUNG`` 0): to Linux that
   is what powerpc is, and arm64 without hardware access flags (``arch_has_hw_pte_young``).
@@ -41,9 +45,18 @@ from mkold.mm.mm_types import (
     AgingStats,
     Mm,
 )
-from mkold.mm.pgtable import pte_lockptr
+from mkold.mm.pgtable import HW_PMD_YOUNG, pmdp_test_and_clear_young, pte_lockptr
 
 HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
+MGLRU_NONLEAF = parameter("MGLRU_NONLEAF", 0)
+
+
+@kernel
+def table_is_idle(mm: Ptr[Mm], index: u64) -> bool:
+    """Whether the bit of table ``index``'s own entry says that nobody used it; clears it."""
+    if not (MGLRU_NONLEAF and HW_PMD_YOUNG):
+        return False
+    return not pmdp_test_and_clear_young(mm, index)
 
 
 @kernel
@@ -79,7 +92,7 @@ def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
     reset_bloom_filter(addr(node.lrugen), max_seq + 1)
     for i in range(mm.n_tables):
         table = READ_ONCE(mm.pmd[i])
-        if table and not READ_ONCE(node.stop):
+        if table and not READ_ONCE(node.stop) and not table_is_idle(mm, i):
             if force_scan or test_bloom_filter(addr(node.lrugen), max_seq, table):
                 if walk_pte_table(mm, stats, i, max_seq):
                     update_bloom_filter(addr(node.lrugen), max_seq + 1, table)

@@ -102,9 +102,8 @@ def _mend(tree: Path, headers: Path) -> None:
     makefile = tree / "Makefile"
     try:
         text = makefile.read_text()
-        makefile.write_text(
-            re.sub(r"^include /usr/", f"include {headers}/usr/", text, flags=re.M)
-        )
+        paths = r"^(include |KBUILD_OUTPUT=)/usr/"
+        makefile.write_text(re.sub(paths, rf"\g<1>{headers}/usr/", text, flags=re.M))
     except OSError as error:
         raise InputError(f"the kernel's headers are not whole: {error.filename}") from error
     (tree / "vmlinux").unlink(missing_ok=True)

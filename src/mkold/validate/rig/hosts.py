@@ -153,20 +153,25 @@ _X86 = Host(
     modules={"kvm-amd": "", "lzo-rle": "", "zram": ""},
     kernels=_X86_KERNELS,
     mmu="npt",
+    parameters={"HW_PMD_YOUNG": 1},
 )
 
 _ARM64_KERNELS = {
-    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12"),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1"),
-    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", "6.12", newest=True),
+    "6.12": HostKernel(
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15"
+    ),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1", kernel="6.15"),
+    "newest": HostKernel(
+        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", "6.12", kernel="6.15", newest=True
+    ),
 }
 
 
-def _arm64(name: str, sentence: str, cpu: str) -> Host:
+def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
     return Host(
         name=name,
         sentence=sentence,
-        arch="arm64",
+        arch=arch,
         debian="arm64",
         gnu="aarch64-linux-gnu",
         linux="arm64",
@@ -183,13 +188,14 @@ def _arm64(name: str, sentence: str, cpu: str) -> Host:
         image="vmlinuz-*",
         modules={"lzo-rle": "", "zram": ""},
         kernels=_ARM64_KERNELS,
+        parameters={"HW_PTE_YOUNG": int(arch == "arm64")},
     )  # fmt: skip
 
 
 _ROWS = (
     _X86,
     _arm64("arm64", "Arm, VHE, the hardware sets the access flag", "max,pauth-impdef=on"),
-    _arm64("arm64-soft", "Arm, VHE, the access flag is set by software", "cortex-a72"),
+    _arm64("arm64-soft", "Arm, VHE, software sets the access flag", "cortex-a72", "arm64-swaf"),
     _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),
     _power("power10", "POWER10, the same kernel", "-M", "powernv10", "-cpu", "POWER10"),
     _power(
