@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import arm64_verdicts
 import pytest
 import shadow_verdicts
 
@@ -382,15 +383,18 @@ VERDICTS = {
     "35-gate-on-every-platform": "holds",
 }
 
-BROKEN |= shadow_verdicts.BROKEN
-VERDICTS |= shadow_verdicts.VERDICTS
+BROKEN |= shadow_verdicts.BROKEN | arm64_verdicts.BROKEN
+VERDICTS |= shadow_verdicts.VERDICTS | arm64_verdicts.VERDICTS
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.
 LIMIT_S = 10.0
 
 CLAIMS = {claim.name: claim for claim in load.shipped()}
 OWN_LOCKS = sorted(name for name in CLAIMS if name.startswith("15"))
-SLOW = ("7a", "7b", "9", "15a", "15b", "20", "22", "23", "27", "32", "34")
+SLOW = (
+    "7a", "7b", "9", "15a", "15b", "20", "22", "23", "27", "32", "34",
+    "111", "114", "115", "122",
+)  # fmt: skip
 
 
 def each(names: Iterable[str]) -> list[Any]:

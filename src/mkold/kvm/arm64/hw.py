@@ -83,6 +83,8 @@ def mmu_walk_s2(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> tuple[u
     pfn : the frame
     """
     pgd = READ_ONCE(kvm.arch.mmu.pgd)
+    if vcpu.arch.nested_pgd != NULL:
+        pgd = vcpu.arch.nested_pgd
     if tlb_holds(vcpu, gfn) and pgd != NULL:
         _ptep, _pte, level = stage2_lookup(pgd, gfn)
         ok, pfn = stage2_fault(vcpu, ESR_ELx_FSC_PERM, level)

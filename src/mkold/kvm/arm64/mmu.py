@@ -72,8 +72,6 @@ CHECK_RETRY = parameter("CHECK_RETRY", 1)
 SEQ_AFTER_SIZE = parameter("SEQ_AFTER_SIZE", 0)
 # 1, as before commit 157dbc4a321f: a permission fault has no store of tables.
 MEMCACHE_UNSET = parameter("MEMCACHE_UNSET", 0)
-# 1: a permission fault maps by a leaf of another size (for that commit).
-SIZE_CHANGED = parameter("SIZE_CHANGED", 0)
 
 
 @kernel
@@ -127,7 +125,7 @@ def fault_in(
     ``level``,
     ``pfn`` being the frame of ``gfn``."""
     perm = vcpu.arch.fsc == ESR_ELx_FSC_PERM
-    if perm and vcpu.arch.fault_level == level and not SIZE_CHANGED:
+    if perm and vcpu.arch.fault_level == level:
         return kvm_pgtable_stage2_relax_perms(kvm, vcpu, gfn, S2AP_W if writable else 0)
     mc = addr(vcpu.arch.mmu_page_cache)
     if MEMCACHE_UNSET:

@@ -3,7 +3,8 @@
 Sources: arch/arm64/include/asm/kvm_host.h (``kvm_s2_mmu``, ``kvm_arch``), kvm_pgtable.h
 (``kvm_pgtable``, ``kvm_pgtable_visit_ctx``), include/linux/kvm_types.h
 (``kvm_mmu_memory_cache``).
-Known limits: one stage-2 MMU a VM: no guests of the guest, so no nested ones.
+Known limits: of guests of the guest there is what aging does not see: a vCPU may run on another
+root (``nested_pgd``), as it runs on a shadow stage 2; nobody fills or flushes one here.
 """
 
 from __future__ import annotations
@@ -81,12 +82,13 @@ class Kvm(types.Kvm):
 
 
 class VcpuArch(Struct):
-    """``struct kvm_vcpu_arch``: why the hardware gave up and at which level, and the vCPU's own
-    store of tables."""
+    """``struct kvm_vcpu_arch``: why the hardware gave up and at which level, the root of
+    a nested guest that the vCPU runs or NULL (``hw_mmu``), and its own store of tables."""
 
     fsc: u64
     fault_level: u64
-    pad: Array[u64, 6]
+    nested_pgd: Ptr[u64]
+    pad: Array[u64, 5]
     walk: WalkData
     mmu_page_cache: KvmMmuMemoryCache
 

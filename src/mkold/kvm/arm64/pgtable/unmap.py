@@ -40,10 +40,22 @@ from mkold.kvm.arm64.pgtable.walk import (
     kvm_pgtable_walk,
     walk_level,
 )
-from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, kernel, parameter, u64
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    kernel,
+    parameter,
+    synchronize_rcu,
+    u64,
+)
 
 # 1, as before commit f62d4c3eb687: the flush of a table waits until the whole range is done.
 DEFER_TABLE_TLBI = parameter("DEFER_TABLE_TLBI", 0)
+# 1: destroying waits for agers that hold nothing but a read section.
+DESTROY_WAITS = parameter("DESTROY_WAITS", 0)
 # Destroying in steps of so many pages; 0: at once.
 DESTROY_STEP = parameter("DESTROY_STEP", 0)
 # 1, as in commit e9abe311f356: a step frees tables that the next one needs.
@@ -112,9 +124,10 @@ def destroy_walker(
     kvm: Ptr[Kvm], ptep: Ptr[u64], old: u64, level: u64, gfn: u64, flags: u64,
     data: Ptr[WalkData],
 ) -> u64:  # fmt: skip
-    """The visitor of a step: give back a leaf's reference, and a table when it is empty."""
+    """The visitor of a step: a table goes when it is empty, and no entry is seen twice."""
     if kvm_pte_table(old, level) and page_count(kvm_pte_follow(old)) != 1:
         return 0
+    WRITE_ONCE(ptep.value, 0)
     return stage2_free_walker(kvm, ptep, old, level, gfn, flags, data)
 
 
@@ -137,6 +150,8 @@ def kvm_pgtable_stage2_destroy(kvm: Ptr[Kvm]) -> None:
     if pgd == NULL:
         return
     WRITE_ONCE(kvm.arch.mmu.pgd, NULL)
+    if DESTROY_WAITS:
+        synchronize_rcu()
     end = 1 << GFN_BITS
     gfn: u64 = 0
     while gfn < end:
