@@ -1,0 +1,85 @@
+"""x86-shadow under load: faults, aging, eviction, tables that are freed all the time; then the
+books must agree.
+
+The short version runs always, with every address and every word read checked; the long one is
+marked slow.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from run_traces import hot_and_cold
+
+from mkold.kvm.x86.asm.kvm_host import Kvm
+from mkold.native import Memory
+from mkold.run.audit import audit
+from mkold.run.clock import cycles_per_second
+from mkold.run.image import machine_image
+from mkold.run.machine import Machine
+from mkold.run.program import pack
+from mkold.run.spec import MachineSpec
+
+PAGES = 3000
+# The guest takes two upper tables and six of base pages; below this many, old ones go.
+FEW_TABLES = 12
+N_MAX = Kvm.layout.field("arch.shadow.n_max_mmu_pages").offset
+N_USED = Kvm.layout.field("arch.shadow.n_used_mmu_pages").offset
+
+
+def stress(
+    path: str, seconds: float, *, mmu: str, kernel: str = "6.15", checked: bool = True
+) -> Machine:
+    """Two vCPUs, memory for half of what they touch; stopped, for the audit."""
+    spec = MachineSpec(
+        arch="x86-shadow", vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0,
+        mmu=mmu, kernel=kernel,
+    )  # fmt: skip
+    image = machine_image(spec, checked=checked)
+    rate = cycles_per_second(image, Memory(1 << 16))
+    machine = Machine(
+        image, pack(hot_and_cold(PAGES, 200_000), spec.page_shift), spec, path, rate
+    )
+    machine.memory.words[machine.kvm.at + N_MAX] = FEW_TABLES
+    machine.start()
+    until = time.monotonic() + seconds
+    try:
+        while time.monotonic() < until and machine.running:
+            time.sleep(0.01)
+    finally:
+        machine.stop()
+    return machine
+
+
+def check(machine: Machine) -> None:
+    counters = machine.counters()
+    assert counters.mismatches == 0
+    assert sum(guest["poison_reads"] for guest in machine.guests) == 0
+    assert audit(machine) == []
+    assert counters.evicted > 0
+    assert machine.kswapd["passes"] > 0
+    assert 3 <= int(machine.memory.words[machine.kvm.at + N_USED]) <= FEW_TABLES
+
+
+@pytest.mark.parametrize("mmu", ["ept", "ept-noad"])
+def test_short_stress_with_every_access_checked(mmu: str) -> None:
+    machine = stress("lockless", 1.0, mmu=mmu)
+    check(machine)
+    assert machine.kvm["stat.fast_refused"] == 0
+
+
+@pytest.mark.slow
+def test_the_series_has_no_way_here_without_the_lock() -> None:
+    machine = stress("lockless", 0.5, mmu="ept", kernel="v2")
+    check(machine)
+    assert machine.kvm["stat.fast_refused"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["6.15", "6.12", "6.1"])
+@pytest.mark.parametrize("mmu", ["ept", "ept-noad", "npt"])
+def test_long_stress(mmu: str, kernel: str) -> None:
+    for checked in (True, False):
+        for path in ["locked", "lockless"] if kernel == "6.15" else ["locked"]:
+            check(stress(path, 5.0, mmu=mmu, kernel=kernel, checked=checked))
