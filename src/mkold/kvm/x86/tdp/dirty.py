@@ -39,9 +39,9 @@ from mkold.kvm.x86.mmu.spte import (
     spte_ad_need_write_protect,
 )
 from mkold.kvm.x86.tdp.change import (
+    __tdp_mmu_set_spte_atomic,
     tdp_mmu_clear_spte_bits,
     tdp_mmu_set_spte,
-    tdp_mmu_set_spte_atomic,
 )
 from mkold.kvm.x86.tdp.huge import kvm_tdp_mmu_try_split_huge_pages
 from mkold.kvm.x86.tdp.iter import (
@@ -89,6 +89,21 @@ def dirty_log_bit(spte: u64) -> u64:
 
 
 @kernel
+def clear_dirty_of_entry(sptep: Ptr[u64], spte: u64, level: u64) -> None:
+    """Clear D or W of an entry seen as ``spte``, if it is a leaf; looks again if it changed."""
+    while is_shadow_present_pte(spte):
+        if CLEAR_DIRTY_OF_LEAVES and not is_last_spte(spte, level):
+            return
+        bit = dirty_log_bit(spte)
+        if not (spte & bit):
+            return
+        ok, seen = __tdp_mmu_set_spte_atomic(sptep, spte, spte & ~bit)
+        if ok:
+            return
+        spte = seen
+
+
+@kernel
 def clear_dirty_gfn_range(
     kvm: Ptr[Kvm], root: Ptr[KvmMmuPage], start: u64, end: u64, shared: u64, waits: Ptr[u64]
 ) -> None:
@@ -102,11 +117,7 @@ def clear_dirty_gfn_range(
             n = 0
             continue
         n += 1
-        bit = dirty_log_bit(spte)
-        wanted = is_last_spte(spte, level) or not CLEAR_DIRTY_OF_LEAVES
-        clear = wanted and is_shadow_present_pte(spte) and (spte & bit)
-        if clear and not tdp_mmu_set_spte_atomic(kvm, sptep, spte, spte & ~bit, level):
-            continue
+        clear_dirty_of_entry(sptep, spte, level)
         gfn = gfn_behind(gfn, level)
 
 

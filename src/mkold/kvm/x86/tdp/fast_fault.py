@@ -46,6 +46,8 @@ from mkold.lang import (
 )
 
 FAST_PF_TRIES = parameter("FAST_PF_TRIES", 5)
+# 0 marks the page dirty before the compare-and-swap: a seeded fault.
+MARK_DIRTY_AFTER = parameter("MARK_DIRTY_AFTER", 1)
 
 
 @kernel
@@ -74,10 +76,13 @@ def fast_pf_fix_direct_spte(
     slot: Ptr[MemorySlot], gfn: u64, sptep: Ptr[u64], old: u64, new: u64
 ) -> bool:
     """Put ``new`` in the place of ``old`` if that is still there; whether it was."""
+    gives_write = is_writable_pte(new) and not is_writable_pte(old)
+    if gives_write and not MARK_DIRTY_AFTER:
+        mark_page_dirty_in_slot(slot, gfn)
     ok, _seen = try_cmpxchg(sptep.value, old, new)
     if not ok:
         return False
-    if is_writable_pte(new) and not is_writable_pte(old):
+    if gives_write and MARK_DIRTY_AFTER:
         mark_page_dirty_in_slot(slot, gfn)
     return True
 

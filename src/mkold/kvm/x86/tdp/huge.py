@@ -191,7 +191,7 @@ def recover_huge_pages_range(
             flush = 0
         n += 1
         done, level = recover_huge_page(
-            kvm, slot, sp_spt(root), gfn, min(PG_LEVEL_1G, ROOT_LEVEL - 1)
+            kvm, slot, sp_spt(root), gfn, min(PG_LEVEL_1G, ROOT_LEVEL)
         )
         flush |= done
         gfn = gfn_behind(gfn, level)

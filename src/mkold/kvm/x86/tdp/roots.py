@@ -7,7 +7,8 @@ Rules
 * The list changes under ``tdp_mmu_pages_lock``. A root leaves it with its last reference, and
   is freed after a grace period; so a walker under RCU may step on from any root that it met.
 * A root is made invalid under ``mmu_lock`` held for writing, and vCPUs are told there to take
-  another. Then it is zapped, and the VM's reference is put after that.
+  another and to forget their translations; whoever told them waits until they have left. Then
+  it is zapped, and the VM's reference is put after that.
 * Who may yield holds a reference of the root that it is in.
 
 Sources: arch/x86/kvm/mmu/tdp_mmu.c (``kvm_tdp_mmu_alloc_root``, ``tdp_mmu_next_root``,
@@ -18,8 +19,8 @@ Known limits: one address space; no root for a guest of the guest; list links on
 from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
-from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
-from mkold.kvm.types import REQ_KICK
+from mkold.kvm.tlb import kvm_make_all_request, kvm_make_request, kvm_vcpu_of
+from mkold.kvm.types import REQ_KICK, REQ_TLB_FLUSH_ALL
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.spte import ROOT_LEVEL
 from mkold.kvm.x86.tdp.pages import (
@@ -50,6 +51,8 @@ from mkold.lang import (
 
 # 0 walks roots that may be freed while it yields: a fault of its time (7533377215b6).
 ROOT_REFERENCED = parameter("ROOT_REFERENCED", 1)
+# 0 tells vCPUs to take another root and does not wait until they have left: a seeded fault.
+RELOAD_WAITS = parameter("RELOAD_WAITS", 1)
 
 
 @kernel
@@ -163,6 +166,9 @@ def kvm_tdp_mmu_invalidate_roots(kvm: Ptr[Kvm]) -> None:
             WRITE_ONCE(at.tdp_mmu_scheduled_root_to_zap, 1)
             WRITE_ONCE(at.invalid, 1)
         at = rcu_dereference(at.link)
-    n = smp_load_acquire(kvm.n_vcpus)
-    for i in range(n):
-        kvm_make_request(kvm_vcpu_of(kvm, i), REQ_KICK)
+    request = REQ_KICK | REQ_TLB_FLUSH_ALL
+    if RELOAD_WAITS:
+        kvm_make_all_request(kvm, request)
+        return
+    for i in range(smp_load_acquire(kvm.n_vcpus)):
+        kvm_make_request(kvm_vcpu_of(kvm, i), request)
