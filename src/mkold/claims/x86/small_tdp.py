@@ -163,7 +163,8 @@ class Vm:
 
     def name_tables(self) -> None:
         """Name the words of every table for pictures: ``pmd[0]``, ``pte[1]``, ``pte.1[0]``."""
-        self._name_table(self.root + KvmMmuPage.size, 2, "")
+        top = self.m.peek(self.root + KvmMmuPage.offset("level"))
+        self._name_table(self.root + KvmMmuPage.size, top, "")
 
     def _name_table(self, table: int, level: int, path: str) -> None:
         for i in range(2):
@@ -184,7 +185,7 @@ def _new_vcpu(m: Setup, kvm: int, name: str) -> int:
 
 def make_vm(m: Setup) -> Vm:
     """A VM over no host memory, with one vCPU and an empty root."""
-    m.declare({*AD, *NOAD, "SHADOW_NONPRESENT_BIT", "LINUX_VERSION"})
+    m.declare({*AD, *NOAD, "SHADOW_NONPRESENT_BIT", "LINUX_VERSION", "FROZEN_BITS", "AGE_SPTE"})
     if not m.peek(MEMBLOCK):
         heap = m.words(HEAP_WORDS, align=8)
         m.call(memblock_init, heap, heap + HEAP_WORDS)

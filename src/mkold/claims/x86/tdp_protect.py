@@ -45,7 +45,17 @@ from mkold.kvm.x86.tdp.dirty import (
     kvm_vm_ioctl_get_dirty_log,
 )
 from mkold.kvm.x86.tdp.iter import SHARED
-from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, u64
+from mkold.lang import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    cast,
+    kernel,
+    rcu_read_lock,
+    rcu_read_unlock,
+    u64,
+)
 
 GUEST_MODE = Vcpu.layout.field("arch.guest_mode").offset
 
@@ -108,7 +118,9 @@ def protect_and_fast_fault(m: Setup) -> None:
 def starts_to_log(kvm: Ptr[Kvm], root: Ptr[KvmMmuPage]) -> None:
     """Clear D or W of all leaves with ``mmu_lock`` held for reading, as since 5.12."""
     kvm_mmu_read_lock(kvm, addr(kvm.stat.lock_waits))
+    rcu_read_lock()
     clear_dirty_gfn_range(kvm, root, 0, 1, SHARED, addr(kvm.stat.lock_waits))
+    rcu_read_unlock()
     kvm_mmu_read_unlock(kvm)
 
 

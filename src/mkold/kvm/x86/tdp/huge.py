@@ -6,7 +6,9 @@ Rules
   form and all) and linked in if the leaf is still that; nothing is flushed, since what the TLB
   has stays true.
 * To recover, the table's entry becomes a leaf with what the table's first present leaf says,
-  and the table is taken down; TLBs are flushed at the end.
+  and the table is taken down; TLBs are flushed at
+  the end, still in the read section: the hardware walks under no other, so no table may be
+  free before.
 
 Source: arch/x86/kvm/mmu/tdp_mmu.c (``tdp_mmu_split_huge_page``, ``recover_huge_pages_range``),
 spte.c (``make_small_spte``, ``make_huge_spte``), Linux 6.18.
@@ -58,10 +60,14 @@ from mkold.lang import (
     Ptr,
     cast,
     kernel,
+    parameter,
     rcu_read_lock,
     rcu_read_unlock,
     u64,
 )
+
+# 0 flushes behind the read section: a seeded fault.
+FLUSH_BEFORE_FREE = parameter("FLUSH_BEFORE_FREE", 1)
 
 
 @kernel
@@ -204,12 +210,13 @@ def kvm_tdp_mmu_recover_huge_pages(
 ) -> None:
     """Where the host's memory allows it, map the slot by large leaves again; ``mmu_lock`` is
     held for reading."""
-    flush: u64 = 0
     root = tdp_mmu_next_root(kvm, cast(Ptr[KvmMmuPage], NULL), 1)
     while root != NULL:
         rcu_read_lock()
-        flush |= recover_huge_pages_range(kvm, slot, root, waits)
+        flush = recover_huge_pages_range(kvm, slot, root, waits)
+        if flush and FLUSH_BEFORE_FREE:
+            kvm_flush_remote_tlbs_unlocked(kvm)
         rcu_read_unlock()
+        if flush and not FLUSH_BEFORE_FREE:
+            kvm_flush_remote_tlbs_unlocked(kvm)
         root = tdp_mmu_next_root(kvm, root, 1)
-    if flush:
-        kvm_flush_remote_tlbs_unlocked(kvm)

@@ -128,6 +128,15 @@ def tdp_mmu_zap_spte_atomic(
 
 
 @kernel
+def zap_until_gone(kvm: Ptr[Kvm], sptep: Ptr[u64], spte: u64, gfn: u64, level: u64) -> None:
+    """Under ``mmu_lock`` held for reading: zap an entry seen as ``spte``."""
+    while is_shadow_present_pte(spte):
+        if tdp_mmu_zap_spte_atomic(kvm, sptep, spte, gfn, level):
+            return
+        spte = READ_ONCE(sptep.value)
+
+
+@kernel
 def __tdp_mmu_zap_root(
     kvm: Ptr[Kvm], root: Ptr[KvmMmuPage], shared: u64, zap_level: u64, waits: Ptr[u64]
 ) -> None:
@@ -140,11 +149,10 @@ def __tdp_mmu_zap_root(
             n = 0
         n += 1
         sptep, spte, level = tdp_walk(sp_spt(root), gfn, zap_level)
-        if level == zap_level and is_shadow_present_pte(spte):
-            if not shared:
-                tdp_mmu_set_spte(kvm, sptep, spte, SHADOW_NONPRESENT_VALUE, level)
-            elif not tdp_mmu_zap_spte_atomic(kvm, sptep, spte, gfn, level):
-                continue
+        if level == zap_level and shared:
+            zap_until_gone(kvm, sptep, spte, gfn, level)
+        elif level == zap_level and is_shadow_present_pte(spte):
+            tdp_mmu_set_spte(kvm, sptep, spte, SHADOW_NONPRESENT_VALUE, level)
         gfn = gfn_behind(gfn, level)
 
 
