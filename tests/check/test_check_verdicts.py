@@ -11,6 +11,7 @@ from typing import Any
 import arm64_verdicts
 import pytest
 import shadow_verdicts
+import tdp_verdicts
 
 from mkold.check import Claim, load
 from mkold.check.decide import decide_claim
@@ -383,8 +384,8 @@ VERDICTS = {
     "35-gate-on-every-platform": "holds",
 }
 
-BROKEN |= shadow_verdicts.BROKEN | arm64_verdicts.BROKEN
-VERDICTS |= shadow_verdicts.VERDICTS | arm64_verdicts.VERDICTS
+BROKEN |= shadow_verdicts.BROKEN | tdp_verdicts.BROKEN | arm64_verdicts.BROKEN
+VERDICTS |= shadow_verdicts.VERDICTS | tdp_verdicts.VERDICTS | arm64_verdicts.VERDICTS
 
 # Seconds of processor time that no case may take; the slowest takes about a tenth.
 LIMIT_S = 10.0

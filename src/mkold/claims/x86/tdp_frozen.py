@@ -271,7 +271,9 @@ CLAIMS = [
         (
             Case("0x5a0", UNFREEZE),
             Case("0x498, as was proposed", UNFREEZE, (MERGED,), decides=False),
-            Case("aged by a compare-and-swap", UNFREEZE, (BY_CMPXCHG,), decides=False),
+            Case(
+                "aged by a compare-and-swap", UNFREEZE, (BY_CMPXCHG,), decides=False, heavy=True
+            ),
         ),
         asks="possible",
     ),
@@ -283,7 +285,13 @@ CLAIMS = [
         (
             Case("0x5a0", DEAD_LEAF),
             Case("0x498, as was proposed", DEAD_LEAF, (MERGED,), decides=False),
-            Case("aged by a compare-and-swap", DEAD_LEAF, (BY_CMPXCHG,), decides=False),
+            Case(
+                "aged by a compare-and-swap",
+                DEAD_LEAF,
+                (BY_CMPXCHG,),
+                decides=False,
+                heavy=True,
+            ),
         ),
         asks="possible",
     ),
@@ -311,7 +319,7 @@ CLAIMS = [
         (
             Case("by an atomic AND", OLD_MMIO, only=frozenset({"generation-changed"})),
             Case("no other bit", OLD_MMIO, only=frozenset({"other-bits"}), decides=False),
-            Case("by a compare-and-swap", OLD_MMIO, (BY_CMPXCHG,), decides=False),
+            Case("by a compare-and-swap", OLD_MMIO, (BY_CMPXCHG,), decides=False, heavy=True),
         ),
         asks="possible",
     ),

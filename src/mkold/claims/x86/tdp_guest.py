@@ -10,7 +10,7 @@ from mkold.claims.x86.small_tdp import Vm
 from mkold.kvm.types import KVM_PFN_ERR, RESUME_GUEST, RESUME_HOST
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
-from mkold.kvm.x86.fast_fault import fast_page_fault
+from mkold.kvm.x86.tdp.fast_fault import fast_page_fault
 from mkold.kvm.x86.tdp.map import RET_PF_RETRY
 from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, poison, u64
 
