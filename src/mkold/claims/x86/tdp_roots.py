@@ -14,6 +14,7 @@ from mkold.claims.x86.small_tdp import (
     PRESENT,
     Vm,
     make_vm,
+    maps,
 )
 from mkold.claims.x86.tdp_guest import GIVES_UP, frame, guest_reads, reuse_frame
 from mkold.claims.x86.tdp_protect import note_dirty
@@ -185,8 +186,7 @@ def flush_of_a_table(m: Setup) -> None:
     m.watch("data", tlb + TlbEntry.offset("data"))
     m.watch("request", vm.vcpu + GenericVcpu.offset("request"))
     other = vm.new_vcpu("other")
-    fault = vm.maps(1, LARGE_PFN + 1)
-    m.thread("fault", (*fault[:2], other, *fault[3:]))
+    m.thread("fault", (maps, vm.kvm, other, 1, LARGE_PFN + 1, 0, 1))
     m.thread("guest", (guest_walks_again, vm.kvm, vm.vcpu))
 
     def stale(end: End) -> bool:
