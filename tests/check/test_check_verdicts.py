@@ -200,6 +200,7 @@ BROKEN = {
     },
     "30-freed-under-a-notifier": {
         "unmapping, in the kernel's order": "use-after-free",
+        "aging, in the kernel's order": "use-after-free",
         "aging, rmap words reset first": "",
         "unmapping, rmap words reset first": "",
         "unmapping, the same size, in the kernel's order": "ghost-entry",

@@ -15,8 +15,15 @@ from mkold.kvm.notifier import (
 )
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.powerpc.book3s import kvm_arch_vcpu_walk
+from mkold.kvm.powerpc.hash.age import age_ring
 from mkold.kvm.powerpc.hash.hpt import hpt_entry, kvmppc_alloc_reset_hpt
-from mkold.kvm.powerpc.hash.rmap import gfn_to_rmap
+from mkold.kvm.powerpc.hash.rmap import (
+    KVMPPC_RMAP_INDEX,
+    KVMPPC_RMAP_PRESENT,
+    gfn_to_rmap,
+    lock_rmap,
+    unlock_rmap,
+)
 from mkold.kvm.powerpc.hash.unmap import kvm_unmap_one
 from mkold.kvm.powerpc.hash.vcpu import kvmppc_hash_page_fault
 from mkold.kvm.powerpc.hash.vmalloc import vfree, vzalloc
@@ -74,6 +81,28 @@ def unmap_one(kvm: Ptr[Kvm]) -> u64:
     found = kvm_unmap_one(kvm, gfn_to_rmap(kvm, 0), 0)
     kvm_mmu_unlock(kvm)
     return found
+
+
+@kernel
+def age_round(kvm: Ptr[Kvm]) -> u64:
+    """A notifier ages page 0, once round its ring: if it met a lock it would start over."""
+    young: u64 = 0
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    rmap = gfn_to_rmap(kvm, 0)
+    lock_rmap(rmap)
+    word = READ_ONCE(rmap.value)
+    if word & KVMPPC_RMAP_PRESENT:
+        young, _busy = age_ring(kvm, word & KVMPPC_RMAP_INDEX)
+    unlock_rmap(rmap)
+    kvm_mmu_unlock(kvm)
+    return young
+
+
+def age_round_and_reorder(m: Setup) -> None:
+    vm, _vcpu = young_page(m)
+    stock(m, OTHER_ORDER)
+    m.thread("notifier", (age_round, vm.kvm))
+    m.thread("ioctl", (kvmppc_alloc_reset_hpt, vm.kvm, OTHER_ORDER))
 
 
 def unmap_and_reorder(m: Setup) -> None:
@@ -187,6 +216,7 @@ def fault_and_enter_radix(m: Setup) -> None:
 
 
 AGE_REORDER = Scenario("hash-age-vs-reorder", age_and_reorder, SMALL)
+ROUND_REORDER = Scenario("hash-age-round-vs-reorder", age_round_and_reorder, SMALL)
 UNMAP_REORDER = Scenario("hash-unmap-vs-reorder", unmap_and_reorder, SMALL)
 UNMAP_RESET = Scenario("hash-unmap-vs-reset", unmap_and_reset, SMALL)
 LEAVE = Scenario("walk-vs-to-hash", walk_and_leave, SMALL)
@@ -220,6 +250,7 @@ CLAIMS = [
         f"inferred from {RESET}: it frees, then resets the rmap words",
         (
             Case("unmapping, in the kernel's order", UNMAP_REORDER, FREED_FIRST, only=FREED),
+            Case("aging, in the kernel's order", ROUND_REORDER, FREED_FIRST, only=FREED),
             Case("aging, rmap words reset first", AGE_REORDER, decides=False),
             Case("unmapping, rmap words reset first", UNMAP_REORDER, decides=False),
             Case(

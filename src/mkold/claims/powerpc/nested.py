@@ -263,7 +263,7 @@ CLAIMS = [
         "42-aged-between-two-steps",
         "Aging that comes between the copy of L1's entry and the shadow entry that is made of "
         "it does not leave L2's page looking idle.",
-        "lore 20190626062109.7573-3-sjitindarsingh@gmail.com, for the dirty bit; "
+        "lore 20190826062109.7573-3-sjitindarsingh@gmail.com, for the dirty bit; "
         f"{RADIX} (kvmppc_create_pte) does not look again",
         (
             Case("L1's entry looked at again", BETWEEN),
