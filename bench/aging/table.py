@@ -5,6 +5,9 @@ from __future__ import annotations
 from aging.hash import HASH
 from aging.nested import LISTS, MAPPED, ONE
 from aging.radix import RADIX
+from aging.shadow import CHAINS, SHADOW
 from aging.subject import Subject
 
-SUBJECTS: dict[str, Subject] = {it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED)}
+SUBJECTS: dict[str, Subject] = {
+    it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED, SHADOW, CHAINS)
+}
