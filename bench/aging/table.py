@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aging.arm64 import ARM64
 from aging.hash import HASH
 from aging.nested import LISTS, MAPPED, ONE
 from aging.radix import RADIX
@@ -9,5 +10,5 @@ from aging.shadow import CHAINS, SHADOW
 from aging.subject import Subject
 
 SUBJECTS: dict[str, Subject] = {
-    it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED, SHADOW, CHAINS)
+    it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED, SHADOW, CHAINS, ARM64)
 }
