@@ -19,7 +19,7 @@ Rules
   does not take.
 * A young page is reported, whether or not its leaf could be made old.
 * A base page's leaves are looked at ``SCAN_BLOCK`` at a time, and those that have the accessed
-  bit one by one; where there is none (up to 6.12), all.
+  bit one by one; 6.13 made it a bit of all leaves, whatever the hardware does with it.
 * No TLB is flushed: a page in a TLB is used without its leaf being made young again.
 
 Sources: arch/x86/kvm/mmu/tdp_mmu.c (``__kvm_tdp_mmu_age_gfn_range``, ``kvm_tdp_mmu_age_spte``),
