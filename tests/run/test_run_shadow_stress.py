@@ -25,23 +25,29 @@ PAGES = 3000
 # The guest takes two upper tables and six of base pages; below this many, old ones go.
 FEW_TABLES = 12
 N_MAX = Kvm.layout.field("arch.shadow.n_max_mmu_pages").offset
-N_USED = Kvm.layout.field("arch.shadow.n_used_mmu_pages").offset
 
 
 def stress(
-    path: str, seconds: float, *, mmu: str, kernel: str = "6.15", checked: bool = True
+    path: str,
+    seconds: float,
+    *,
+    mmu: str = "ept",
+    kernel: str = "6.15",
+    checked: bool = True,
+    few_tables: int = FEW_TABLES,
+    nested: bool = False,
 ) -> Machine:
     """Two vCPUs, memory for half of what they touch; stopped, for the audit."""
     spec = MachineSpec(
         arch="x86-shadow", vcpus=2, memory_share=0.5, interval_s=0.001, swap_latency_us=2.0,
-        mmu=mmu, kernel=kernel,
+        mmu=mmu, kernel=kernel, nested=nested,
     )  # fmt: skip
     image = machine_image(spec, checked=checked)
     rate = cycles_per_second(image, Memory(1 << 16))
     machine = Machine(
         image, pack(hot_and_cold(PAGES, 200_000), spec.page_shift), spec, path, rate
     )
-    machine.memory.words[machine.kvm.at + N_MAX] = FEW_TABLES
+    machine.memory.words[machine.kvm.at + N_MAX] = few_tables
     machine.start()
     until = time.monotonic() + seconds
     try:
@@ -52,14 +58,19 @@ def stress(
     return machine
 
 
-def check(machine: Machine) -> None:
+def word(machine: Machine, field: str) -> int:
+    """A word of the VM."""
+    return int(machine.memory.words[machine.kvm.at + Kvm.layout.field(field).offset])
+
+
+def check(machine: Machine, few_tables: int = FEW_TABLES) -> None:
     counters = machine.counters()
     assert counters.mismatches == 0
     assert sum(guest["poison_reads"] for guest in machine.guests) == 0
     assert audit(machine) == []
     assert counters.evicted > 0
     assert machine.kswapd["passes"] > 0
-    assert 3 <= int(machine.memory.words[machine.kvm.at + N_USED]) <= FEW_TABLES
+    assert 3 <= word(machine, "arch.shadow.n_used_mmu_pages") <= few_tables
 
 
 @pytest.mark.parametrize("mmu", ["ept", "ept-noad"])
@@ -67,6 +78,24 @@ def test_short_stress_with_every_access_checked(mmu: str) -> None:
     machine = stress("lockless", 1.0, mmu=mmu)
     check(machine)
     assert machine.kvm["stat.fast_refused"] == 0
+
+
+# A guest of the guest takes some 430 tables of eight entries.
+FEW_NESTED = 300
+
+
+def test_short_stress_of_a_guest_of_the_guest() -> None:
+    machine = stress("lockless", 1.0, nested=True, few_tables=FEW_NESTED)
+    check(machine, FEW_NESTED)
+    assert word(machine, "arch.indirect_shadow_pages") > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["locked", "lockless"])
+def test_long_stress_of_a_guest_of_the_guest(path: str) -> None:
+    for checked in (True, False):
+        machine = stress(path, 5.0, nested=True, few_tables=FEW_NESTED, checked=checked)
+        check(machine, FEW_NESTED)
 
 
 @pytest.mark.slow

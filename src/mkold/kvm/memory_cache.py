@@ -8,7 +8,7 @@ from __future__ import annotations
 from mkold.lang import BUG_ON, Array, Ptr, Struct, kernel, u64
 from mkold.mm.slab import KmemCache, kmem_cache_alloc
 
-KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE = 7
+KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE = 15
 
 
 class KvmMmuMemoryCache(Struct):

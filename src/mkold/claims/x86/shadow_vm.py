@@ -27,13 +27,8 @@ from mkold.kvm.x86.mmu.spte import (
 )
 from mkold.kvm.x86.shadow.age import kvm_rmap_age_gfn_range
 from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
-from mkold.kvm.x86.shadow.fault import (
-    direct_map,
-    kvm_mmu_load,
-    make_spte,
-    mmu_set_spte,
-    mmu_topup_memory_caches,
-)
+from mkold.kvm.x86.shadow.fault import kvm_mmu_load, mmu_topup_memory_caches
+from mkold.kvm.x86.shadow.map import direct_map, make_spte, mmu_set_spte
 from mkold.kvm.x86.shadow.memslot_rmap import gfn_to_rmap
 from mkold.kvm.x86.shadow.pages import kvm_mmu_get_shadow_page, kvm_mmu_init_shadow
 from mkold.kvm.x86.shadow.write_protect import kvm_mmu_slot_gfn_write_protect

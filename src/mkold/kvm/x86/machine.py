@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mkold.kvm.arch_default import DEFAULTS
-from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
+from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, Nesting, PageSize
 from mkold.kvm.x86 import hw, x86
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
@@ -14,6 +14,7 @@ from mkold.kvm.x86.fault import kvm_tdp_page_fault
 from mkold.kvm.x86.shadow import mmu as shadow_mmu
 from mkold.kvm.x86.shadow.audit import kvm_shadow_mmu_audit
 from mkold.kvm.x86.shadow.fault import kvm_shadow_page_fault
+from mkold.kvm.x86.shadow.l1 import L1_GEOMETRY, l1_boot, l1_pages, nested_enter
 from mkold.kvm.x86.shadow.memslot_rmap import kvm_arch_create_memslot
 from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
 from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
@@ -88,6 +89,11 @@ def table_words(n_pages: int) -> int:
 def shadow_table_words(n_pages: int) -> int:
     """As ``table_words``, and a word a page for the reverse map, and a half for descs."""
     return table_words(n_pages) + 2 * n_pages + (1 << 12)
+
+
+def nested_words(n_pages: int) -> int:
+    """Room for tables of eight entries, L1's and L2's, and what each entry of L2's maps."""
+    return 12 * n_pages + (1 << 16)
 
 
 machine = Architecture(
@@ -182,4 +188,14 @@ shadow = Architecture(
     small=SMALL | SHADOW_SMALL,
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "ENABLE_PML": 0},
     audit=kvm_shadow_mmu_audit,
+    nesting=Nesting(
+        "the guest is one of the guest's own: L1 has EPT tables of its memory, L0 follows them",
+        L1_GEOMETRY,
+        mode="ept",
+        boot=l1_boot,
+        enter=nested_enter,
+        number=1,
+        own_pages=l1_pages,
+        table_words=nested_words,
+    ),
 )

@@ -70,7 +70,7 @@ class ShadowMmu(Struct):
     n_max_mmu_pages: u64
     mmu_page_hash: Ptr[u64]
     invalid_list: ListHead
-    pad: u64
+    l1_root: u64  # the guest's page that its root table for a guest of its own is in
     pte_list_desc_cache: KmemCache
     shadowed_info_cache: KmemCache
 
@@ -98,6 +98,13 @@ class Kvm(types.Kvm):
     arch: KvmArch
 
 
+class GuestWalker(Struct):
+    """``struct guest_walker``: by which of the guest's tables, by level, a page was found."""
+
+    gfn: u64
+    table_gfn: Array[u64, 9]
+
+
 class VcpuArch(Struct):
     """``struct kvm_vcpu_arch``: ``root`` is the table that the hardware walks, of which the
     vCPU holds a reference, or NULL. ``exit_qualification`` says what the entries that the last
@@ -111,6 +118,7 @@ class VcpuArch(Struct):
     mmu_pte_list_desc_cache: KvmMmuMemoryCache
     mmu_shadow_page_cache: KvmMmuMemoryCache
     mmu_shadowed_info_cache: KvmMmuMemoryCache
+    walker: GuestWalker
 
 
 class Vcpu(types.Vcpu):

@@ -9,17 +9,18 @@ Rules
   tables said when the entry was made may be another thing, if they were written to unseen.
 
 Source: arch/x86/kvm/mmu/paging_tmpl.h (``FNAME(fetch)``).
-Known limits: two levels, as in scenarios; reading the guest's tables is left to the caller.
+Known limits: access is all or nothing.
 """
 
 from __future__ import annotations
 
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
-from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K
-from mkold.kvm.x86.shadow.fault import make_spte, mmu_set_spte
+from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K, ROOT_LEVEL, spte_index
+from mkold.kvm.x86.shadow.map import make_spte, mmu_set_spte
+from mkold.kvm.x86.shadow.pages import ACC_ALL, role_of
 from mkold.kvm.x86.shadow.zap import kvm_mmu_get_child_sp
-from mkold.lang import Ptr, kernel, u64
+from mkold.lang import Ptr, addr, kernel, u64
 
 
 @kernel
@@ -27,8 +28,24 @@ def shadow_fetch(
     kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], root: Ptr[KvmMmuPage],
     n: u64, child_gfn: u64, child_role: u64, i: u64, gfn: u64, pfn: u64,
 ) -> None:  # fmt: skip
-    """Map ``gfn`` by entry ``i`` of the table below entry ``n`` of ``root``; the guest's entry
-    ``n`` leads to ``child_gfn``, as ``child_role`` says."""
+    """With two levels: map ``gfn`` by entry ``i`` of the table below entry ``n`` of ``root``;
+    the guest's entry ``n`` leads to ``child_gfn``, as ``child_role`` says."""
     sp = kvm_mmu_get_child_sp(kvm, vcpu, root, n, child_gfn, child_role)
     spte = make_spte(kvm, slot, gfn, pfn, PG_LEVEL_4K, 1)
     mmu_set_spte(kvm, vcpu, slot, sp, i, gfn, spte)
+
+
+@kernel
+def fetch_walked(
+    kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], n_gfn: u64, pfn: u64, writable: u64
+) -> None:
+    """Map page ``n_gfn`` of the guest's guest as ``vcpu.arch.walker`` has found it."""
+    walker = addr(vcpu.arch.walker)
+    sp = vcpu.arch.root
+    for level in range(ROOT_LEVEL, PG_LEVEL_4K, -1):
+        below = walker.table_gfn[level - 1]
+        role = role_of(0, ACC_ALL)
+        sp = kvm_mmu_get_child_sp(kvm, vcpu, sp, spte_index(n_gfn, level), below, role)
+    gfn = walker.gfn
+    spte = make_spte(kvm, slot, gfn, pfn, PG_LEVEL_4K, writable)
+    mmu_set_spte(kvm, vcpu, slot, sp, spte_index(n_gfn, PG_LEVEL_4K), gfn, spte)
