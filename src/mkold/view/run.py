@@ -117,8 +117,8 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
         f"{micro}, clear by {machine.clear}",
         _rounds(result),
     ]
-    if machine.nested:
-        lines.append("nested: the guest is one of the guest's own; no hardware sets R or C")
+    if machine.nesting:
+        lines += _wrapped(f"nested: {machine.nesting.sentence}")
     lines.insert(
         3,
         f"KVM {machine.kernel} on {machine.arch}, {machine.mmu} MMU; {machine.tlb}; "
