@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Setup, Skip, Swap
-from mkold.claims.arm64.small_vm import AF, PFN_SHIFT, SMALL, V3, VALID, Vm, W, make_vm
-from mkold.kvm.arm64.asm.kvm_host import Kvm, Vcpu
+from mkold.claims.arm64.small_vm import AF, PFN_SHIFT, SMALL, STORE, V3, VALID, Vm, W, make_vm
+from mkold.kvm.arm64.asm.kvm_host import Kvm, KvmMmuMemoryCache, Vcpu
+from mkold.kvm.arm64.dirty import kvm_mmu_split_huge_pages
 from mkold.kvm.arm64.hw import mmu_walk_s2
 from mkold.kvm.arm64.mmu import handle_access_fault
 from mkold.kvm.arm64.pgtable.attr import (
@@ -12,6 +13,7 @@ from mkold.kvm.arm64.pgtable.attr import (
     kvm_pgtable_stage2_wrprotect,
 )
 from mkold.kvm.arm64.pgtable.pte import S2AP_W
+from mkold.kvm.arm64.pgtable.tables import kvm_mmu_topup_memory_cache
 from mkold.kvm.mmu_lock import (
     kvm_mmu_lock,
     kvm_mmu_read_lock,
@@ -103,9 +105,49 @@ def age_remap(m: Setup) -> None:
     )
 
 
+def age_split(m: Setup) -> None:
+    """A block of pages 0 and 1 is split eagerly, for the dirty log."""
+    vm = make_vm(m)
+    vm.map(0, pages=2, pfn=0x60)
+    assert not m.call(kvm_mmu_topup_memory_cache, vm.kvm, vm.kvm + STORE, 6)
+    objects = vm.kvm + STORE + KvmMmuMemoryCache.offset("objects")
+    table = m.peek(objects + 5)
+    m.watch("root0", vm.root())
+    m.watch("page1", table + 1)
+    m.thread("ager", vm.age())
+    m.thread("log", (kvm_mmu_split_huge_pages, vm.kvm, 0, 2))
+    m.never(
+        "not-split",
+        lambda end: (
+            end["root0"] >> PFN_SHIFT != table or end["page1"] >> PFN_SHIFT & 0xFF != 0x61
+        ),
+        "The block is not the table that was made of it.",
+    )
+
+
+def age_beside_locked(m: Setup) -> None:
+    """A pass with mmu_lock for writing, which stores plainly, beside one without."""
+    vm = one_page(m)
+    m.thread("ager", vm.age())
+    m.thread("other", vm.age_locked())
+    before = m.peek(vm.entry(0)) & ~AF
+    m.never(
+        "other-bits",
+        lambda end: end["pte0"] != before,
+        "Two passes do not leave the entry as it was, without its accessed bit.",
+    )
+    m.never(
+        "young-missed",
+        lambda end: not end.result("ager", -1, 1) and not end.result("other"),
+        "The page was young from the start, and neither pass says so.",
+    )
+
+
 HARDWARE = Scenario("age-vs-hardware", age_hardware, SMALL)
 TWO = Scenario("two-passes", age_two, SMALL)
 UNMAP = Scenario("age-vs-unmap", age_unmap, SMALL)
+SPLIT = Scenario("age-vs-split", age_split, SMALL)
+BESIDE = Scenario("lockless-and-locked-pass", age_beside_locked, SMALL)
 REMAP = Scenario("age-vs-unmap-and-fault", age_remap, SMALL)
 BY_EXCHANGE = (Swap("stage2_try_set_pte:cmpxchg", "xchg"),)
 BY_STORE = (Swap("stage2_try_set_pte:cmpxchg", "WRITE_ONCE"),)
@@ -239,11 +281,14 @@ CLAIMS = [
     Claim(
         "129-unmapped-stays-unmapped",
         "Under RCU alone no entry that is unmapped (by a plain store, with the lock for "
-        "writing) comes back, and none maps a frame that was taken away.",
+        "writing) comes back, none maps a frame that was taken away, and no split is undone.",
         f"{V2_5}; {UPTON}",
         (
             Case("against unmap", UNMAP),
             Case("against unmap and fault", REMAP),
+            Case("against split", SPLIT),
+            Case("against a pass with the lock", BESIDE),
+            Case("an exchange, against split", SPLIT, BY_EXCHANGE, decides=False),
             Case("an exchange, against unmap", UNMAP, BY_EXCHANGE, decides=False),
             Case("a store, against unmap", UNMAP, BY_STORE, decides=False),
             Case("a store, against unmap and fault", REMAP, BY_STORE, decides=False),

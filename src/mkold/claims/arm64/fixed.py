@@ -7,6 +7,7 @@ from mkold.check import Case, Claim, End, Scenario, Set, Setup
 from mkold.claims.arm64.break_make import fault_visits
 from mkold.claims.arm64.small_vm import (
     AF,
+    ALL_SHARE,
     FREES,
     PFN_SHIFT,
     SMALL,
@@ -59,6 +60,34 @@ def collapse(m: Setup) -> None:
 
 
 COLLAPSE = Scenario("collapse", collapse, {**SMALL, "COLLAPSE_FREES_AT_ONCE": 1})
+
+
+def collapse_and_sibling(m: Setup) -> None:
+    """Another fault, in its read section still, maps page 1 into the table that gives way."""
+    vm = make_vm(m)
+    vm.map(0)
+    table = vm.table(0)
+    vm.watch_count(table, "table_count")
+    vm.watch_count(vm.root(), "root_count")
+    m.watch("root0", vm.root())
+    m.thread("huge", vm.maps(vm.vcpu("huge", stock=0), 0, 2, 0x60))
+    m.thread("small", vm.maps(vm.vcpu("small", stock=0), 1, 1, 0x61))
+    m.never(
+        "table-leaked",
+        lambda end: end["table_count"] == 1 and end["root0"] >> PFN_SHIFT != table,
+        "The table is out of the tree, and one reference keeps it for ever.",
+    )
+    m.never(
+        "root-miscounted",
+        lambda end: end["root_count"] != 2,
+        "The root has one entry, and its count is not one and one.",
+    )
+
+
+SIBLING = Scenario(
+    "collapse-vs-sibling", collapse_and_sibling, SMALL, stand_ins=FREES | ALL_SHARE
+)
+COUNTED_AT_ONCE = (Set("COLLAPSE_FREES_AT_ONCE", 1),)
 
 # -- claim 121: memory taken in a walk -------------------------------------------------------
 
@@ -205,6 +234,14 @@ CLAIMS = [
         'kvm_pgtable_stage2_free_removed()"), 5c646b7e1d8b',
         (
             Case("as written", COLLAPSE),
+            Case("a sibling's fault fills the table meanwhile", SIBLING),
+            Case(
+                "counted without a grace period, and a sibling",
+                SIBLING,
+                COUNTED_AT_ONCE,
+                decides=False,
+                heavy=True,
+            ),
             Case(
                 "the last reference is kept, as before f6a27d6dc51b",
                 COLLAPSE,
