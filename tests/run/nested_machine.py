@@ -35,7 +35,8 @@ def stress_image(checked: bool, lockless: bool) -> Image:
         rcu_do_batch,
     ]  # fmt: skip
     return build(
-        [*entries(powerpc), *more], parameters(SPEC) | {"NESTED_LOCKLESS": int(lockless)},
+        [*entries(powerpc, powerpc.nesting), *more],
+        parameters(SPEC) | {"NESTED_LOCKLESS": int(lockless)},
         hooks=powerpc.hooks, checked=checked,
     )  # fmt: skip
 

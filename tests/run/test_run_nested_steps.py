@@ -71,7 +71,10 @@ def image() -> Image:
         kvm_destroy_vm,
     ]  # fmt: skip
     return build(
-        [*entries(powerpc), *more], parameters(SPEC), hooks=powerpc.hooks, checked=True
+        [*entries(powerpc, powerpc.nesting), *more],
+        parameters(SPEC),
+        hooks=powerpc.hooks,
+        checked=True,
     )
 
 

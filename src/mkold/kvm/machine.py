@@ -63,6 +63,8 @@ class Nesting(Choice):
     own_pages : of a guest of so many pages, where a page has ``1 << shift`` words: the pages in
         front of its memory that L1 keeps for itself
     table_words : room that this takes for so many pages beside the architecture's
+    hooks : those that stand for something else in such a VM
+    audit : in place of the architecture's, if it has to be another
     """
 
     mode: str
@@ -71,6 +73,8 @@ class Nesting(Choice):
     number: int
     own_pages: Callable[[int, int], int]
     table_words: Callable[[int], int]
+    hooks: Mapping[str, Definition] = field(default_factory=dict)
+    audit: Definition | None = None
 
 
 @dataclass(frozen=True, slots=True)

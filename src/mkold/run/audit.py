@@ -67,7 +67,8 @@ def audit(machine: Machine) -> list[str]:
 
 
 def _architecture(machine: Machine) -> list[str]:
-    audit = machine.arch.audit
+    nesting = machine.spec.nesting
+    audit = (nesting and nesting.audit) or machine.arch.audit
     wrong = machine.call(audit.name, machine.kvm.at) if audit else 0
     return [f"rule {wrong} of {machine.arch.name}'s own audit is broken"] if wrong else []
 

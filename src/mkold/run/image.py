@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mkold.ir.boot import MAX_CPUS
 from mkold.ir.definition import Definition
-from mkold.kvm.machine import Architecture
+from mkold.kvm.machine import Architecture, Nesting
 from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
@@ -30,12 +30,12 @@ _ENTRIES = (
 )  # fmt: skip
 
 
-def entries(arch: Architecture) -> list[Definition]:
+def entries(arch: Architecture, nesting: Nesting | None = None) -> list[Definition]:
     """What the machine calls."""
     configure = [mode.configure for mode in arch.modes.values() if mode.configure]
-    audit = [arch.audit] if arch.audit else []
-    nesting = [arch.nesting.boot, arch.nesting.enter] if arch.nesting else []
-    return [*_ENTRIES, *dict.fromkeys(configure), *audit, *nesting]
+    audits = [audit for audit in (arch.audit, nesting and nesting.audit) if audit]
+    nested = [nesting.boot, nesting.enter] if nesting else []
+    return [*_ENTRIES, *dict.fromkeys(configure), *audits, *nested]
 
 
 def parameters(spec: MachineSpec) -> dict[str, int]:
@@ -71,4 +71,6 @@ def machine_image(spec: MachineSpec, *, checked: bool = False) -> Image:
     UsageError : a value of ``spec`` makes no sense
     """
     arch = spec.architecture
-    return build(entries(arch), parameters(spec), hooks=arch.hooks, checked=checked)
+    nesting = spec.nesting
+    hooks = {**arch.hooks, **(nesting.hooks if nesting else {})}
+    return build(entries(arch, nesting), parameters(spec), hooks=hooks, checked=checked)

@@ -16,6 +16,7 @@ from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
 from mkold.kvm.x86.mmu.spte import (
+    PG_LEVEL_1G,
     PG_LEVEL_4K,
     PT_ACCESS_MASK,
     ROOT_LEVEL,
@@ -124,7 +125,8 @@ def audit_roots(kvm: Ptr[Kvm], level: u64) -> tuple[u64, u64]:
         tables += more_tables
         leaves += more_leaves
         root = root.link
-    if level < ROOT_LEVEL and leaves != kvm.arch.pages[level - PG_LEVEL_4K]:
+    counted = level < ROOT_LEVEL and level <= PG_LEVEL_1G
+    if counted and leaves != kvm.arch.pages[level - PG_LEVEL_4K]:
         return AUDIT_COUNTS, tables
     return AUDIT_OK, tables
 

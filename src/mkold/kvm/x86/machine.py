@@ -7,14 +7,15 @@ from dataclasses import replace
 
 from mkold.kvm.arch_default import DEFAULTS
 from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, Nesting, PageSize
-from mkold.kvm.x86 import hw, x86
+from mkold.kvm.x86 import hw, nested, x86
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
 from mkold.kvm.x86.fault import kvm_tdp_page_fault
 from mkold.kvm.x86.shadow import mmu as shadow_mmu
 from mkold.kvm.x86.shadow.audit import kvm_shadow_mmu_audit
 from mkold.kvm.x86.shadow.fault import kvm_shadow_page_fault
-from mkold.kvm.x86.shadow.l1 import L1_GEOMETRY, l1_boot, l1_pages, nested_enter
+from mkold.kvm.x86.shadow.l1 import L1_GEOMETRY, l1_boot, l1_pages
+from mkold.kvm.x86.shadow.l1 import nested_enter as shadow_nested_enter
 from mkold.kvm.x86.shadow.memslot_rmap import kvm_arch_create_memslot
 from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
 from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
@@ -92,8 +93,9 @@ def shadow_table_words(n_pages: int) -> int:
 
 
 def nested_words(n_pages: int) -> int:
-    """Room for tables of eight entries, L1's and L2's, and what each entry of L2's maps."""
-    return 12 * n_pages + (1 << 16)
+    """Room for tables of eight entries, L1's and L2's, for what each entry of L2's maps, and
+    for the reverse map."""
+    return 16 * n_pages + (1 << 16)
 
 
 machine = Architecture(
@@ -119,6 +121,19 @@ machine = Architecture(
     small=SMALL,
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 1},
     audit=kvm_tdp_mmu_audit,
+    nesting=Nesting(
+        "the guest is one of the guest's own: L1 has EPT tables of its memory, which L0's "
+        "shadow MMU follows; the TDP MMU maps L1",
+        {"TDP_MMU_ENABLED": 1, **L1_GEOMETRY},
+        mode="ept",
+        boot=l1_boot,
+        enter=nested.nested_enter,
+        number=1,
+        own_pages=l1_pages,
+        table_words=nested_words,
+        hooks=nested.NESTED_HOOKS,
+        audit=nested.kvm_nested_audit,
+    ),
 )
 
 noad = Architecture(
@@ -193,7 +208,7 @@ shadow = Architecture(
         L1_GEOMETRY,
         mode="ept",
         boot=l1_boot,
-        enter=nested_enter,
+        enter=shadow_nested_enter,
         number=1,
         own_pages=l1_pages,
         table_words=nested_words,
