@@ -16,7 +16,7 @@ from mkold.kvm.arm64.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.arm64.machine import machine as arm64
 from mkold.kvm.arm64.pgtable import age, map, split, tables
 from mkold.kvm.arm64.pgtable.pte import S2_AF, S2AP_W
-from mkold.kvm.types import MemorySlot, TlbEntry
+from mkold.kvm.types import TlbEntry
 from mkold.mm import mmu_notifier, page_alloc, slab
 from mkold.mm.mm_types import Mm
 from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
@@ -255,6 +255,3 @@ class Model:
                 self._split(child, frame, bits, wanted)
             else:
                 self.leaves[child] = (frame, bits)
-
-
-SLOT_BITMAP = MemorySlot.offset("dirty_bitmap")

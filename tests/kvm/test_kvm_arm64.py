@@ -153,3 +153,18 @@ def test_hardware_sets_what_aging_cleared() -> None:
     machine.young(0, 8, 1)
     machine.map(6, 3, 71, AF)
     assert machine("mmu_walk_s2", machine.kvm, machine.vcpu, 6, 1) == (0, 0), "not writable"
+
+
+def test_the_log_is_taken_and_pages_are_protected() -> None:
+    machine = Machine(built(GEOMETRIES["two tables"]))
+    bitmap, log = machine.new(8), machine.new(8)
+    assert machine("kvm_get_dirty_log_protect", machine.kvm, machine.slot, log) == 1, "no log"
+    machine("kvm_memslot_set_dirty_bitmap", machine.kvm, 0, bitmap)
+    for gfn in (2, 5, 6):
+        machine.map(gfn, 3, 64 + gfn)
+    machine.words[bitmap] = 1 << 5 | 1 << 6
+    assert machine("kvm_get_dirty_log_protect", machine.kvm, machine.slot, log) == 0
+    assert int(machine.words[log]) == 1 << 5 | 1 << 6
+    assert int(machine.words[bitmap]) == 0
+    writable = {gfn for (_, gfn), (_, bits) in machine.leaves().items() if bits & W}
+    assert writable == {2}, "only what was in the log is protected again"
