@@ -83,7 +83,6 @@ def unfreeze(m: Setup) -> None:
 def unfreeze_and_map(m: Setup) -> None:
     """And a fetch faults at page 0, in the table that goes."""
     vm = _dead_table(m)
-    vm.change(0, clear=RWX)
     other = vm.new_vcpu("other")
     m.thread("data fault", (maps_at, vm.kvm, vm.vcpu, 1, LARGE_PFN + 1, 2))
     m.thread("ager", vm.age())
