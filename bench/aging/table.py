@@ -8,7 +8,8 @@ from aging.nested import LISTS, MAPPED, ONE
 from aging.radix import RADIX
 from aging.shadow import CHAINS, SHADOW
 from aging.subject import Subject
+from aging.tdp import NOAD, TDP
 
 SUBJECTS: dict[str, Subject] = {
-    it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED, SHADOW, CHAINS, ARM64)
+    it.name: it for it in (RADIX, HASH, ONE, LISTS, MAPPED, SHADOW, CHAINS, ARM64, TDP, NOAD)
 }
