@@ -307,7 +307,7 @@ CLAIMS = [
         "135-access-flag-faults",
         "The second version's pass is safe too where software sets the accessed bit, and where "
         "both kinds of CPUs run one VM: its gate asks for more than safety needs.",
-        f"{V2_5} (the gate); facts: both kinds can mix",
+        f"{V2_5} (the gate); HA is set on every CPU and has no effect where it is not there",
         (
             Case("a fault between two passes", FAULT_BETWEEN),
             Case("both kinds", BOTH_KINDS),

@@ -78,8 +78,9 @@ VARIANTS = {
 
 
 def table_words(n_pages: int) -> int:
-    """Room for the tree; slabs grow by 16 objects, 64K granules' tables being the largest."""
-    return 5 * n_pages + (1 << 19)
+    """Room for the tree, and for tables that each CPU keeps at hand (14 of them, which are 8192
+    entries each with a granule of 64K)."""
+    return 5 * n_pages + (1 << 21)
 
 
 machine = Architecture(
