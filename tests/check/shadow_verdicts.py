@@ -85,12 +85,12 @@ BROKEN = {
     "99-child-of-that-gfn": {
         "as fixed": "",
         "before, a BUG": "bug-on data-race use-after-free warn-on",
-        "before, a warning": "data-race use-after-free warn-on",
+        "before, a warning": "use-after-free",
     },
     "103-child-of-that-role": {
         "as fixed": "",
         "the gfn alone looked at, a BUG": "bug-on data-race use-after-free warn-on",
-        "the gfn alone looked at, a warning": "data-race use-after-free warn-on",
+        "the gfn alone looked at, a warning": "use-after-free",
         "the gfn alone looked at, another page": "",
     },
     "100-table-not-writable": {

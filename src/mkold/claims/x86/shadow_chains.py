@@ -248,7 +248,7 @@ CLAIMS = [
                 (Skip("kvm_rmap_unlock_readonly"),),
                 decides=False,
             ),
-            Case("the zapper without the bit", ZAP_BARE_WRITER, decides=False),
+            Case("the zapper without the bit", ZAP_BARE_WRITER, decides=False, heavy=True),
             Case("the zapper without the bit, two tables", ONE_BARE_WRITER, decides=False),
             Case(
                 "the table freed with its SPTEs listed",
@@ -286,7 +286,7 @@ CLAIMS = [
             Case("out of the chain first, no A/D", OTHER_ORDER_NO_AD),
             Case("out of the chain first, the table is freed", OTHER_ORDER_ZAP),
             Case("as written", DROP, decides=False),
-            Case("as written, no A/D", DROP_NO_AD, decides=False),
+            Case("as written, no A/D", DROP_NO_AD, decides=False, heavy=True),
             Case("as written, aged by WRITE_ONCE", DROP_NO_AD, BY_STORE, decides=False),
             Case(
                 "out of the chain first, aged by WRITE_ONCE",
@@ -304,7 +304,7 @@ CLAIMS = [
         f"{MMU} (mmu_set_spte); inferred",
         (
             Case("as written", USE),
-            Case("listed first", USE_LISTED_FIRST, decides=False),
+            Case("listed first", USE_LISTED_FIRST, decides=False, heavy=True),
         ),
         asks="possible",
     ),
@@ -316,7 +316,13 @@ CLAIMS = [
         (
             Case("as written, a chain begins", LIST),
             Case("as written, a chain grows", GROW),
-            Case("the bit taken by a read and a write", LIST, (Split(TAKE),), decides=False),
+            Case(
+                "the bit taken by a read and a write",
+                LIST,
+                (Split(TAKE),),
+                decides=False,
+                heavy=True,
+            ),
             Case(
                 "the bit taken by a read and a write, a chain grows",
                 GROW,
@@ -324,7 +330,13 @@ CLAIMS = [
                 decides=False,
                 heavy=True,
             ),
-            Case("readers do not let go", LIST, (Drop(READER_LETS_GO),), decides=False),
+            Case(
+                "readers do not let go",
+                LIST,
+                (Drop(READER_LETS_GO),),
+                decides=False,
+                heavy=True,
+            ),
         ),
     ),
     Claim(

@@ -145,12 +145,14 @@ CLAIMS = [
             ),
             Case("read, then write, against removal", DROP, (Split(CLEAR),), decides=False),
             *(
-                Case(f"no A/D: {way}, against {what}", scenario, edits, decides=False)
-                for way, edits in (
-                    ("a true exchange", (Swap(CHANGE, "xchg"),)),
-                    ("WRITE_ONCE", (Swap(CHANGE, "WRITE_ONCE"),)),
-                    ("a plain store", (Swap(CHANGE, "store"),)),
-                    ("compare, then write", (Split(CHANGE),)),
+                Case(
+                    f"no A/D: {way}, against {what}", scenario, edits, decides=False, heavy=more
+                )
+                for way, edits, more in (
+                    ("a true exchange", (Swap(CHANGE, "xchg"),), True),
+                    ("WRITE_ONCE", (Swap(CHANGE, "WRITE_ONCE"),), False),
+                    ("a plain store", (Swap(CHANGE, "store"),), True),
+                    ("compare, then write", (Split(CHANGE),), False),
                 )
                 for what, scenario in (("protection", PROTECT_NO_AD), ("removal", DROP_NO_AD))
             ),

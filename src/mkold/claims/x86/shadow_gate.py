@@ -88,11 +88,13 @@ CLAIMS = [
         f"{MMU} (kvm_may_have_shadow_mmu_sptes, gfn_to_rmap), 8c403cf23119; inferred",
         (
             Case("as in Linux", BEGIN, (AS_LINUX, PLAIN)),
-            Case("the count marked", BEGIN, (AS_LINUX,)),
+            Case("the count marked", BEGIN, (AS_LINUX,), decides=False, heavy=True),
             Case(
                 "the count loaded by an acquire, but marked only",
                 BEGIN,
                 (AS_LINUX, Swap(COUNT, "smp_load_acquire")),
+                decides=False,
+                heavy=True,
             ),
             Case(
                 "the count released and acquired, as TSO does",
@@ -103,6 +105,7 @@ CLAIMS = [
                     Swap("account_shadowed:WRITE_ONCE", "smp_store_release"),
                 ),
                 decides=False,
+                heavy=True,
             ),
             Case("shadow_root_allocated acquired as well", BEGIN, decides=False),
         ),

@@ -75,6 +75,7 @@ def table_for_large_page(m: Setup) -> None:
 LARGE = Scenario("guest-entry-leads-to-other-page", other_large_page, SMALL | AD)
 TABLE = Scenario("guest-entry-leads-to-table", table_for_large_page, SMALL | AD)
 WARNED = Set("CONFIG_BUG_ON_DATA_CORRUPTION", 0)
+FREED = frozenset({"use-after-free"})
 NO_CHECK, GFN_CHECK = Set("CHILD_CHECK", 0), Set("CHILD_CHECK", 1)
 
 CLAIMS = [
@@ -85,8 +86,15 @@ CLAIMS = [
         f"{MMU} (kvm_mmu_get_child_sp), 0cb2af2ea66a",
         (
             Case("as fixed", LARGE),
-            Case("before, a BUG", LARGE, (NO_CHECK,), decides=False),
-            Case("before, a warning", LARGE, (NO_CHECK, WARNED), decides=False),
+            Case("before, a BUG", LARGE, (NO_CHECK,), decides=False, heavy=True),
+            Case(
+                "before, a warning",
+                LARGE,
+                (NO_CHECK, WARNED),
+                decides=False,
+                heavy=True,
+                only=FREED,
+            ),
         ),
     ),
     Claim(
@@ -95,11 +103,24 @@ CLAIMS = [
         f"{MMU} (kvm_mmu_get_child_sp), 81ccda30b4e8",
         (
             Case("as fixed", TABLE),
-            Case("the gfn alone looked at, a BUG", TABLE, (GFN_CHECK,), decides=False),
             Case(
-                "the gfn alone looked at, a warning", TABLE, (GFN_CHECK, WARNED), decides=False
+                "the gfn alone looked at, a BUG", TABLE, (GFN_CHECK,), decides=False, heavy=True
             ),
-            Case("the gfn alone looked at, another page", LARGE, (GFN_CHECK,), decides=False),
+            Case(
+                "the gfn alone looked at, a warning",
+                TABLE,
+                (GFN_CHECK, WARNED),
+                decides=False,
+                heavy=True,
+                only=FREED,
+            ),
+            Case(
+                "the gfn alone looked at, another page",
+                LARGE,
+                (GFN_CHECK,),
+                decides=False,
+                heavy=True,
+            ),
         ),
     ),
 ]

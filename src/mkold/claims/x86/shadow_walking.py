@@ -100,7 +100,11 @@ CLAIMS = [
             Case("as written, no A/D", ZAP_NO_AD),
             Case("no barrier in the walk", ZAP, (Swap(BEGIN, "WRITE_ONCE"),), decides=False),
             Case(
-                "a release in the walk", ZAP, (Swap(BEGIN, "smp_store_release"),), decides=False
+                "a release in the walk",
+                ZAP,
+                (Swap(BEGIN, "smp_store_release"),),
+                decides=False,
+                heavy=True,
             ),
             Case(
                 "no barrier in the request",
@@ -116,8 +120,15 @@ CLAIMS = [
                 ZAP,
                 (Skip("kvm_flush_remote_tlbs"),),
                 decides=False,
+                heavy=True,
             ),
-            Case("the freer does not wait", ZAP, (Skip("kvm_wait_for_vcpu"),), decides=False),
+            Case(
+                "the freer does not wait",
+                ZAP,
+                (Skip("kvm_wait_for_vcpu"),),
+                decides=False,
+                heavy=True,
+            ),
         ),
     ),
     Claim(
