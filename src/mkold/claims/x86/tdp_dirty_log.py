@@ -186,7 +186,7 @@ CLAIMS = [
         f"arch/x86/kvm/mmu/mmu.c (fast_pf_fix_direct_spte); {KVM_LOG}",
         (
             Case("as written", FAST_LOG),
-            Case("EPT without A/D", NOAD_FAST_LOG),
+            Case("EPT without A/D", NOAD_FAST_LOG, decides=False, heavy=True),
             Case("logging starts meanwhile", START),
             Case(
                 "marked before",
