@@ -21,6 +21,10 @@ from mkold.validate.rig.parts import compiler
 SOURCES = Path(__file__).parent
 AGENT = ("main.c", "pages.c", "vm.c", "host.c", "lru.c")
 MODULE = ("mkold_aging.c", "mkold_aging.h")
+# What newer kernels were configured with that this compiler has no option for.
+UNKNOWN_TO_GCC_12 = ("CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",)
+LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+KBUILD_TOOLS = ("scripts/mod/*.real-*", "tools/objtool/*.real-*")
 _TIMEOUT_S = 600
 
 
@@ -90,8 +94,9 @@ def build_module(host: Host, release: str, headers: Path, root: Path, into: Path
     (folder / "Makefile").write_text("obj-m := mkold_aging.o\n")
     words = [
         "make", "-C", str(tree), f"M={folder}", f"ARCH={host.linux}", f"CC={compiler(host)}",
-        f"CROSS_COMPILE={host.gnu}-", "PAHOLE=true", "CONFIG_OBJTOOL=" if host.debian != "amd64"
-        else "V=0", "modules",
+        f"CROSS_COMPILE={host.gnu}-", "PAHOLE=true", *UNKNOWN_TO_GCC_12,
+        *([] if host.debian == "amd64" else ["CONFIG_OBJTOOL="]),  # it is this machine's own
+        "modules",
     ]  # fmt: skip
     _ran(words, root, into / "module.log")
     return folder / "mkold_aging.ko"
@@ -107,8 +112,25 @@ def _mend(tree: Path, headers: Path) -> None:
     except OSError as error:
         raise InputError(f"the kernel's headers are not whole: {error.filename}") from error
     (tree / "vmlinux").unlink(missing_ok=True)
+    _wrap_tools(tree, headers)
     for link in tree.iterdir():
         if link.is_symlink() and os.readlink(link).startswith("/usr/"):
             target = headers / os.readlink(link).lstrip("/")
             link.unlink()
             link.symlink_to(target)
+
+
+def _wrap_tools(tree: Path, headers: Path) -> None:
+    """Where a C library came with the headers, let ``kbuild``'s programs run with that."""
+    loader = headers / LOADER
+    if not loader.exists():
+        return
+    libraries = headers / "usr/lib/x86_64-linux-gnu"
+    for tool in [found for name in KBUILD_TOOLS for found in tree.glob(name)]:
+        program = tool.with_name(f"{tool.name}.program")
+        if tool.suffix == ".program" or program.exists():
+            continue
+        tool.rename(program)
+        command = f'exec "{loader}" --library-path "{libraries}" "{program.resolve()}" "$@"'
+        tool.write_text(f"#!/bin/sh\n{command}\n")
+        tool.chmod(0o755)

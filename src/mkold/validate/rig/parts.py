@@ -17,6 +17,8 @@ from mkold.validate.rig.apt import Apt, File, GoneError, kernels, tools
 from mkold.validate.rig.hosts import Host, HostKernel
 
 _FLAVOUR = re.compile(r"-(cloud-)?(amd64|arm64|powerpc64le)(-64k)?$")
+KERNEL_PARTS = ("linux-binary", "linux-modules")
+KBUILD_LIBRARIES = ("libc6", "libelf1t64", "zlib1g", "libzstd1")
 MOST_TRIES = 4
 
 
@@ -86,8 +88,9 @@ def kernel_names(source: Apt, host: Host, kernel: HostKernel) -> list[str]:
     return names[:MOST_TRIES]
 
 
-def kernel_part(source: Apt, host: Host, release: str) -> Part:
-    """The four packages of a release.
+def kernel_part(source: Apt, host: Host, release: str, *, newest: bool = False) -> Part:
+    """The packages of a release. The newest comes in more parts, and its ``kbuild``, built for
+    a newer system than this, with libraries.
 
     Raises
     ------
@@ -101,6 +104,9 @@ def kernel_part(source: Apt, host: Host, release: str) -> Part:
         files += source.files([f"linux-kbuild-{base}"])
     except GoneError:
         files += source.files([f"linux-kbuild-{'.'.join(base.split('.')[:2])}"])
+    if newest:
+        files += source.files([f"{part}-{release}{target}" for part in KERNEL_PARTS])
+        files += source.files(list(KBUILD_LIBRARIES))
     return Part(source, tuple(files), release)
 
 

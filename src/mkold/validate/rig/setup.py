@@ -17,7 +17,14 @@ from mkold.base.output import write_file
 from mkold.validate.rig.apt import GoneError, unpack
 from mkold.validate.rig.build import build_agent, build_module, digest
 from mkold.validate.rig.hosts import Host
-from mkold.validate.rig.parts import Part, kernel_names, kernel_part, kernel_source, tool_part
+from mkold.validate.rig.parts import (
+    KERNEL_PARTS,
+    Part,
+    kernel_names,
+    kernel_part,
+    kernel_source,
+    tool_part,
+)
 
 Tell = Callable[[str], None]
 MIB = 1 << 20
@@ -79,18 +86,24 @@ def set_up(folder: Path, host: Host, kernel: str, tell: Tell) -> Rig:
     headers = folder / "headers" / release
     agent = build_agent(host, root, place)
     module = build_module(host, release, headers, root, place)
-    image = next((folder / "kernels" / release / "boot").glob(host.image), None)
-    if image is None:
-        raise InputError(f"the package of {release} has no {host.image}")
-    modules = folder / "kernels" / release / "usr/lib/modules"
-    if not modules.is_dir():
-        modules = folder / "kernels" / release / "lib/modules"
+    image, modules = _kernel_files(folder / "kernels" / release, host, release)
     rig = Rig(root, release, image, modules, agent, module)
     parts = ("root", "image", "modules", "agent", "module")
     body = {name: str(getattr(rig, name).relative_to(folder)) for name in parts}
     text = json.dumps(body | {"release": release, "sources": digest()}, indent=1)
     write_file(place / "ready.json", text, force=True)
     return rig
+
+
+def _kernel_files(kernel: Path, host: Host, release: str) -> tuple[Path, Path]:
+    """A kernel's image and the folder of its modules: packages differ in where."""
+    modules = next(kernel / path for path in ("usr/lib/modules", "lib/modules")
+                   if (kernel / path).is_dir())  # fmt: skip
+    names = [*(kernel / "boot").glob(f"{host.image}-*"), modules / release / host.image]
+    image = next((path for path in names if path.is_file()), None)
+    if image is None:
+        raise InputError(f"the package of {release} has no {host.image}")
+    return image, modules
 
 
 def _fetch_kernel(folder: Path, host: Host, kernel: str, tell: Tell) -> str:
@@ -104,7 +117,7 @@ def _fetch_kernel(folder: Path, host: Host, kernel: str, tell: Tell) -> str:
             source.update()
         for release in kernel_names(source, host, row):
             try:
-                part = kernel_part(source, host, release)
+                part = kernel_part(source, host, release, newest=row.newest)
                 _fetch(
                     folder, part, f"{host.name}: Linux {release}", tell, _sort(folder, release)
                 )
@@ -118,7 +131,8 @@ def _fetch_kernel(folder: Path, host: Host, kernel: str, tell: Tell) -> str:
 
 def _sort(folder: Path, release: str) -> Callable[[str], Path]:
     def into(name: str) -> Path:
-        kind = "kernels" if name.startswith("linux-image") else "headers"
+        image = name.startswith(("linux-image", *KERNEL_PARTS))
+        kind = "kernels" if image else "headers"
         return folder / kind / release
 
     return into
