@@ -1,0 +1,35 @@
+"""Every seeded fault of mkold's system differs from what a real kernel answered, within 300
+steps, and in bitmaps that the fault can touch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from validate_mutants import MUTANTS, Mutant
+
+from mkold.validate.compare import compared, perform_all
+from mkold.validate.rig.hosts import host
+from mkold.validate.script import read_script
+from mkold.validate.session import system_spec
+from mkold.validate.system import System, system_image
+
+pytestmark = pytest.mark.quality
+
+RECORDING = Path(__file__).parent / "recordings" / "power9-6.12.recording"
+MOST_STEPS = 300
+
+
+def test_there_are_enough() -> None:
+    assert len({mutant.what for mutant in MUTANTS}) == len(MUTANTS) >= 15
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
+    script = read_script(RECORDING)
+    assert script.answers is not None
+    spec = system_spec(host(script.host), script.kernel, mutant.way)
+    system = System(system_image(spec, edit=mutant.edit), spec, script.n_pages)
+    found = compared(script.steps, script.answers, perform_all(system, script.steps))
+    assert found.differences
+    assert found.differences[0].at < MOST_STEPS

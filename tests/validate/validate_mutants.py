@@ -1,0 +1,258 @@
+"""Seeded faults of mkold's system: a build parameter, an edit, or a function in the place of
+another. Whether each is noticed is for the comparison to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mkold.ir.definition import Definition
+from mkold.ir.module import collect
+from mkold.ir.nodes import Function
+from mkold.ir.variant import Edit, Set, Skip, apply
+from mkold.kvm.notifier import kvm_test_clear_young_slow
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.radix.age import age_run
+from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_young
+from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte
+from mkold.kvm.types import MemorySlot
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, u64
+from mkold.mm.fault.madvise import zap_pte
+from mkold.mm.fault.memory import (
+    PTE_YOUNG_READ,
+    PTE_YOUNG_WRITE,
+    alloc_zeroed_or_reclaim,
+    install_pte,
+)
+from mkold.mm.mglru.generations import inc_max_seq, lru_gen_add_folio_seq
+from mkold.mm.mm_types import (
+    NO_INDEX,
+    PTE_ACCESSED,
+    PTE_PFN_SHIFT,
+    Folio,
+    LruGen,
+    Mm,
+    Node,
+)
+from mkold.mm.mmu_notifier import MmuNotifier
+from mkold.mm.pgtable import pte_offset, set_pte
+from mkold.mm.rmap import folio_pfn
+from mkold.mm.swap import make_swap_pte, swap_writepage
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A fault: what is wrong, and how it is made. ``way``: which of the two shows it."""
+
+    what: str
+    edits: tuple[Edit, ...] = ()
+    stand_in: tuple[str, Definition] | None = None
+    way: str = "locked"
+
+    def edit(
+        self, functions: Mapping[str, Function], values: Mapping[str, int]
+    ) -> Mapping[str, Function]:
+        """The system's functions with the fault."""
+        changed = dict(functions)
+        if self.stand_in:
+            name, definition = self.stand_in
+            module = collect([definition])
+            changed = {**module.functions, **changed}
+            own = module.functions[module.name_of(definition)]
+            changed[name] = replace(own, name=name)
+            changed.pop(module.name_of(definition))
+        return apply(changed, values, self.edits)
+
+
+@kernel
+def cow_without_notice(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """``do_cow_zero_page``, of which the guest's table does not hear."""
+    pfn = alloc_zeroed_or_reclaim(mm)
+    seen = READ_ONCE(ptep.value)
+    install_pte(mm, page, ptep, seen, pfn, PTE_YOUNG_WRITE)
+    return True
+
+
+@kernel
+def age_without_clearing(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """``kvm_age_radix`` that looks only."""
+    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    return ptep != NULL and pte_young(READ_ONCE(ptep.value))
+
+
+@kernel
+def test_that_clears(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """``kvm_test_age_radix`` that clears."""
+    ptep, _shift = find_kvm_secondary_pte(kvm, gfn)
+    if ptep == NULL or not pte_young(READ_ONCE(ptep.value)):
+        return 0
+    kvmppc_radix_update_pte(ptep, _PAGE_ACCESSED, 0)
+    return 1
+
+
+@kernel
+def host_bit_stays(ptep: Ptr[u64]) -> bool:
+    """``ptep_test_and_clear_young`` that looks only."""
+    return (READ_ONCE(ptep.value) & PTE_ACCESSED) != 0
+
+
+@kernel
+def one_page_less(slot: Ptr[MemorySlot], start: u64, end: u64) -> tuple[u64, u64]:
+    """``hva_range_in_slot`` that forgets the last page of two or more."""
+    first = max(start, slot.userspace_addr)
+    last = min(end, slot.userspace_addr + slot.npages)
+    if first >= last:
+        return 0, 0
+    offset = slot.base_gfn - slot.userspace_addr
+    less: u64 = 1 if last - first > 1 else 0
+    return first + offset, last + offset - less
+
+
+@kernel
+def one_page_more(slot: Ptr[MemorySlot], start: u64, end: u64) -> tuple[u64, u64]:
+    """``hva_range_in_slot`` that takes one page more, where there is one."""
+    first = max(start, slot.userspace_addr)
+    last = min(end + 1, slot.userspace_addr + slot.npages)
+    if first >= last:
+        return 0, 0
+    offset = slot.base_gfn - slot.userspace_addr
+    return first + offset, last + offset
+
+
+@kernel
+def bitmap_lacks_a_bit(bitmap: Ptr[u64], bit: u64, clear: u64) -> u64:
+    """``kvm_should_clear_young`` that never notes the last page."""
+    if bitmap == NULL:
+        return clear
+    if clear:
+        return (bitmap[bit >> 6] >> (bit & 63)) & 1
+    if bit:
+        bitmap[bit >> 6] |= 1 << (bit & 63)
+    return 0
+
+
+@kernel
+def bitmap_shifted(bitmap: Ptr[u64], bit: u64, clear: u64) -> u64:
+    """``kvm_should_clear_young`` that notes the page before."""
+    if bitmap == NULL:
+        return clear
+    if clear:
+        return (bitmap[bit >> 6] >> (bit & 63)) & 1
+    bitmap[0] |= 1 << ((bit + 1) & 63)
+    return 0
+
+
+@kernel
+def age_one_less(ptep: Ptr[u64], n: u64, clear: u64, bitmap: Ptr[u64], bit: u64) -> u64:
+    """``age_table``, one entry short."""
+    return age_run(ptep, n - 1, clear, bitmap, bit)
+
+
+@kernel
+def zero_page_not_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """``do_map_zero_page`` whose entry begins without the accessed bit."""
+    entry = (PTE_YOUNG_READ & ~PTE_ACCESSED) | (mm.node.zero_pfn << PTE_PFN_SHIFT)
+    set_pte(ptep, entry)
+    return True
+
+
+@kernel
+def frame_for_a_read(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> bool:
+    """``do_map_zero_page`` that gives the page a frame of its own."""
+    pfn = alloc_zeroed_or_reclaim(mm)
+    install_pte(mm, page, ptep, 0, pfn, PTE_YOUNG_WRITE)
+    return True
+
+
+@kernel
+def unmap_without_notice(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
+    """``try_to_unmap``, of which the guest's table does not hear."""
+    page = READ_ONCE(folio.index)
+    swap_writepage(mm, page, folio_pfn(node, folio))
+    set_pte(pte_offset(mm, page), make_swap_pte(READ_ONCE(node.lrugen.min_seq)))
+    WRITE_ONCE(folio.index, NO_INDEX)
+    return True
+
+
+@kernel
+def pass_opens_two(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> bool:
+    """``try_to_inc_max_seq`` that opens two generations."""
+    inc_max_seq(addr(mm.node.lrugen), max_seq)
+    return inc_max_seq(addr(mm.node.lrugen), max_seq + 1)
+
+
+@kernel
+def oldest_not_merged(lrugen: Ptr[LruGen]) -> bool:
+    """``inc_min_seq`` that leaves its folios where they are."""
+    WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
+    return True
+
+
+@kernel
+def new_is_second_youngest(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
+    """``lru_gen_add_folio`` into the generation before."""
+    lru_gen_add_folio_seq(lrugen, folio, lrugen.max_seq - 1)
+
+
+@kernel
+def flush_that_only_tests(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> u64:
+    """``kvm_mmu_notifier_clear_flush_young`` that clears nothing."""
+    return kvm_test_clear_young_slow(cast(Ptr[Kvm], notifier), start, end, 0)
+
+
+@kernel
+def drop_one_more(mm: Ptr[Mm], start: u64, end: u64) -> None:
+    """``madvise_dontneed`` of one page more, and of the guest's table nothing."""
+    for page in range(start, min(end + 1, mm.vma_start + mm.vma_pages)):
+        ptep = pte_offset(mm, page)
+        if ptep != NULL:
+            zap_pte(mm, page, ptep)
+
+
+MUTANTS = (
+    Mutant("unmapping does nothing", (Skip("kvm_unmap_radix"),)),
+    Mutant("invalidations are not heard", (Skip("kvm_unmap_hva_range"),)),
+    Mutant(
+        "the zero page's entry stays in the guest's table",
+        stand_in=("do_cow_zero_page", cow_without_notice),
+    ),
+    Mutant("the process's entry stays", (Skip("zap_pte"),)),
+    Mutant("one page too many is dropped", stand_in=("madvise_dontneed", drop_one_more)),
+    Mutant("the lockless pass clears nothing", (Skip("pte_clear_young"),), way="lockless"),
+    Mutant("the slow path clears nothing", stand_in=("kvm_age_radix", age_without_clearing)),
+    Mutant("a test clears", stand_in=("kvm_test_age_radix", test_that_clears)),
+    Mutant(
+        "the process's own bit stays", stand_in=("ptep_test_and_clear_young", host_bit_stays)
+    ),
+    Mutant("a range lacks its last page", stand_in=("hva_range_in_slot", one_page_less)),
+    Mutant("a range has one page more", stand_in=("hva_range_in_slot", one_page_more)),
+    Mutant(
+        "the bitmap lacks a bit",
+        stand_in=("kvm_should_clear_young", bitmap_lacks_a_bit),
+        way="lockless",
+    ),
+    Mutant(
+        "the bitmap is shifted",
+        stand_in=("kvm_should_clear_young", bitmap_shifted),
+        way="lockless",
+    ),
+    Mutant("a table lacks an entry", stand_in=("age_table", age_one_less), way="lockless"),
+    Mutant("a fault leaves no bit", stand_in=("do_map_zero_page", zero_page_not_young)),
+    Mutant("a read gets a frame of its own", stand_in=("do_map_zero_page", frame_for_a_read)),
+    Mutant(
+        "swap-out leaves the guest's entry", stand_in=("try_to_unmap", unmap_without_notice)
+    ),
+    Mutant("a pass opens no generation", (Skip("inc_max_seq"),)),
+    Mutant("a pass opens two generations", stand_in=("try_to_inc_max_seq", pass_opens_two)),
+    Mutant("the oldest is not merged", stand_in=("inc_min_seq", oldest_not_merged)),
+    Mutant(
+        "a new page is second youngest", stand_in=("lru_gen_add_folio", new_is_second_youngest)
+    ),
+    Mutant(
+        "clear_flush_young clears nothing",
+        stand_in=("kvm_mmu_notifier_clear_flush_young", flush_that_only_tests),
+    ),
+    Mutant("back from swap read-only", (Set("SWAPIN_WRITABLE", 0),)),
+    Mutant("the aging pass walks on POWER", (Set("HW_PTE_YOUNG", 1),)),
+)
