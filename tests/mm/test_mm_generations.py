@@ -46,7 +46,7 @@ class Model:
     """``number`` is a folio's generation, ``listed`` the one whose list it lies on."""
 
     max_seq: int = 3
-    min_seq: int = 2
+    min_seq: int = 0
     number: dict[int, int] = field(default_factory=dict)
     listed: dict[int, int] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from mkold.ir.nodes import Function
 from mkold.ir.variant import Edit, Set, Skip, apply
 from mkold.kvm.notifier import kvm_test_clear_young_slow
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.powerpc.radix.age import age_run
 from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_young
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
@@ -57,7 +58,7 @@ class Mutant:
         changed = dict(functions)
         if self.stand_in:
             name, definition = self.stand_in
-            module = collect([definition])
+            module = collect([definition], hooks=powerpc.hooks)
             changed = {**module.functions, **changed}
             own = module.functions[module.name_of(definition)]
             changed[name] = replace(own, name=name)
@@ -170,7 +171,7 @@ def unmap_without_notice(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> boo
     """``try_to_unmap``, of which the guest's table does not hear."""
     page = READ_ONCE(folio.index)
     swap_writepage(mm, page, folio_pfn(node, folio))
-    set_pte(pte_offset(mm, page), make_swap_pte(READ_ONCE(node.lrugen.min_seq)))
+    set_pte(pte_offset(mm, page), make_swap_pte(READ_ONCE(node.lrugen.min_seq), 0))
     WRITE_ONCE(folio.index, NO_INDEX)
     return True
 

@@ -53,6 +53,8 @@ MIN_LRU_BATCH = 64
 # folio.flags. The generation is stored plus one; 0 means on no list.
 FOLIO_GEN_MASK = 0x7
 FOLIO_REFERENCED = 0x8
+FOLIO_WORKINGSET = 0x10  # a walk has promoted it (``MGLRU_WORKINGSET``)
+FOLIO_SEEN = 0x20  # likewise: used since it came, or was merged into another generation
 
 # What the aging walk and the eviction may use to learn about accesses.
 AGING_NONE = 0

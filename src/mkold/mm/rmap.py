@@ -70,7 +70,7 @@ def try_to_unmap(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
         ptep = pte_offset(mm, page)
         if READ_ONCE(ptep.value) & (PTE_DIRTY | PTE_WRITE):
             swap_writepage(mm, page, pfn)
-        set_pte(ptep, make_swap_pte(READ_ONCE(node.lrugen.min_seq)))
+        set_pte(ptep, make_swap_pte(READ_ONCE(node.lrugen.min_seq), READ_ONCE(folio.flags)))
         WRITE_ONCE(folio.index, NO_INDEX)
     spin_unlock(ptl.value)
     mmu_notifier_invalidate_range_end(mm, page, page + 1)

@@ -4,9 +4,8 @@ Rules
 -----
 * Every host page has one slot of the swap area, by its number; a slot stays valid while
   the page in memory is clean, so a clean page is evicted without a write.
-* The entry left behind holds the shadow: ``min_seq`` at eviction. A fault that brings the
-  page back is a *refault*; it is *recent* if the shadow is less than MAX_NR_GENS
-  generations old, which means that the page was worth keeping.
+* The entry left behind holds the shadow: ``min_seq`` at eviction, and whether the page had
+  been promoted. A fault that brings the page back is a *refault* (``mglru/workingset.py``).
 * Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held; it
   does not give the CPU away, so that the wait is as long as stated on a busy machine too.
   Writing back costs the host's reclaim only the copy (it is asynchronous in a real
@@ -17,23 +16,32 @@ Source: mm/swapfile.c, mm/workingset.c (lru_gen_refault), mm/page_io.c.
 
 from __future__ import annotations
 
-from mkold.lang import READ_ONCE, Ptr, cast, get_cycles, kernel, u64
-from mkold.mm.mm_types import MAX_NR_GENS, PAGE_SHIFT, PTE_SWAP, Mm, Node
+from mkold.lang import (
+    READ_ONCE,
+    Ptr,
+    cast,
+    get_cycles,
+    kernel,
+    u64,
+)
+from mkold.mm.mm_types import (
+    FOLIO_WORKINGSET,
+    PAGE_SHIFT,
+    PTE_SWAP,
+    Mm,
+    Node,
+)
 
 SHADOW_MASK = (1 << 60) - 1
+SHADOW_WORKINGSET = 1 << 60
 
 
 @kernel
-def make_swap_pte(min_seq: u64) -> u64:
-    """The entry of a page that went to swap while ``min_seq`` was the oldest generation."""
-    return PTE_SWAP | (min_seq & SHADOW_MASK)
-
-
-@kernel
-def lru_gen_test_recent(node: Ptr[Node], pte: u64) -> bool:
-    """Whether the page left so recently that keeping it would have paid."""
-    age = READ_ONCE(node.lrugen.min_seq) - (pte & SHADOW_MASK)
-    return age < MAX_NR_GENS
+def make_swap_pte(min_seq: u64, flags: u64) -> u64:
+    """The entry of a page that went to swap while ``min_seq`` was the oldest generation, its
+    folio having had ``flags``."""
+    workingset: u64 = SHADOW_WORKINGSET if flags & FOLIO_WORKINGSET else 0
+    return PTE_SWAP | workingset | (min_seq & SHADOW_MASK)
 
 
 @kernel

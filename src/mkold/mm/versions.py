@@ -3,12 +3,13 @@
 Each was seen on that version (``docs/truth.md``). A version that is not named is like the
 highest one below it.
 
-======================  ==================================================================
-``MGLRU_NONLEAF``       whether it leaves out tables that the process did not use
-``MGLRU_NOTIFIERS``     whether the aging walk asks the notifiers (``mglru/young.py``)
+======================  =================================================================
+``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
+``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
+``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/generations.py``)
 ``PAGEOUT_REFERENCES``  whether MADV_PAGEOUT keeps what the guest used (``fault/madvise.py``)
 ``SWAPIN_WRITABLE``     how a page comes back from swap for a read (``fault/memory.py``)
-======================  ==================================================================
+======================  =================================================================
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.12": {
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
+        "PAGEOUT_REFERENCES": 0,
+        "SWAPIN_WRITABLE": 1,
+    },
+    "7.2": {
+        "MGLRU_NONLEAF": 0,
+        "MGLRU_NOTIFIERS": 1,
+        "MGLRU_WORKINGSET": 1,
         "PAGEOUT_REFERENCES": 0,
         "SWAPIN_WRITABLE": 1,
     },

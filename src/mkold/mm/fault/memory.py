@@ -36,6 +36,7 @@ from mkold.lang import (
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.mglru.evict import shrink_node
 from mkold.mm.mglru.generations import folio_add_lru
+from mkold.mm.mglru.workingset import lru_gen_refault, lru_gen_test_recent
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
     PAGE_SHIFT,
@@ -65,7 +66,11 @@ from mkold.mm.pgtable import (
     vma_contains,
 )
 from mkold.mm.rmap import folio_map, pfn_folio
-from mkold.mm.swap import clear_page, lru_gen_test_recent, swap_readpage, wait_for_swap
+from mkold.mm.swap import (
+    clear_page,
+    swap_readpage,
+    wait_for_swap,
+)
 
 # How a page that comes back from swap for a read is mapped: 0 read-only, 1 writable.
 SWAPIN_WRITABLE = parameter("SWAPIN_WRITABLE", 0)
@@ -103,7 +108,10 @@ def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bit
         folio = pfn_folio(node, pfn)
         folio_map(folio, page)
         set_pte(ptep, bits | (pfn << PTE_PFN_SHIFT))
-        folio_add_lru(node, folio)
+        if seen & PTE_SWAP:
+            lru_gen_refault(node, folio, seen, bits & PTE_DIRTY)
+        else:
+            folio_add_lru(node, folio)
     spin_unlock(ptl.value)
     return same
 

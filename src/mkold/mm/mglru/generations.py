@@ -11,6 +11,10 @@ Rules
   swap; the list move is left to whoever next looks at the list's tail.
 * Where the oldest generation is merged into the next, its folios go behind that one's, in
   their own order: what came first is evicted first.
+* With ``MGLRU_WORKINGSET`` 1 (Linux 7.2 is so) a fresh folio joins the second youngest
+  generation, and one that a walk has promoted remembers so (``mkold.mm.swap`` has the rest).
+  A walk promotes what it finds young for the second time: coming in by a fault is the first,
+  and being merged into the next generation makes it start anew, unless it was promoted once.
 * ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
   has not handed in its batch.
 
@@ -26,10 +30,12 @@ from mkold.lang import (
     Ptr,
     addr,
     atomic_add,
+    atomic_or,
     atomic_sub,
     cast,
     get_cycles,
     kernel,
+    parameter,
     smp_store_release,
     spin_lock,
     spin_unlock,
@@ -40,6 +46,8 @@ from mkold.mm.list import init_list_head, list_add, list_add_tail, list_del, lis
 from mkold.mm.mm_types import (
     FOLIO_GEN_MASK,
     FOLIO_REFERENCED,
+    FOLIO_SEEN,
+    FOLIO_WORKINGSET,
     MAX_NR_GENS,
     MIN_NR_GENS,
     Folio,
@@ -47,6 +55,7 @@ from mkold.mm.mm_types import (
     Node,
 )
 
+MGLRU_WORKINGSET = parameter("MGLRU_WORKINGSET", 0)
 NO_GEN = (1 << 64) - 1
 MAX_LRU_BATCH = 4096  # 64 * MIN_LRU_BATCH
 
@@ -71,9 +80,9 @@ def folio_lru_gen(folio: Ptr[Folio]) -> u64:
 
 @kernel
 def lru_gen_init(lrugen: Ptr[LruGen], mode: u64) -> None:
-    """Two empty generations (boot; nobody else looks yet)."""
+    """Empty generations, as many as there can be (boot; nobody else looks yet)."""
     lrugen.max_seq = MIN_NR_GENS + 1
-    lrugen.min_seq = 2
+    lrugen.min_seq = 0
     lrugen.mode = mode
     for i in range(MAX_NR_GENS):
         init_list_head(addr(lrugen.lists[i]))
@@ -92,6 +101,8 @@ def folio_set_gen(folio: Ptr[Folio], gen: u64) -> None:
     while True:
         old = READ_ONCE(folio.flags)
         new = (old & ~(FOLIO_GEN_MASK | FOLIO_REFERENCED)) | (gen + 1)
+        if MGLRU_WORKINGSET:
+            new |= FOLIO_SEEN
         ok, _seen = try_cmpxchg(folio.flags, old, new)
         if ok:
             return
@@ -102,14 +113,20 @@ def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
     """Promote from a walk; returns the old generation, NO_GEN if it was isolated.
 
     An isolated folio is marked referenced instead: eviction, which holds it, then keeps
-    it. Caller holds the page-table lock, so the folio can't be freed.
+    it. NO_GEN too if this was the first access only. Caller holds the page-table lock, so the
+    folio can't be freed.
     """
     while True:
         old = READ_ONCE(folio.flags)
         if not old & FOLIO_GEN_MASK:
             new = old | FOLIO_REFERENCED
+        elif MGLRU_WORKINGSET and not old & (FOLIO_SEEN | FOLIO_WORKINGSET):
+            atomic_or(folio.flags, FOLIO_SEEN)
+            return NO_GEN
         else:
             new = (old & ~FOLIO_GEN_MASK) | (gen + 1)
+            if MGLRU_WORKINGSET:
+                new |= FOLIO_WORKINGSET
         ok, _seen = try_cmpxchg(folio.flags, old, new)
         if ok:
             return (old & FOLIO_GEN_MASK) - 1
@@ -128,7 +145,8 @@ def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
         gen = (old & FOLIO_GEN_MASK) - 1
         if gen != old_gen:
             return gen
-        ok, _seen = try_cmpxchg(folio.flags, old, (old & ~FOLIO_GEN_MASK) | (new_gen + 1))
+        kept = old & ~(FOLIO_GEN_MASK | FOLIO_SEEN)
+        ok, _seen = try_cmpxchg(folio.flags, old, kept | (new_gen + 1))
         if ok:
             atomic_sub(lrugen.nr_pages[old_gen], 1)
             atomic_add(lrugen.nr_pages[new_gen], 1)
@@ -146,11 +164,15 @@ def lru_gen_add_folio_seq(lrugen: Ptr[LruGen], folio: Ptr[Folio], seq: u64) -> N
 
 @kernel
 def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
-    """Put a folio that was just faulted in, or used, into the youngest generation.
+    """Put a folio that was just faulted in, or used, into the youngest generation, or the
+    second youngest (see above).
 
     Caller holds ``lru_lock``.
     """
-    lru_gen_add_folio_seq(lrugen, folio, lrugen.max_seq)
+    seq = lrugen.max_seq
+    if MGLRU_WORKINGSET and not READ_ONCE(folio.flags) & FOLIO_WORKINGSET:
+        seq -= 1
+    lru_gen_add_folio_seq(lrugen, folio, seq)
 
 
 @kernel
