@@ -39,7 +39,6 @@ WRITER_LETS_GO = "kvm_rmap_unlock:smp_store_release"
 READER_LETS_GO = "kvm_rmap_unlock_readonly:smp_store_release"
 NO_READERS_BIT = {"kvm_rmap_lock_readonly": kvm_rmap_get}
 NO_WRITERS_BIT = {"kvm_rmap_lock": kvm_rmap_get}
-
 # -- claim 90: what is listed is live ---------------------------------------------------------
 
 

@@ -187,7 +187,7 @@ CLAIMS = [
         (
             Case("as written", FAST_LOG),
             Case("EPT without A/D", NOAD_FAST_LOG, decides=False, heavy=True),
-            Case("logging starts meanwhile", START),
+            Case("logging starts meanwhile", START, decides=False, heavy=True),
             Case(
                 "marked before",
                 FAST_LOG,
