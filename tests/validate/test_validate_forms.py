@@ -20,7 +20,7 @@ from mkold.validate.pages import (
     runs,
 )
 from mkold.validate.script import Script, read_script, script_text
-from mkold.validate.steps import KINDS, Step, chunks, draw, read_step
+from mkold.validate.steps import KINDS, Step, chunks, draw, draw_slots, read_step
 
 BITS = st.integers(0, (1 << 200) - 1)
 
@@ -50,6 +50,15 @@ def test_steps_are_read_back(seed: int) -> None:
         assert step.pages >> 70 == 0
 
 
+def test_a_guest_touches_what_it_has() -> None:
+    for seed in range(20):
+        slots = draw_slots(64, seed)
+        assert slots >> 64 == 0
+        assert len(list(runs(slots))) <= 4
+        for step in draw(60, 64, seed, slots=slots):
+            assert not (slots and step.name.startswith("guest-") and step.pages & ~slots)
+
+
 def test_every_kind_is_drawn_and_a_seed_says_which() -> None:
     steps = draw(500, 64, 3)
     assert {step.name for step in steps} == set(KINDS)
@@ -74,7 +83,9 @@ def test_scripts_and_recordings_are_read_back(tmp_path: Path) -> None:
     steps = tuple(draw(9, 40, 1))
     answers = tuple({"young": 1 << (at // 2), "host": 3} for at in range(9))
     script = Script("power9", "6.12", 40, steps, "6.12.95", answers)
-    for written in (script, replace(script, answers=None, release="")):
+    slots = next(filter(None, (draw_slots(40, seed) for seed in range(9))))
+    holes = replace(script, steps=tuple(draw(9, 40, 1, slots=slots)), answers=None, slots=slots)
+    for written in (script, replace(script, answers=None, release=""), holes):
         (tmp_path / "x").write_text(script_text(written))
         assert read_script(tmp_path / "x") == written
 
@@ -96,7 +107,15 @@ def test_a_wrong_line_is_shown(tmp_path: Path, text: str, reason: str, line: int
     assert caught.value.pos.line == line
 
 
-@pytest.mark.parametrize("text", ["pages 9\n\n", "host power9\npages 3\n\nguest-read 3\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pages 9\n\n",
+        "host power9\npages 3\n\nguest-read 3\n",
+        "host power9\npages 9\nslots 0-1\n\nguest-read 3\n",
+        "host power9\npages 9\nslots 0-20\n\nguest-read 0\n",
+    ],
+)
 def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     with pytest.raises(InputError):

@@ -124,7 +124,7 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     """What to do: a host and steps, each."""
     from mkold.validate.rig.hosts import host
     from mkold.validate.script import MOST_PAGES, Script, read_script
-    from mkold.validate.steps import draw
+    from mkold.validate.steps import draw, draw_slots
 
     if args.script:
         script = read_script(args.script)
@@ -133,12 +133,13 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
         raise UsageError("--recorded compares with a file's answers: name the FILE")
     if args.steps > MOST_STEPS or args.pages > MOST_PAGES:
         raise UsageError(f"{MOST_STEPS} steps and {MOST_PAGES} pages are the most")
-    steps = tuple(draw(args.steps, args.pages, args.seed))
+    slots = draw_slots(args.pages, args.seed)
+    steps = tuple(draw(args.steps, args.pages, args.seed, slots=slots))
     jobs = []
     for row in _hosts(args):
         row.kernel(args.kernel)
         kernel = args.kernel or next(iter(row.kernels))
-        jobs.append((row, Script(row.name, kernel, args.pages, steps)))
+        jobs.append((row, Script(row.name, kernel, args.pages, steps, slots=slots)))
     return jobs
 
 

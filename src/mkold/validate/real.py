@@ -19,11 +19,12 @@ SEEN = ("young", "host", "present", "swapped", "listed", "behind-1", "behind-2")
 
 
 class Real:
-    """A VM of ``n_pages`` on the machine at the other end of ``line``."""
+    """A VM of ``n_pages`` on the machine at the other end of ``line``; the guest has those of
+    ``slots`` (0: all)."""
 
-    def __init__(self, line: Line, n_pages: int) -> None:
-        self._line, self._n_pages = line, n_pages
-        line.ask(f"vm {n_pages}")
+    def __init__(self, line: Line, n_pages: int, slots: int = 0) -> None:
+        self._line = line
+        line.ask(f"vm {n_pages} small" + (f":{pages_text(slots)}" if slots else ""))
 
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""

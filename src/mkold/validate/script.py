@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from mkold.base.errors import InputError, Pos, SourceError
 from mkold.base.files import read_text
 from mkold.validate.compare import ANSWER, Answers
-from mkold.validate.pages import hex_bitmap, read_hex_bitmap
+from mkold.validate.pages import hex_bitmap, pages_text, read_hex_bitmap, read_pages, runs
 from mkold.validate.steps import Step, read_step
 
-MOST_PAGES = 1 << 16
-_KEYS = ("host", "kernel", "release", "pages")
+MOST_PAGES, MOST_SLOTS = 1 << 16, 5
+_KEYS = ("host", "kernel", "release", "pages", "slots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Script:
     ----------
     host, kernel : as on the command line
     release : the kernel's own name of its version; empty if none was asked
+    slots : bitmap of the pages that the guest has, a memslot a run; 0: all of them
     n_pages : pages of the VM
     steps : in order
     answers : of a recording, for each step; None of a script
@@ -52,6 +53,7 @@ class Script:
     steps: tuple[Step, ...]
     release: str = ""
     answers: tuple[Answers, ...] | None = None
+    slots: int = 0
 
 
 def script_text(script: Script) -> str:
@@ -61,6 +63,7 @@ def script_text(script: Script) -> str:
         "kernel": script.kernel,
         "release": script.release,
         "pages": str(script.n_pages),
+        "slots": pages_text(script.slots),
     }
     lines = [f"{key} {value}" for key, value in head.items() if value]
     lines.append("")
@@ -143,6 +146,15 @@ class _Reader:
         self._answers[-1][words[0]] = read_hex_bitmap(words[1])
         self._recorded = True
 
+    def _slots(self, n_pages: int) -> int:
+        slots = read_pages(self._head.get("slots", ""))
+        if slots >> n_pages or len(list(runs(slots))) > MOST_SLOTS:
+            raise InputError(f"{self.name}: {n_pages} pages in at most {MOST_SLOTS} slots")
+        for step in self._steps:
+            if slots and step.name.startswith("guest-") and step.pages & ~slots:
+                raise InputError(f"{self.name}: the guest has not all of these pages: {step}")
+        return slots
+
     def script(self) -> Script:
         """What was read."""
         for key in ("host", "pages"):
@@ -159,4 +171,5 @@ class _Reader:
             n_pages=n_pages,
             steps=tuple(self._steps),
             answers=tuple(self._answers) if self._recorded else None,
+            slots=self._slots(n_pages),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -119,12 +119,10 @@ def on_real(
         answers = _asked(
             line, script, partial(_tell_step, tell, host.name, len(script.steps)), lie
         )
-        recording = Script(
-            script.host, script.kernel, script.n_pages, script.steps, rig.release, answers
-        )
+        recording = replace(script, release=rig.release, answers=answers)
         result = HostResult(host.name, script.kernel, recording, boot_s)
         result.real_s = time.monotonic() - began
-        again = None if lie else (lambda steps: _on_line(line, script.n_pages, steps))
+        again = None if lie else (lambda steps: _on_line(line, script, steps))
         _compare(host, result, ways, tell, again)
     return result
 
@@ -152,7 +150,7 @@ def _tell_step(tell: Progress, name: str, n_steps: int, done: int) -> None:
 def _asked(
     line: Line, script: Script, progress: Callable[[int], None], lie: bool
 ) -> tuple[Answers, ...]:
-    real = Real(line, script.n_pages)
+    real = Real(line, script.n_pages, script.slots)
     lie_at = int(len(script.steps) * LIE_AT) if lie else -1
 
     def told(done: int) -> None:
@@ -163,8 +161,8 @@ def _asked(
     return tuple(perform_all(real, script.steps, told))
 
 
-def _on_line(line: Line, n_pages: int, steps: Sequence[Step]) -> Sequence[Answers]:
-    return tuple(perform_all(Real(line, n_pages), steps))
+def _on_line(line: Line, script: Script, steps: Sequence[Step]) -> Sequence[Answers]:
+    return tuple(perform_all(Real(line, script.n_pages, script.slots), steps))
 
 
 def _compare(
@@ -180,7 +178,7 @@ def _compare(
         spec = system_spec(host, script.kernel, way)
         began = time.monotonic()
         tell(f"{host.name}: mkold's system, {spec.name}")
-        system = System(image, spec, script.n_pages)
+        system = System(image, spec, script.n_pages, script.slots)
         comparison = compared(script.steps, answers, perform_all(system, script.steps))
         found = None
         if comparison.differences:
@@ -197,17 +195,15 @@ def _shrunk(
 ) -> Found:  # fmt: skip
     def differs(steps: Sequence[Step]) -> Difference | None:
         assert again is not None
-        system = System(image, spec, script.n_pages)
+        system = System(image, spec, script.n_pages, script.slots)
         here = compared(steps, again(steps), perform_all(system, steps))
         return here.differences[0] if here.differences else None
 
     if again is None:
         upto = first.at + 1
         answers = script.answers[:upto] if script.answers else None
-        return Found(first, Script(script.host, script.kernel, script.n_pages,
-                                   script.steps[:upto], script.release, answers))  # fmt: skip
+        return Found(first, replace(script, steps=script.steps[:upto], answers=answers))
     shrinker = Shrinker(differs)
     difference = shrinker.shrink(script.steps, first)
     steps = tuple(shrinker.steps)
-    return Found(difference, Script(script.host, script.kernel, script.n_pages, steps,
-                                    script.release, tuple(again(steps))))  # fmt: skip
+    return Found(difference, replace(script, steps=steps, answers=tuple(again(steps))))

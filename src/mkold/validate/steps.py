@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkold.base.errors import InputError
 from mkold.validate.pages import bitmap, pages_of, pages_text, read_pages
@@ -103,13 +103,34 @@ def is_run(pages: int) -> bool:
     return pages != 0 and (pages + low) & pages == 0
 
 
-def draw(n_steps: int, n_pages: int, seed: int, names: tuple[str, ...] = ()) -> list[Step]:
-    """A sequence, the same for a seed; of the steps ``names``, or of all."""
+def draw_slots(n_pages: int, seed: int) -> int:
+    """Pages that a guest has: all (0), or up to four runs of them with holes between."""
+    chance = random.Random(f"slots {seed}")
+    n = chance.randint(1, 4)
+    if n == 1 or n_pages < 8 * n:
+        return 0
+    ends = sorted(chance.sample(range(n_pages), 2 * n))
+    return sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
+
+
+def draw(
+    n_steps: int, n_pages: int, seed: int, names: tuple[str, ...] = (), slots: int = 0
+) -> list[Step]:
+    """A sequence, the same for a seed; of the steps ``names``, or of all. The guest touches
+    pages of ``slots`` only (0: any)."""
     chance = random.Random(seed)
     kinds = {name: KINDS[name] for name in names} if names else dict(KINDS)
     weights = [kind.weight for kind in kinds.values()]
     drawn = chance.choices(list(kinds), weights, k=n_steps)
-    return [_step(chance, name, kinds[name], n_pages) for name in drawn]
+    steps = [_step(chance, name, kinds[name], n_pages) for name in drawn]
+    if not slots:
+        return steps
+    guests = [step.name.startswith("guest-") for step in steps]
+    return [
+        replace(step, pages=step.pages & slots) if guest else step
+        for step, guest in zip(steps, guests, strict=True)
+        if not guest or step.pages & slots
+    ]
 
 
 def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:

@@ -78,10 +78,11 @@ def system_image(spec: SystemSpec, *, edit: Edit | None = None) -> Image:
 
 
 class System:
-    """A VM of ``n_pages`` on mkold's system."""
+    """A VM of ``n_pages``, of which the guest has ``slots`` (0: all), on mkold's system."""
 
-    def __init__(self, image: Image, spec: SystemSpec, n_pages: int) -> None:
+    def __init__(self, image: Image, spec: SystemSpec, n_pages: int, slots: int = 0) -> None:
         self._image, self._spec, self._n_pages = image, spec, n_pages
+        self._slots = slots or (1 << n_pages) - 1
         self._lay_out()
         self._boot()
 
@@ -131,12 +132,15 @@ class System:
         call("mmu_notifier_subscriptions_init", mm, self._subscriptions)
         call("kvm_init")
         failed = call("kvm_create_vm", self._kvm, mm)
-        slot = call("kvm_add_memslot", self._kvm, BASE_GFN, self._n_pages, VMA_START)
+        for first, end in runs(self._slots):
+            start = BASE_GFN + first
+            slot = call("kvm_add_memslot", self._kvm, start, end - first, VMA_START + first)
+            failed |= slot >> 63
         machine = self._spec.machine.check()
         mode = machine.architecture.modes[machine.mmu]
         if mode.configure:
             failed |= call(mode.configure.name, self._kvm, mode.word)
-        if failed or slot >> 63:
+        if failed:
             raise MkoldError("the system's machine has no memory to boot")
         call("kvm_vcpu_init", self._kvm, self._vcpu, self._tlb)
 
