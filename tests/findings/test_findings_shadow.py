@@ -11,7 +11,7 @@ from mkold.check import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOM = DOCS.parent / "src" / "mkold" / "kvm" / "x86" / "shadow"
-COVERAGE = (DOCS / "coverage-x86-shadow.md").read_text()
+COVERAGE = (DOCS / "coverage.md").read_text()
 NUMBERS = {claim.name.partition("-")[0] for claim in load.shipped()}
 
 

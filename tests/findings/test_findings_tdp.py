@@ -10,7 +10,7 @@ from mkold.check.decide import decide_case
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOM = DOCS.parent / "src" / "mkold" / "kvm" / "x86"
-COVERAGE = (DOCS / "coverage-x86-tdp.md").read_text()
+COVERAGE = (DOCS / "coverage.md").read_text()
 FINDING = (DOCS / "findings" / "tdp-frozen.md").read_text()
 NUMBERS = {claim.name.partition("-")[0] for claim in load.shipped()}
 SOURCE = "".join(file.read_text() for file in ROOM.rglob("*.py"))
