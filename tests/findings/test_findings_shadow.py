@@ -11,7 +11,6 @@ from mkold.check import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOM = DOCS.parent / "src" / "mkold" / "kvm" / "x86" / "shadow"
-COVERAGE = (DOCS / "coverage.md").read_text()
 NUMBERS = {claim.name.partition("-")[0] for claim in load.shipped()}
 
 
@@ -25,19 +24,3 @@ def test_what_a_page_names_is_there(page: str) -> None:
         assert name in source, name
     (asked,) = re.findall(r"^    mkold check ([\d ]+)", text, re.M)
     assert set(asked.split()) <= NUMBERS
-
-
-def test_what_the_coverage_names_is_there() -> None:
-    for file in set(re.findall(r"`([\w./]+\.py)`", COVERAGE)):
-        assert (ROOM / file).exists() or (DOCS.parent / file).exists(), file
-    rows = [line.split("|")[-2] for line in COVERAGE.splitlines() if line.startswith("| ")]
-    claims = {number for row in rows for number in re.findall(r"\b\d+\b", row)}
-    assert claims
-    assert claims <= NUMBERS
-
-
-def test_every_claim_of_the_shadow_mmu_is_in_the_coverage() -> None:
-    mine = {number for number in NUMBERS if number.isdigit() and 90 <= int(number) <= 109}
-    assert len(mine) == 14
-    rows = [line.split("|")[-2] for line in COVERAGE.splitlines() if line.startswith("| ")]
-    assert mine <= {number for row in rows for number in re.findall(r"\b\d+\b", row)}

@@ -9,31 +9,8 @@ from mkold.check import load
 from mkold.check.decide import decide_case
 
 DOCS = Path(__file__).parents[2] / "docs"
-ROOM = DOCS.parent / "src" / "mkold" / "kvm" / "x86"
-COVERAGE = (DOCS / "coverage.md").read_text()
 FINDING = (DOCS / "findings" / "tdp-frozen.md").read_text()
 NUMBERS = {claim.name.partition("-")[0] for claim in load.shipped()}
-SOURCE = "".join(file.read_text() for file in ROOM.rglob("*.py"))
-
-
-def test_what_the_coverage_names_is_there() -> None:
-    for file in set(re.findall(r"`([\w./]+\.py)`", COVERAGE)):
-        assert (ROOM / file).exists() or (DOCS.parent / file).exists(), file
-    for name in set(re.findall(r"`([A-Z]+_[A-Z_]+)`", COVERAGE)):
-        assert name in SOURCE, name
-
-
-def test_every_claim_of_the_tdp_mmu_is_in_the_coverage() -> None:
-    def number(name: str) -> int:
-        return int(re.sub(r"\D", "", name))
-
-    cells = " ".join(line.split("|")[-2] for line in COVERAGE.splitlines() if "|" in line)
-    named = set(re.findall(r"\b\d\d[a-d]?\b", cells))
-    for first, last in re.findall(r"\b(\d\d) to (\d\d)\b", cells):
-        named |= {str(n) for n in range(int(first), int(last) + 1)}
-    for name in NUMBERS:
-        if 60 <= number(name) <= 89:
-            assert name in named or name.rstrip("abcd") in named, name
 
 
 def test_the_finding_has_its_picture_and_its_claims() -> None:
