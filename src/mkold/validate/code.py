@@ -20,7 +20,7 @@ from mkold.kvm.tlb import kvm_make_request
 from mkold.kvm.types import KVM_PFN_ERR, REQ_TLB_FLUSH_ALL, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import NULL, READ_ONCE, Ptr, atomic_or, kernel, u64
-from mkold.mm.fault.memory import hva_to_pfn
+from mkold.mm.fault.memory import faultin_page
 from mkold.mm.mm_types import (
     FOLIO_GEN_MASK,
     PFN_ERR,
@@ -42,7 +42,7 @@ from mkold.mm.rmap import pfn_folio
 @kernel
 def process_access(mm: Ptr[Mm], page: u64, write: u64) -> u64:
     """One load or store of the process to host page ``page``; 1: it has no memory there."""
-    pfn, _writable = hva_to_pfn(mm, page, write)
+    pfn, _writable = faultin_page(mm, page, write)
     if pfn >= PFN_ERR:
         return 1
     bits: u64 = PTE_ACCESSED

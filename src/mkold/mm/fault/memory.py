@@ -35,7 +35,11 @@ from mkold.lang import (
 )
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.mglru.evict import shrink_node
-from mkold.mm.mglru.generations import folio_add_lru
+from mkold.mm.mglru.generations import (
+    MGLRU_WORKINGSET,
+    folio_add_lru,
+    folio_mark_accessed,
+)
 from mkold.mm.mglru.workingset import lru_gen_refault, lru_gen_test_recent
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
@@ -222,8 +226,23 @@ def handle_pte_fault(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64, write: u6
 
 
 @kernel
+def faultin_page(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
+    """As ``hva_to_pfn``, for the process's own access."""
+    if not vma_contains(mm, page):
+        return PFN_ERR_FAULT, 0
+    ptep = pte_alloc(mm, page)
+    while True:
+        pte = READ_ONCE(ptep.value)
+        if (pte & PTE_PRESENT) and ((pte & PTE_WRITE) or not write):
+            return pte_pfn(pte), (pte & PTE_WRITE) != 0
+        if not handle_pte_fault(mm, page, ptep, pte, write):
+            return PFN_ERR_RETRY, 0
+
+
+@kernel
 def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
-    """The frame behind host page ``page``, faulted in if need be.
+    """The frame behind host page ``page``, faulted in if need be, for KVM; which marks it as
+    accessed when it lets go of it.
 
     Parameters
     ----------
@@ -245,15 +264,10 @@ def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
     ------
     virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
     """
-    if not vma_contains(mm, page):
-        return PFN_ERR_FAULT, 0
-    ptep = pte_alloc(mm, page)
-    while True:
-        pte = READ_ONCE(ptep.value)
-        if (pte & PTE_PRESENT) and ((pte & PTE_WRITE) or not write):
-            return pte_pfn(pte), (pte & PTE_WRITE) != 0
-        if not handle_pte_fault(mm, page, ptep, pte, write):
-            return PFN_ERR_RETRY, 0
+    pfn, writable = faultin_page(mm, page, write)
+    if MGLRU_WORKINGSET and pfn < PFN_ERR and pfn != mm.node.zero_pfn:
+        folio_mark_accessed(pfn_folio(mm.node, pfn))
+    return pfn, writable
 
 
 @kernel
@@ -275,7 +289,7 @@ def get_user(mm: Ptr[Mm], page: u64, offset: u64) -> tuple[u64, u64]:
     include/linux/uaccess.h (get_user), virt/kvm/kvm_main.c (kvm_read_guest)
     """
     while True:
-        pfn, _writable = hva_to_pfn(mm, page, 0)
+        pfn, _writable = faultin_page(mm, page, 0)
         if pfn >= PFN_ERR:
             return pfn, 0
         ptep = pte_offset(mm, page)

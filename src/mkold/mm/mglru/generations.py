@@ -14,7 +14,8 @@ Rules
 * With ``MGLRU_WORKINGSET`` 1 (Linux 7.2 is so) a fresh folio joins the second youngest
   generation, and one that a walk has promoted remembers so (``mkold.mm.swap`` has the rest).
   A walk promotes what it finds young for the second time: coming in by a fault is the first,
-  and being merged into the next generation makes it start anew, unless it was promoted once.
+  a fault of KVM's is one too, and being merged into the next generation makes it start anew,
+  unless it was promoted once.
 * ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
   has not handed in its batch.
 
@@ -109,6 +110,13 @@ def folio_set_gen(folio: Ptr[Folio], gen: u64) -> None:
 
 
 @kernel
+def folio_mark_accessed(folio: Ptr[Folio]) -> None:
+    """Remember an access that no walk has found."""
+    if MGLRU_WORKINGSET:
+        atomic_or(folio.flags, FOLIO_SEEN)
+
+
+@kernel
 def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
     """Promote from a walk; returns the old generation, NO_GEN if it was isolated.
 
@@ -121,7 +129,7 @@ def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
         if not old & FOLIO_GEN_MASK:
             new = old | FOLIO_REFERENCED
         elif MGLRU_WORKINGSET and not old & (FOLIO_SEEN | FOLIO_WORKINGSET):
-            atomic_or(folio.flags, FOLIO_SEEN)
+            folio_mark_accessed(folio)
             return NO_GEN
         else:
             new = (old & ~FOLIO_GEN_MASK) | (gen + 1)
