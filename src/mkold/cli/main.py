@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from mkold import __version__
 from mkold.base import signals
@@ -74,9 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _main(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # between two steps of the above
         pass
+    if argv is None and code == Exit.INTERRUPTED:
+        _leave(code)
     if argv is None:
         signals.end_soon(code)
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: a compiler that is still at work in a thread would have the memory taken
+    from under it by an ordinary exit."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _main(arguments: list[str]) -> int:
