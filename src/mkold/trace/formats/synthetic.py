@@ -68,6 +68,8 @@ def draw(scenes: Sequence[Scene], seed: int) -> Iterator[Accesses]:
     n_pages = np.concatenate([scene.n_pages for scene in scenes])
     uses = np.concatenate([scene.uses for scene in scenes])
     ends = np.cumsum(n_pages.astype(np.float64) * uses)  # of the stretches, all in a row
+    if not 0 < ends[-1] < np.inf:
+        return  # no use of any page, or more than there are numbers for
     last = np.cumsum([len(scene.vpn) for scene in scenes]) - 1
     n = n_drawn(scenes)
     until = np.rint(n * (ends[last] / ends[-1])).astype(np.intp)  # drawn by a scene's end
