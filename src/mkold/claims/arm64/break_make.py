@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Skip
-from mkold.claims.arm64.guest import (
-    GIVES_UP,
-    guest_reads,
-    guest_walks,
-    mapped_frame,
-    reuse_frame,
-)
+from mkold.claims.arm64.guest import GIVES_UP, guest_walks, mapped_frame
 from mkold.claims.arm64.small_vm import (
     AF,
     ALL_SHARE,
@@ -21,6 +15,7 @@ from mkold.claims.arm64.small_vm import (
     Vm,
     make_vm,
 )
+from mkold.claims.generic.guest import guest_reads, reuse_frame
 from mkold.kvm.arm64.asm.kvm_host import Kvm, KvmMmuMemoryCache, Vcpu
 from mkold.kvm.arm64.hw import mmu_walk_s2
 from mkold.kvm.arm64.pgtable.geometry import table_index

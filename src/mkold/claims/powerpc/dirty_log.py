@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Setup
-from mkold.claims.powerpc.guest import GIVES_UP, guest_writes, mapped_frame, running_vcpu
+from mkold.claims.generic.guest import guest_writes
+from mkold.claims.powerpc.guest import GIVES_UP, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import ACCESSED, DIRTY, HVA, SMALL, make_vm
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.powerpc.asm.kvm_host import Kvm

@@ -6,7 +6,8 @@ The host's memory is one word here: the frame behind the page, or 0.
 from __future__ import annotations
 
 from mkold.check import Case, Claim, Drop, End, Scenario, Set, Setup, Skip, Swap
-from mkold.claims.powerpc.guest import GIVES_UP, guest_reads, mapped_frame, running_vcpu
+from mkold.claims.generic.guest import guest_reads
+from mkold.claims.powerpc.guest import GIVES_UP, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import HVA, PRESENT, SMALL, make_vm
 from mkold.claims.powerpc.switch import REVIEW
 from mkold.kvm.notifier import (

@@ -7,7 +7,7 @@ of access. So claim 26 decides what bytes are good for, not whether hardware tea
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Skip
-from mkold.claims.powerpc.guest import FRAME_SHIFT
+from mkold.claims.generic.guest import FRAME_SHIFT
 from mkold.claims.powerpc.small_hash import RW, C, HashVm, R, host_pte, make_hash_vm
 from mkold.claims.powerpc.small_vm import SMALL
 from mkold.kvm.powerpc.asm.kvm_host import Kvm

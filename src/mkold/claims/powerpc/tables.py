@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Setup
-from mkold.claims.powerpc.guest import (
-    FRAME_SHIFT,
-    GIVES_UP,
-    guest_reads,
-    guest_walks,
-    guest_writes_and_stays,
-    mapped_frame,
-    running_vcpu,
-)
+from mkold.claims.generic.guest import FRAME_SHIFT, guest_reads, guest_writes_and_stays
+from mkold.claims.powerpc.guest import GIVES_UP, guest_walks, mapped_frame, running_vcpu
 from mkold.claims.powerpc.small_vm import CACHES, HVA, PGTABLE, PRESENT, SMALL, Vm, make_vm
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.powerpc.asm.kvm_host import Kvm

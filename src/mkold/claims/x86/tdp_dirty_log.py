@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Skip
+from mkold.claims.generic.guest import FRAME_SHIFT, guest_writes
 from mkold.claims.x86.small_tdp import (
     AD,
     EXIT_QUALIFICATION,
@@ -16,7 +17,7 @@ from mkold.claims.x86.small_tdp import (
     make_vm,
     maps,
 )
-from mkold.claims.x86.tdp_guest import FAST_ALONE, FRAME_SHIFT, frame, guest_writes
+from mkold.claims.x86.tdp_guest import FAST_ALONE, frame
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.hw import mmu_walk_tdp

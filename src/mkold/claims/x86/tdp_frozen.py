@@ -7,6 +7,7 @@ the entry may be frozen, point to a table, or say that a page is MMIO.
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup
+from mkold.claims.generic.guest import FRAME_SHIFT, guest_reads, reuse_frame
 from mkold.claims.x86.small_tdp import (
     ACCESSED,
     AD,
@@ -20,7 +21,7 @@ from mkold.claims.x86.small_tdp import (
     Vm,
     make_vm,
 )
-from mkold.claims.x86.tdp_guest import FRAME_SHIFT, GIVES_UP, guest_reads, reuse_frame
+from mkold.claims.x86.tdp_guest import GIVES_UP
 from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.retry import mmu_invalidate_retry

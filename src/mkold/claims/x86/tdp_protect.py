@@ -6,6 +6,7 @@ Each fault of its time is a build parameter; the source as it is has the fix.
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup, Split
+from mkold.claims.generic.guest import FRAME_SHIFT
 from mkold.claims.x86.small_tdp import (
     AD,
     DIRTY,
@@ -20,7 +21,7 @@ from mkold.claims.x86.small_tdp import (
     WRITE,
     make_vm,
 )
-from mkold.claims.x86.tdp_guest import FRAME_SHIFT, frame
+from mkold.claims.x86.tdp_guest import frame
 from mkold.kvm.mmu_lock import (
     kvm_mmu_lock,
     kvm_mmu_read_lock,

@@ -6,6 +6,7 @@ Each fault of its time is a build parameter; the source as it is has the fix.
 from __future__ import annotations
 
 from mkold.check import Case, Claim, End, Scenario, Set, Setup
+from mkold.claims.generic.guest import guest_reads, reuse_frame
 from mkold.claims.x86.small_tdp import (
     AD,
     FIRST_PFN,
@@ -16,7 +17,7 @@ from mkold.claims.x86.small_tdp import (
     make_vm,
     maps,
 )
-from mkold.claims.x86.tdp_guest import GIVES_UP, frame, guest_reads, reuse_frame
+from mkold.claims.x86.tdp_guest import GIVES_UP, frame
 from mkold.claims.x86.tdp_protect import note_dirty
 from mkold.ir.variant import Edit
 from mkold.kvm.mmu_lock import (
