@@ -25,11 +25,11 @@ from mkold.base.errors import MkoldError
 from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.layout import LaidOut
 from mkold.kvm.types import HIST_BUCKETS, TlbEntry
-from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, Folio, Mm, Node
-from mkold.mm.mmu_notifier import MmuNotifierSubscriptions
+from mkold.mm.mm_types import MAX_NR_GENS
 from mkold.native import Image, Memory, StoppedError
 from mkold.run.counters import Counters, Places, read_counters
 from mkold.run.guest import Guest
+from mkold.run.host_memory import HostMemory
 from mkold.run.kswapd import Kswapd
 from mkold.run.layout import Layout, Place
 from mkold.run.program import Program
@@ -90,19 +90,13 @@ class Machine:
     def _lay_out(self) -> None:
         n_vcpus, n_pages = self.spec.vcpus, self.n_pages
         params, arch = self.image.parameters, self.arch
-        self.page_shift = params["PAGE_SHIFT"]
-        self.ptrs_per_pte = 1 << params["PTE_TABLE_SHIFT"]
-        n_tables = -(-n_pages // self.ptrs_per_pte)
         layout = Layout(BOOT_WORDS)
-        kinds: tuple[LaidOut, ...] = (Node, Mm, arch.kvm, Kswapd, MmuNotifierSubscriptions)
+        kinds: tuple[LaidOut, ...] = (arch.kvm, Kswapd)
         at = {kind: layout.struct(kind) for kind in kinds}
         guests = [layout.struct(Guest) for _ in range(n_vcpus)]
         vcpus = [layout.struct(arch.vcpu) for _ in range(n_vcpus)]
         tlb_words = TlbEntry.size << params["TLB_BITS"]
         self._tlbs = [layout.area(tlb_words) for _ in range(n_vcpus)]
-        self._pmd, self._ptl = layout.area(n_tables), layout.area(n_tables * CACHE_LINE)
-        page_words = 1 << self.page_shift
-        self._tables = layout.area(n_tables * self.ptrs_per_pte, page_words)
         self._reported = layout.area(n_pages)
         self._touched_before = layout.area(n_pages)
         self._touched = [layout.area(n_pages) for _ in range(n_vcpus)]
@@ -111,24 +105,20 @@ class Machine:
         self._hists = [layout.area(HIST_BUCKETS) for _ in range(n_vcpus)]
         self._row_area = layout.area(len(rows))
         self._loader_area = layout.area(len(loader) + 1)
-        self._n_frames = self.frames + 1  # and the zero page
-        self._links = layout.area(self._n_frames)
-        self._slabs = layout.area(table_words(n_pages, self.spec))
-        self._slabs_end = layout.end
-        self._folios = layout.area(self._n_frames * Folio.size)
-        self._swap = layout.area(n_pages * page_words, page_words)
-        self._first_frame = layout.area(self._n_frames * page_words, page_words)
+        self._host_memory = HostMemory(
+            layout, params, n_pages, self.frames, table_words(n_pages, self.spec)
+        )
+        self.page_shift = self._host_memory.page_shift
+        self.ptrs_per_pte = self._host_memory.ptrs_per_pte
         self.memory = Memory(layout.end)
         words = self.memory.words
         words[self._row_area : self._row_area + len(rows)] = rows
         words[self._loader_area : self._loader_area + len(loader)] = loader
-        self.node, self.mm = Place(words, at[Node], Node), Place(words, at[Mm], Mm)
+        self.node, self.mm = self._host_memory.places(words)
         self.kvm = Place(words, at[arch.kvm], arch.kvm)
         self.kswapd = Place(words, at[Kswapd], Kswapd)
-        self._subscriptions = at[MmuNotifierSubscriptions]
         self.guests = [Place(words, where, Guest) for where in guests]
         self.vcpus = [Place(words, where, arch.vcpu) for where in vcpus]
-        self._n_tables = n_tables
 
     def call(self, name: str, *args: int) -> int | tuple[int, ...] | None:
         """Run a function of the image on this machine, on the boot CPU."""
@@ -136,20 +126,12 @@ class Machine:
 
     def _boot(self, seed: int) -> None:
         node, mm, kvm = self.node, self.mm, self.kvm
-        start_pfn = self._first_frame >> self.page_shift
-        self.call("memblock_init", self._slabs, self._slabs_end)
-        self.call("page_alloc_init", start_pfn, self._n_frames, self._links)
-        self.call("node_init", node.at, self._folios, start_pfn, self._n_frames, self.frames)
+        self._host_memory.boot(self.call, mm, MODES[self.path])
         node["swap_cycles"] = int(self.spec.swap_latency_us * 1e-6 * self.cycles_per_s)
         low = max(MIN_FRAMES // 4, self.frames // 64)
         if self.frames <= self.n_pages:
             node["watermark_low"], node["watermark_high"] = low, 2 * low
-        self.call("lru_init", node.at, MODES[self.path])
-        self.call("mm_init", mm.at, node.at, 0, self.n_pages)
-        mm["pmd"], mm["ptl"], mm["n_tables"] = self._pmd, self._ptl, self._n_tables
-        mm["next_table"], mm["swap_area"] = self._tables, self._swap
         mm["reported"] = self._reported
-        self.call("mmu_notifier_subscriptions_init", mm.at, self._subscriptions)
         self.call("kvm_init")
         if self.call("kvm_create_vm", kvm.at, mm.at):
             raise MkoldError("the machine has no memory for its first page table")

@@ -25,12 +25,13 @@ from mkold.mm.fault.madvise import madvise_dontneed, madvise_pageout
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_init import mm_init, node_init
-from mkold.mm.mm_types import CACHE_LINE, MAX_NR_GENS, Folio, Mm, Node
-from mkold.mm.mmu_notifier import MmuNotifierSubscriptions, mmu_notifier_subscriptions_init
+from mkold.mm.mm_types import MAX_NR_GENS
+from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
 from mkold.mm.page_alloc import memblock_init, page_alloc_init
 from mkold.native import Image, Memory, build
+from mkold.run.host_memory import HostMemory
 from mkold.run.image import parameters
-from mkold.run.layout import Layout, Place
+from mkold.run.layout import Layout
 from mkold.run.sizes import frames_for, table_words
 from mkold.run.spec import MODES, MachineSpec
 from mkold.validate import code
@@ -89,29 +90,16 @@ class System:
     def _lay_out(self) -> None:
         machine, n_pages = self._spec.machine.check(), self._n_pages
         arch, values = machine.architecture, self._image.parameters
-        page_words = 1 << values["PAGE_SHIFT"]
-        entries = 1 << values["PTE_TABLE_SHIFT"]
-        self._n_tables = -(-n_pages // entries)
         layout = Layout(BOOT_WORDS)
-        self._node_at, self._mm_at = layout.struct(Node), layout.struct(Mm)
-        self._subscriptions = layout.struct(MmuNotifierSubscriptions)
         self._kvm, self._vcpu = layout.struct(arch.kvm), layout.struct(arch.vcpu)
         self._tlb = layout.area(TlbEntry.size << values["TLB_BITS"])
-        self._pmd = layout.area(self._n_tables)
-        self._ptl = layout.area(self._n_tables * CACHE_LINE)
-        self._tables = layout.area(self._n_tables * entries, page_words)
         self._bitmap = layout.area(1)
-        self._budget = frames_for(n_pages, 1.0)
-        self._n_frames = self._budget + 1  # and the zero page
-        self._links = layout.area(self._n_frames)
-        self._slabs = layout.area(table_words(n_pages + BASE_GFN, machine))
-        self._slabs_end = layout.end
-        self._folios = layout.area(self._n_frames * Folio.size)
-        self._swap = layout.area(n_pages * page_words, page_words)
-        self._first_pfn = layout.area(self._n_frames * page_words, page_words) // page_words
+        slab_words = table_words(n_pages + BASE_GFN, machine)
+        self._host_memory = HostMemory(
+            layout, values, n_pages, frames_for(n_pages, 1.0), slab_words
+        )
         self.memory = Memory(layout.end)
-        self.node = Place(self.memory.words, self._node_at, Node)
-        self.mm = Place(self.memory.words, self._mm_at, Mm)
+        self.node, self.mm = self._host_memory.places(self.memory.words)
 
     def call(self, name: str, *args: int) -> int:
         """Run a function of the image; what it returns, 0 if nothing."""
@@ -119,19 +107,10 @@ class System:
         return result if isinstance(result, int) else 0
 
     def _boot(self) -> None:
-        call, node, mm = self.call, self._node_at, self._mm_at
-        call("memblock_init", self._slabs, self._slabs_end)
-        call("page_alloc_init", self._first_pfn, self._n_frames, self._links)
-        call("node_init", node, self._folios, self._first_pfn, self._n_frames, self._budget)
-        call("lru_init", node, MODES[self._spec.way])
-        call("mm_init", mm, node, VMA_START, self._n_pages)
-        self.mm["pmd"], self.mm["ptl"], self.mm["n_tables"] = (
-            self._pmd, self._ptl, self._n_tables
-        )  # fmt: skip
-        self.mm["next_table"], self.mm["swap_area"] = self._tables, self._swap
-        call("mmu_notifier_subscriptions_init", mm, self._subscriptions)
+        call = self.call
+        self._host_memory.boot(call, self.mm, MODES[self._spec.way], VMA_START)
         call("kvm_init")
-        failed = call("kvm_create_vm", self._kvm, mm)
+        failed = call("kvm_create_vm", self._kvm, self.mm.at)
         for first, end in runs(self._slots):
             start = BASE_GFN + first
             slot = call("kvm_add_memslot", self._kvm, start, end - first, VMA_START + first)
@@ -154,9 +133,9 @@ class System:
             case "dontneed" | "pageout":
                 for page in pages_of(step.pages):
                     name = f"madvise_{step.name}"
-                    self.call(name, self._mm_at, *self._hvas(page, page + 1))
+                    self.call(name, self.mm.at, *self._hvas(page, page + 1))
             case "aging-pass":
-                self.call("try_to_inc_max_seq", self._mm_at, self.node["lrugen.max_seq"], 1)
+                self.call("try_to_inc_max_seq", self.mm.at, self.node["lrugen.max_seq"], 1)
             case "test-young":
                 return self._each(step.pages, self._test_young)
             case "clear-host-young":
@@ -181,7 +160,7 @@ class System:
         found = dict.fromkeys(("listed", "behind-1", "behind-2"), 0)
         max_seq = self.node["lrugen.max_seq"]
         for page in range(self._n_pages):
-            stored = self.call("ask_generation", self._mm_at, VMA_START + page)
+            stored = self.call("ask_generation", self.mm.at, VMA_START + page)
             if stored:
                 behind = (max_seq + 1 - stored) % MAX_NR_GENS
                 found["listed"] |= 1 << page
@@ -205,21 +184,21 @@ class System:
 
     def _process(self, pages: int, write: int) -> None:
         for page in pages_of(pages):
-            if self.call("process_access", self._mm_at, VMA_START + page, write):
+            if self.call("process_access", self.mm.at, VMA_START + page, write):
                 raise MkoldError("the system's process was refused its own memory")
 
     def _host_young(self, page: int, clear: int) -> int:
-        return self.call("ask_host_young", self._mm_at, VMA_START + page, clear)
+        return self.call("ask_host_young", self.mm.at, VMA_START + page, clear)
 
     def _present(self, page: int) -> int:
-        return self.call("ask_present", self._mm_at, VMA_START + page)
+        return self.call("ask_present", self.mm.at, VMA_START + page)
 
     def _swapped(self, page: int) -> int:
-        return self.call("ask_swapped", self._mm_at, VMA_START + page)
+        return self.call("ask_swapped", self.mm.at, VMA_START + page)
 
     def _test_young(self, page: int) -> int:
         if self._spec.way == "lockless":
-            return self.call("ask_range", self._mm_at, *self._hvas(page, page + 1), 0)
+            return self.call("ask_range", self.mm.at, *self._hvas(page, page + 1), 0)
         return self.call("ask_test_young", self._kvm, VMA_START + page)
 
     def _clear_young(self, step: Step) -> int:
@@ -229,7 +208,7 @@ class System:
         found = [
             first
             for first, end in chunks(step)
-            if self.call("ask_clear_young", self._mm_at, *self._hvas(first, end), int(flush))
+            if self.call("ask_clear_young", self.mm.at, *self._hvas(first, end), int(flush))
         ]
         return bitmap(found)
 
@@ -237,7 +216,7 @@ class System:
         return bitmap(
             first
             for first, end in chunks(step)
-            if self.call("ask_range", self._mm_at, *self._hvas(first, end), 1)
+            if self.call("ask_range", self.mm.at, *self._hvas(first, end), 1)
         )
 
     def _batched(self, pages: int) -> int:
@@ -247,6 +226,6 @@ class System:
             for at in range(first, end, BATCH):
                 n = min(BATCH, end - at)
                 hvas = self._hvas(at, at + n)
-                bits = self.call("ask_batch", self._mm_at, *hvas, 1, self._bitmap)
+                bits = self.call("ask_batch", self.mm.at, *hvas, 1, self._bitmap)
                 found |= int(f"{bits:0{n}b}"[::-1], 2) << at
         return found
