@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from mkold.base.bounds import memory, within
+from mkold.base.bounds import cpu_limit, memory, within
 from mkold.base.errors import Exit, LimitError
 
 
@@ -102,3 +102,14 @@ def test_code_in_a_library_that_never_comes_back_is_ended_with_a_word() -> None:
         Exit.UNDECIDED,
         "mkold: a file: no end within 0.3 s\n",
     )
+
+
+def test_a_process_that_has_run_for_long_keeps_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One was ended by SIGXCPU at 287 s of processor time with a limit of 290: the system's
+    ticks were over three seconds ahead."""
+    monkeypatch.setattr(time, "process_time", lambda: 286.7)
+    assert cpu_limit(2.1) > 286.7 + 2.1 + 3.3
+    monkeypatch.setattr(time, "process_time", lambda: 0.5)
+    assert cpu_limit(2.1) <= 5

@@ -4,9 +4,8 @@ Rules
 -----
 1. Time: code that goes on is stopped by an error that it sees, with its own line in the
    traceback; the clock is that of the processor, and behind it that of the wall for code that
-   sleeps. Code that catches the error meets it again; after ``PATIENCE`` of them, over
-   ``PATIENCE_S``, the process ends with ``Exit.UNDECIDED``: on a busy machine signals
-   come faster than an error gets out.
+   sleeps. Code that catches the error meets it again; after ``PATIENCE`` of them the process
+   ends with ``Exit.UNDECIDED``.
 2. Memory: the address space is limited; Python raises ``MemoryError``.
 3. Code that never comes back from a library in C sees no error. A process beside this one
    watches the time, says that it is up, and ends this one with ``Exit.UNDECIDED``.
@@ -34,9 +33,10 @@ from mkold.base.errors import Exit, LimitError
 from mkold.base.shown import shown
 
 WALL_FACTOR = 6
-PATIENCE, PATIENCE_S = 3, 1.0
+PATIENCE = 3
 HARD_FACTOR = 1.1
-LATE_S, LATE_WALL_S = 0.2, 5.0
+TICKS_FACTOR = 1.25
+LATE_S = 0.2
 _LOOK_S = 0.05
 
 
@@ -50,11 +50,12 @@ def within(seconds: float, what: str = "") -> Iterator[None]:
     """
     said = f"no end within {seconds:g} s"
     last = shown(f"mkold: {what}: {said}" if what else f"mkold: {said}") + "\n"
-    seen: list[float] = []
+    seen = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
-        seen.append(time.monotonic())
-        if len(seen) > PATIENCE and seen[-1] - seen[0] > PATIENCE_S:
+        nonlocal seen
+        seen += 1
+        if seen > PATIENCE:
             os.write(2, last.encode())
             os._exit(Exit.UNDECIDED)
         raise LimitError(said)
@@ -78,11 +79,20 @@ def within(seconds: float, what: str = "") -> Iterator[None]:
 def _cpu_limit(seconds: float) -> Iterator[None]:
     """A limit of the system's a little above; as before at the end, however that comes."""
     before = resource.getrlimit(resource.RLIMIT_CPU)
-    _at_most(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds * 1.1 + 2))
+    _at_most(resource.RLIMIT_CPU, cpu_limit(seconds * HARD_FACTOR + 1))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_CPU, before)
+
+
+def cpu_limit(seconds: float) -> int:
+    """What ``RLIMIT_CPU`` has to be for this process to have ``seconds`` more, at the least.
+
+    The system counts that limit by ticks. In a process that has run for minutes they are
+    seconds apart from the clock that it reads, in either direction.
+    """
+    return math.ceil(time.process_time() * TICKS_FACTOR + seconds + 1)
 
 
 @contextmanager
@@ -115,7 +125,7 @@ def _watch(pid: int, seconds: float, last: str) -> None:
     signals.as_helper()
     ticks, began, start = os.sysconf("SC_CLK_TCK"), time.monotonic(), _ticks(pid)
     while _ticks(pid) - start < seconds * ticks:
-        if time.monotonic() - began > seconds * WALL_FACTOR + LATE_WALL_S:
+        if time.monotonic() - began > seconds * WALL_FACTOR:
             break
         time.sleep(_LOOK_S)
     os.write(2, last.encode())

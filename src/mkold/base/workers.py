@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -30,7 +29,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from mkold.base import signals
-from mkold.base.bounds import HARD_FACTOR, WALL_FACTOR, limit_memory
+from mkold.base.bounds import HARD_FACTOR, WALL_FACTOR, cpu_limit, limit_memory
 
 CHUNK = 8  # short jobs are given out so many at a time
 _NO_MEMORY = 12  # how a worker ends that can't even say that it ran out
@@ -170,7 +169,7 @@ def _allow(seconds: float) -> None:
     """
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    limit = math.ceil(time.process_time() + seconds + 1)
+    limit = cpu_limit(seconds)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     if most != resource.RLIM_INFINITY:
         limit = min(limit, most)
