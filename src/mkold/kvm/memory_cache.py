@@ -6,7 +6,7 @@ Source: virt/kvm/kvm_main.c (``kvm_mmu_topup_memory_cache``, ``kvm_mmu_memory_ca
 from __future__ import annotations
 
 from mkold.lang import BUG_ON, Array, Ptr, Struct, kernel, u64
-from mkold.mm.slab import KmemCache, kmem_cache_alloc
+from mkold.mm.slab import KmemCache, kmem_cache_alloc_sleeping
 
 KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE = 15
 
@@ -22,9 +22,9 @@ class KvmMmuMemoryCache(Struct):
 def kvm_mmu_topup_memory_cache(
     mc: Ptr[KvmMmuMemoryCache], cache: Ptr[KmemCache], want: u64
 ) -> u64:
-    """Have ``want`` objects or more; 0, or 1 if there is no memory."""
+    """Have ``want`` objects or more; 0, or 1 if there is no memory. May sleep."""
     while mc.nobjs < want:
-        found = kmem_cache_alloc(cache)
+        found = kmem_cache_alloc_sleeping(cache)
         if found == 0:
             return 1
         mc.objects[mc.nobjs] = found

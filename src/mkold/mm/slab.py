@@ -35,6 +35,7 @@ from mkold.lang import (
     unpoison,
 )
 from mkold.mm.page_alloc import memblock_alloc
+from mkold.sync.rcu import RCU_QHIMARK, rcu_do_batch, rcu_pending
 
 SLAB_TYPESAFE_BY_RCU = 1
 
@@ -132,6 +133,18 @@ def kmem_cache_alloc(cache: Ptr[KmemCache]) -> u64:
     object = magazine.rounds[magazine.n]
     if cache.flags & SLAB_TYPESAFE_BY_RCU == 0:
         unpoison(cast(Ptr[u64], object).value, cache.n_words)
+    return object
+
+
+@kernel
+def kmem_cache_alloc_sleeping(cache: Ptr[KmemCache]) -> u64:
+    """As ``kmem_cache_alloc``, with ``GFP_KERNEL``: where memory is used up, what this CPU gave
+    to ``call_rcu`` is freed first. Call it with no lock held and outside read-side critical
+    sections."""
+    object = kmem_cache_alloc(cache)
+    while RCU_QHIMARK and object == 0 and rcu_pending() != 0:
+        rcu_do_batch()
+        object = kmem_cache_alloc(cache)
     return object
 
 

@@ -94,7 +94,7 @@ class MachineSpec:
             raise UsageError(f"{arch.name} has no guest of a guest in mode {mmu}")
         return replace(
             self,
-            arch=arch.name,
+            arch=self.arch or next(iter(ARCHITECTURES)),
             kernel=chosen("kernel", arch.kernels, self.kernel),
             page_size=chosen("page size", arch.page_sizes, self.page_size),
             clear=chosen("way to clear", arch.clears, self.clear),

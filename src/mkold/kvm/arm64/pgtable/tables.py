@@ -42,7 +42,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.page_alloc import memblock_alloc
-from mkold.mm.slab import kmem_cache_alloc, kmem_cache_free, kmem_cache_init
+from mkold.mm.slab import kmem_cache_alloc_sleeping, kmem_cache_free, kmem_cache_init
 
 FREE_BY_RCU = 0
 FREE_AT_ONCE = 1
@@ -80,7 +80,7 @@ def new_table(kvm: Ptr[Kvm], head: Ptr[u64], n: u64) -> Ptr[u64]:
 @kernel
 def zalloc_table(kvm: Ptr[Kvm]) -> Ptr[u64]:
     """An empty table with one reference, or NULL. May sleep."""
-    head = cast(Ptr[u64], kmem_cache_alloc(addr(kvm.arch.page_cache)))
+    head = cast(Ptr[u64], kmem_cache_alloc_sleeping(addr(kvm.arch.page_cache)))
     return new_table(kvm, head, 1 << STAGE2_TABLE_SHIFT)
 
 
