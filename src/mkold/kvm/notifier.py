@@ -85,9 +85,9 @@ def kvm_test_clear_young_slow(kvm: Ptr[Kvm], start: u64, end: u64, clear: u64) -
     n_slots = smp_load_acquire(kvm.n_slots)
     for i in range(n_slots):
         gfn, gfn_end = hva_range_in_slot(addr(kvm.slots[i]), start, end)
-        if clear:
+        if gfn != gfn_end and clear:
             young |= kvm_age_gfn(kvm, gfn, gfn_end)
-        elif not young:
+        elif gfn != gfn_end and not young:
             young = kvm_test_age_gfn(kvm, gfn, gfn_end)
     kvm_mmu_unlock(kvm)
     return young

@@ -10,7 +10,7 @@ kept), one sees what QEMU chose.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mkold.base.errors import UsageError
 
@@ -156,6 +156,14 @@ _X86 = Host(
     parameters={"HW_PMD_YOUNG": 1},
 )
 
+_X86_SHADOW = replace(
+    _X86,
+    name="x86-shadow",
+    sentence="the same, the TDP MMU turned off: shadow tables map every guest",
+    arch="x86-shadow",
+    modules={"kvm": "tdp_mmu=N", **_X86.modules},
+)
+
 _ARM64_KERNELS = {
     "6.12": HostKernel(
         r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15"
@@ -194,6 +202,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
 
 _ROWS = (
     _X86,
+    _X86_SHADOW,
     _arm64("arm64", "Arm, VHE, the hardware sets the access flag", "max,pauth-impdef=on"),
     _arm64("arm64-soft", "Arm, VHE, software sets the access flag", "cortex-a72", "arm64-swaf"),
     _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),
