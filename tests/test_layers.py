@@ -64,7 +64,6 @@ KERNEL_FILES = {
     "run/guest",
     "run/kswapd",
     "run/steady",
-    "validate/code",
 }
 # Names that are looked up only when a program is linked, and the room they may be in: what
 # primitives are natively. The one arrow that goes up.

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkold.base.errors import InputError, SourceError
+from mkold.validate.draw import draw, draw_vm, read_step
 from mkold.validate.pages import (
     bitmap,
     hex_bitmap,
@@ -20,7 +21,9 @@ from mkold.validate.pages import (
     runs,
 )
 from mkold.validate.script import Script, read_script, script_text
-from mkold.validate.steps import KINDS, Step, chunks, draw, draw_slots, read_step
+from mkold.validate.step import Step, chunks
+from mkold.validate.topics import KINDS
+from mkold.validate.vm import Vm
 
 BITS = st.integers(0, (1 << 200) - 1)
 
@@ -45,24 +48,25 @@ def test_what_is_no_page_is_refused(text: str) -> None:
 
 @given(st.integers(0, 1000))
 def test_steps_are_read_back(seed: int) -> None:
-    for step in draw(40, 70, seed):
+    for step in draw(40, Vm(70), seed):
         assert read_step(str(step)) == step
         assert step.pages >> 70 == 0
 
 
 def test_a_guest_touches_what_it_has() -> None:
     for seed in range(20):
-        slots = draw_slots(64, seed)
+        vm = draw_vm(64, seed)
+        slots = vm.slots
         assert slots >> 64 == 0
         assert len(list(runs(slots))) <= 4
-        for step in draw(60, 64, seed, slots=slots):
+        for step in draw(60, vm, seed):
             assert not (slots and step.name.startswith("guest-") and step.pages & ~slots)
 
 
 def test_every_kind_is_drawn_and_a_seed_says_which() -> None:
-    steps = draw(500, 64, 3)
+    steps = draw(500, Vm(64), 3)
     assert {step.name for step in steps} == set(KINDS)
-    assert steps == draw(500, 64, 3) != draw(500, 64, 4)
+    assert steps == draw(500, Vm(64), 3) != draw(500, Vm(64), 4)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +84,11 @@ def test_ranges_end_with_the_pages() -> None:
 
 
 def test_scripts_and_recordings_are_read_back(tmp_path: Path) -> None:
-    steps = tuple(draw(9, 40, 1))
+    steps = tuple(draw(9, Vm(40), 1))
     answers = tuple({"young": 1 << (at // 2), "host": 3} for at in range(9))
-    script = Script("power9", "6.12", 40, steps, "6.12.95", answers)
-    slots = next(filter(None, (draw_slots(40, seed) for seed in range(9))))
-    holes = replace(script, steps=tuple(draw(9, 40, 1, slots=slots)), answers=None, slots=slots)
+    script = Script("power9", "6.12", Vm(40), steps, "6.12.95", answers)
+    vm = next(vm for vm in (draw_vm(40, seed) for seed in range(9)) if vm.slots)
+    holes = replace(script, vm=vm, steps=tuple(draw(9, vm, 1)), answers=None)
     for written in (script, replace(script, answers=None, release=""), holes):
         (tmp_path / "x").write_text(script_text(written))
         assert read_script(tmp_path / "x") == written

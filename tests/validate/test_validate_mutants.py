@@ -12,7 +12,8 @@ from mkold.validate.compare import compared, perform_all
 from mkold.validate.rig.hosts import host
 from mkold.validate.script import read_script
 from mkold.validate.session import system_spec
-from mkold.validate.system import System, system_image
+from mkold.validate.sides import SystemSide, image_of, topics_of
+from mkold.validate.system import System
 
 pytestmark = pytest.mark.quality
 
@@ -29,7 +30,8 @@ def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
     script = read_script(RECORDING)
     assert script.answers is not None
     spec = system_spec(host(script.host), script.kernel, mutant.way)
-    system = System(system_image(spec, edit=mutant.edit), spec, script.n_pages)
+    image = image_of(spec, topics_of(script.vm), edit=mutant.edit)
+    system = SystemSide(System(image, spec, script.vm))
     found = compared(script.steps, script.answers, perform_all(system, script.steps))
     assert found.differences
     assert found.differences[0].at < MOST_STEPS

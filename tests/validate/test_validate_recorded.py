@@ -14,7 +14,7 @@ import pytest
 from mkold.cli.main import main
 from mkold.validate.rig.hosts import HOSTS, host
 from mkold.validate.script import read_script, script_text
-from mkold.validate.steps import KINDS
+from mkold.validate.topics import KINDS
 
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.recording"))
 POWER9 = Path(__file__).parent / "recordings" / "power9-6.12.recording"

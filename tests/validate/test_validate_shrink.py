@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from mkold.validate.compare import Difference, compared
+from mkold.validate.draw import draw
 from mkold.validate.pages import bitmap
 from mkold.validate.shrink import Shrinker
-from mkold.validate.steps import Step, draw
+from mkold.validate.step import Step
+from mkold.validate.vm import Vm
 
 N_PAGES = 64
 
@@ -34,7 +36,7 @@ def first(steps: Sequence[Step], needed: list[str]) -> Difference | None:
     ],
 )
 def test_only_what_is_needed_is_left(needed: list[str]) -> None:
-    steps = draw(400, N_PAGES, 5)
+    steps = draw(400, Vm(N_PAGES), 5)
     found = first(steps, needed)
     assert found is not None
     shrinker = Shrinker(lambda tried: first(tried, needed))
@@ -67,7 +69,7 @@ def test_a_budget_ends_it() -> None:
         tries += 1
         return first(steps, ["guest-read"])
 
-    steps = draw(400, N_PAGES, 5)
+    steps = draw(400, Vm(N_PAGES), 5)
     found = first(steps, ["guest-read"])
     assert found is not None
     Shrinker(differs, budget=3).shrink(steps, found)
@@ -75,7 +77,7 @@ def test_a_budget_ends_it() -> None:
 
 
 def test_comparison_names_step_bitmap_and_pages() -> None:
-    steps = draw(3, N_PAGES, 1)
+    steps = draw(3, Vm(N_PAGES), 1)
     real = [{"young": 1, "swapped": 9}, {"young": 2}, {"young": 0b1100}]
     system = [{"young": 1}, {"young": 2}, {"young": 0b0110}]
     result = compared(steps, real, system)

@@ -122,9 +122,10 @@ def _set_up(args: argparse.Namespace) -> int:
 
 def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     """What to do: a host and steps, each."""
+    from mkold.validate.draw import draw, draw_vm
     from mkold.validate.rig.hosts import host
-    from mkold.validate.script import MOST_PAGES, Script, read_script
-    from mkold.validate.steps import draw, draw_slots
+    from mkold.validate.script import Script, read_script
+    from mkold.validate.vm import MOST_PAGES
 
     if args.script:
         script = read_script(args.script)
@@ -133,13 +134,13 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
         raise UsageError("--recorded compares with a file's answers: name the FILE")
     if args.steps > MOST_STEPS or args.pages > MOST_PAGES:
         raise UsageError(f"{MOST_STEPS} steps and {MOST_PAGES} pages are the most")
-    slots = draw_slots(args.pages, args.seed)
-    steps = tuple(draw(args.steps, args.pages, args.seed, slots=slots))
     jobs = []
     for row in _hosts(args):
         row.kernel(args.kernel)
         kernel = args.kernel or next(iter(row.kernels))
-        jobs.append((row, Script(row.name, kernel, args.pages, steps, slots=slots)))
+        vm = draw_vm(args.pages, args.seed)
+        steps = tuple(draw(args.steps, vm, args.seed))
+        jobs.append((row, Script(row.name, kernel, vm, steps)))
     return jobs
 
 

@@ -6,11 +6,11 @@ entries are, which are present. So a difference shows at the step that makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mkold.validate.steps import Step
+from mkold.validate.step import Step
 
 Answers = dict[str, int]
 ANSWER = "answer"
@@ -22,7 +22,7 @@ class Side(Protocol):
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""
 
-    def look(self) -> dict[str, int]:
+    def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
 
 
@@ -63,7 +63,7 @@ def answers_of(side: Side, step: Step) -> Answers:
     """All bitmaps that a side gives for a step."""
     answer = side.perform(step)
     found = {} if answer is None else {ANSWER: answer}
-    return found | side.look()
+    return {**found, **side.look()}
 
 
 def perform_all(

@@ -83,7 +83,7 @@ def _host_json(result: HostResult, saved: dict[int, str]) -> dict[str, Any]:
         "host": result.host,
         "kernel": result.kernel,
         "release": result.recording.release,
-        "pages": result.recording.n_pages,
+        "pages": result.recording.vm.n_pages,
         "steps": len(result.recording.steps),
         "boot_s": result.boot_s,
         "real_s": result.real_s,

@@ -26,11 +26,13 @@ from dataclasses import dataclass
 from mkold.base.errors import InputError, Pos, SourceError
 from mkold.base.files import read_text
 from mkold.validate.compare import ANSWER, Answers
-from mkold.validate.pages import hex_bitmap, pages_text, read_hex_bitmap, read_pages, runs
-from mkold.validate.steps import Step, read_step
+from mkold.validate.draw import read_step
+from mkold.validate.pages import hex_bitmap, read_hex_bitmap
+from mkold.validate.step import Step
+from mkold.validate.topics import KINDS
+from mkold.validate.vm import HEAD, Vm, vm_of
 
-MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-_KEYS = ("host", "kernel", "release", "pages", "slots")
+_KEYS = ("host", "kernel", "release", *HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,17 @@ class Script:
     ----------
     host, kernel : as on the command line
     release : the kernel's own name of its version; empty if none was asked
-    slots : bitmap of the pages that the guest has, a memslot a run; 0: all of them
-    n_pages : pages of the VM
+    vm : that they are done to
     steps : in order
     answers : of a recording, for each step; None of a script
     """
 
     host: str
     kernel: str
-    n_pages: int
+    vm: Vm
     steps: tuple[Step, ...]
     release: str = ""
     answers: tuple[Answers, ...] | None = None
-    slots: int = 0
 
 
 def script_text(script: Script) -> str:
@@ -62,8 +62,7 @@ def script_text(script: Script) -> str:
         "host": script.host,
         "kernel": script.kernel,
         "release": script.release,
-        "pages": str(script.n_pages),
-        "slots": pages_text(script.slots),
+        **script.vm.head(),
     }
     lines = [f"{key} {value}" for key, value in head.items() if value]
     lines.append("")
@@ -72,7 +71,7 @@ def script_text(script: Script) -> str:
         lines.append(str(step))
         for kind, bits in (script.answers[at] if script.answers else {}).items():
             if kind == ANSWER or last.get(kind) != bits:
-                lines.append(f"    {kind} {hex_bitmap(bits, script.n_pages)}")
+                lines.append(f"    {kind} {hex_bitmap(bits, script.vm.n_pages)}")
                 last[kind] = bits
     return "\n".join(lines) + "\n"
 
@@ -133,11 +132,9 @@ class _Reader:
         self.hint = "an empty line ends the head; then steps begin"
         if len(words) != 2 or words[0] not in _KEYS:
             raise InputError(f"a line of the head is one of {', '.join(_KEYS)} and one word")
-        if words[0] == "pages" and not words[1].isdecimal():
-            raise InputError(f"{words[1]!r} is no number of pages")
-        if words[0] == "pages" and not 0 < int(words[1]) <= MOST_PAGES:
-            raise InputError(f"1 to {MOST_PAGES} pages can be had, not {words[1]}")
         self._head[words[0]] = words[1]
+        if "pages" in self._head:
+            vm_of(self._head)
 
     def _take_answer(self, words: list[str]) -> None:
         self.hint = "an answer is a name and a bitmap, below the step that gave it"
@@ -146,30 +143,28 @@ class _Reader:
         self._answers[-1][words[0]] = read_hex_bitmap(words[1])
         self._recorded = True
 
-    def _slots(self, n_pages: int) -> int:
-        slots = read_pages(self._head.get("slots", ""))
-        if slots >> n_pages or len(list(runs(slots))) > MOST_SLOTS:
-            raise InputError(f"{self.name}: {n_pages} pages in at most {MOST_SLOTS} slots")
+    def _vm(self) -> Vm:
+        try:
+            vm = vm_of(self._head)
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
         for step in self._steps:
-            if slots and step.name.startswith("guest-") and step.pages & ~slots:
+            if vm.slots and KINDS[step.name].guest and step.pages & ~vm.slots:
                 raise InputError(f"{self.name}: the guest has not all of these pages: {step}")
-        return slots
+            if step.pages >> vm.n_pages:
+                raise InputError(f"{self.name} has {vm.n_pages} pages, and a step: {step}")
+        return vm
 
     def script(self) -> Script:
         """What was read."""
         for key in ("host", "pages"):
             if key not in self._head:
                 raise InputError(f"{self.name} does not say its {key}")
-        n_pages = int(self._head["pages"])
-        for step in self._steps:
-            if step.pages >> n_pages:
-                raise InputError(f"{self.name} has {n_pages} pages, and a step: {step}")
         return Script(
             host=self._head["host"],
             kernel=self._head.get("kernel", ""),
             release=self._head.get("release", ""),
-            n_pages=n_pages,
+            vm=self._vm(),
             steps=tuple(self._steps),
             answers=tuple(self._answers) if self._recorded else None,
-            slots=self._slots(n_pages),
         )

@@ -23,8 +23,9 @@ from mkold.validate.rig.hosts import Host
 from mkold.validate.rig.setup import Rig, find
 from mkold.validate.script import Script
 from mkold.validate.shrink import Shrinker
-from mkold.validate.steps import Step
-from mkold.validate.system import System, SystemSpec, system_image
+from mkold.validate.sides import RealSide, SystemSide, image_of, topics_of
+from mkold.validate.step import Step
+from mkold.validate.system import System, SystemSpec
 
 Progress = Callable[[str], None]
 LIE_AT = 0.5  # of the steps, where the module is told to lie
@@ -150,7 +151,7 @@ def _tell_step(tell: Progress, name: str, n_steps: int, done: int) -> None:
 def _asked(
     line: Line, script: Script, progress: Callable[[int], None], lie: bool
 ) -> tuple[Answers, ...]:
-    real = Real(line, script.n_pages, script.slots)
+    real = Real(line, script.vm)
     lie_at = int(len(script.steps) * LIE_AT) if lie else -1
 
     def told(done: int) -> None:
@@ -158,11 +159,11 @@ def _asked(
         if done == lie_at:
             real.lie()
 
-    return tuple(perform_all(real, script.steps, told))
+    return tuple(perform_all(RealSide(real), script.steps, told))
 
 
 def _on_line(line: Line, script: Script, steps: Sequence[Step]) -> Sequence[Answers]:
-    return tuple(perform_all(Real(line, script.n_pages, script.slots), steps))
+    return tuple(perform_all(RealSide(Real(line, script.vm)), steps))
 
 
 def _compare(
@@ -173,12 +174,12 @@ def _compare(
     script = result.recording
     answers = script.answers or ()
     tell(f"{host.name}: building mkold's system")
-    image = system_image(system_spec(host, script.kernel, "locked"))
+    image = image_of(system_spec(host, script.kernel, "locked"), topics_of(script.vm))
     for way in ways:
         spec = system_spec(host, script.kernel, way)
         began = time.monotonic()
         tell(f"{host.name}: mkold's system, {spec.name}")
-        system = System(image, spec, script.n_pages, script.slots)
+        system = SystemSide(System(image, spec, script.vm))
         comparison = compared(script.steps, answers, perform_all(system, script.steps))
         found = None
         if comparison.differences:
@@ -195,7 +196,7 @@ def _shrunk(
 ) -> Found:  # fmt: skip
     def differs(steps: Sequence[Step]) -> Difference | None:
         assert again is not None
-        system = System(image, spec, script.n_pages, script.slots)
+        system = SystemSide(System(image, spec, script.vm))
         here = compared(steps, again(steps), perform_all(system, steps))
         return here.differences[0] if here.differences else None
 

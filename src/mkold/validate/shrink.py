@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from mkold.validate.compare import Difference
 from mkold.validate.pages import bitmap, pages_of
-from mkold.validate.steps import Step
+from mkold.validate.step import Step
 
 Try = Callable[[Sequence[Step]], Difference | None]
 Item = TypeVar("Item")

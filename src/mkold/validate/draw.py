@@ -1,0 +1,96 @@
+"""A sequence of steps, drawn from a seed or read from text.
+
+A step is a line of text: its name, then pages, then for aging by ranges ``by K``. What a name
+means stands in ``topics``.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from mkold.base.errors import InputError
+from mkold.validate.pages import bitmap, read_pages
+from mkold.validate.step import Step, is_run
+from mkold.validate.topic import Kind
+from mkold.validate.topics import KINDS, TOPIC_OF
+from mkold.validate.vm import Vm
+
+MANY = 64  # pages of a range, at most
+
+
+def read_step(text: str) -> Step:
+    """A step's line.
+
+    Raises
+    ------
+    InputError : it is none; says why
+    """
+    words = text.split()
+    if len(words) not in (1, 2, 4) or words[0] not in KINDS:
+        known = ", ".join(KINDS)
+        raise InputError(f"no step: a name, pages, perhaps 'by K'; names are {known}")
+    by = 1
+    if len(words) == 4:
+        if words[2] != "by" or not words[3].isdecimal() or not int(words[3]):
+            raise InputError("a range is asked 'by K' pages, K a whole number from 1 on")
+        by = int(words[3])
+    pages = read_pages(words[1]) if len(words) > 1 else 0
+    if by > 1 and not (KINDS[words[0]].ranges and is_run(pages)):
+        raise InputError("'by K' is for aging one run of pages")
+    return Step(words[0], pages, by)
+
+
+def draw_vm(n_pages: int, seed: int) -> Vm:
+    """A VM whose guest has all pages, or up to four runs of them with holes between."""
+    chance = random.Random(f"slots {seed}")
+    n = chance.randint(1, 4)
+    if n == 1 or n_pages < 8 * n:
+        return Vm(n_pages)
+    ends = sorted(chance.sample(range(n_pages), 2 * n))
+    slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
+    return Vm(n_pages, slots)
+
+
+def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:
+    """A sequence, the same for a seed; of the steps ``names``, or of all that the VM can have.
+    The guest touches pages of its memslots only."""
+    chance = random.Random(seed)
+    kinds = {
+        name: kind
+        for name, kind in KINDS.items()
+        if (not names or name in names) and TOPIC_OF[name].fits(vm)
+    }
+    weights = [kind.weight for kind in kinds.values()]
+    drawn = chance.choices(list(kinds), weights, k=n_steps)
+    steps = [_step(chance, name, kinds[name], vm.n_pages) for name in drawn]
+    if not vm.slots:
+        return steps
+    guests = [kinds[step.name].guest for step in steps]
+    return [
+        replace(step, pages=step.pages & vm.slots) if guest else step
+        for step, guest in zip(steps, guests, strict=True)
+        if not guest or step.pages & vm.slots
+    ]
+
+
+def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:
+    if kind.ranges and chance.random() < 0.3:
+        by = chance.choice((2, 3, 4, 8, 16, 64))
+        first = chance.randrange(n_pages)
+        n = min(chance.randint(1, MANY) * by, n_pages - first)
+        return Step(name, ((1 << n) - 1) << first, by)
+    if not kind.most:
+        return Step(name, 0)
+    if kind.answers and chance.random() < 0.7:
+        return Step(name, (1 << n_pages) - 1)
+    most = max(1, int(n_pages * kind.most))
+    return Step(name, _some(chance, n_pages, chance.randint(1, most)))
+
+
+def _some(chance: random.Random, n_pages: int, n: int) -> int:
+    """``n`` pages: scattered, or a run, as programs have both."""
+    if chance.random() < 0.3:
+        first = chance.randrange(n_pages)
+        return ((1 << min(n, n_pages - first)) - 1) << first
+    return bitmap(chance.sample(range(n_pages), n))

@@ -1,0 +1,60 @@
+"""A topic: kinds of steps, how a real kernel and mkold's system do them, and what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mkold.ir.definition import Definition
+from mkold.validate.real import Real
+from mkold.validate.step import Step
+from mkold.validate.system import System
+from mkold.validate.vm import Vm
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a step is: whether it answers with a bitmap, and how often it is drawn.
+
+    Parameters
+    ----------
+    answers : whether it answers
+    weight : how often it is drawn, among all
+    most : largest share of the pages that is drawn; 0: it is about no pages
+    ranges : whether it may ask by ranges
+    guest : whether the guest does it, which has the pages of its memslots only
+    """
+
+    answers: bool
+    weight: int
+    most: float = 0.5
+    ranges: bool = False
+    guest: bool = False
+
+
+def always(vm: Vm) -> bool:
+    """Any VM will do."""
+    del vm
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Steps that belong together.
+
+    Parameters
+    ----------
+    kinds : by name
+    real, system : do a step of these; its answer, if it has one
+    entries : functions that ``system`` calls
+    real_look, system_look : bitmaps of what can be seen without changing it
+    fits : whether a VM can have these steps; elsewhere they are not drawn and nothing is seen
+    """
+
+    kinds: Mapping[str, Kind]
+    real: Callable[[Real, Step], int | None]
+    system: Callable[[System, Step], int | None]
+    entries: tuple[Definition, ...] = ()
+    real_look: Callable[[Real], dict[str, int]] | None = None
+    system_look: Callable[[System], dict[str, int]] | None = None
+    fits: Callable[[Vm], bool] = always

@@ -1,0 +1,29 @@
+"""What can be done to a guest and its host: a file a topic, named in ``TOPICS``.
+
+==========================  ================================================================
+``guest-read``, ``-write``  the guest enters, touches the pages in order, and leaves
+``host-read``, ``-write``   the process (the VMM) touches its own memory
+``clear-young``             ``mmu_notifier_clear_young`` for each page, or each ``K`` pages
+``clear-flush-young``       ``mmu_notifier_clear_flush_young`` likewise
+``test-young``              ``mmu_notifier_test_young`` for each page
+``clear-host-young``        the process's own accessed bits, tested and cleared; and flushed
+``dontneed``, ``pageout``   ``madvise(MADV_DONTNEED)``, ``MADV_PAGEOUT`` to swap
+``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
+==========================  ================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mkold.validate.topic import Kind, Topic
+from mkold.validate.topics.access import ACCESS
+from mkold.validate.topics.advice import ADVICE
+from mkold.validate.topics.aging import AGING
+from mkold.validate.topics.lru import LRU
+
+TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU)
+KINDS: Mapping[str, Kind] = {
+    name: kind for topic in TOPICS for name, kind in topic.kinds.items()
+}
+TOPIC_OF: Mapping[str, Topic] = {name: topic for topic in TOPICS for name in topic.kinds}

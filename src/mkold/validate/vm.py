@@ -1,0 +1,62 @@
+"""The VM that steps are done to, and how that stands in a script's head.
+
+What a topic needs of the VM is a field here, a word in ``head``, and read in ``vm_of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mkold.base.errors import InputError
+from mkold.validate.pages import pages_text, read_pages, runs
+
+MOST_PAGES, MOST_SLOTS = 1 << 16, 5
+HEAD = ("pages", "slots")
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A VM.
+
+    Parameters
+    ----------
+    n_pages : pages of the process that may be the guest's memory
+    slots : bitmap of those that the guest has, a memslot a run; 0: all of them
+    """
+
+    n_pages: int
+    slots: int = 0
+
+    @property
+    def all_pages(self) -> int:
+        """Bitmap of all pages."""
+        return (1 << self.n_pages) - 1
+
+    @property
+    def memslots(self) -> Iterator[tuple[int, int]]:
+        """First page of each memslot, and the one behind its last."""
+        return runs(self.slots or self.all_pages)
+
+    def head(self) -> dict[str, str]:
+        """Its words in a script's head."""
+        return {"pages": str(self.n_pages), "slots": pages_text(self.slots)}
+
+
+def vm_of(head: Mapping[str, str]) -> Vm:
+    """The VM that a script's head names.
+
+    Raises
+    ------
+    InputError : it can't be had
+    """
+    text = head["pages"]
+    if not text.isdecimal():
+        raise InputError(f"{text!r} is no number of pages")
+    n_pages = int(text)
+    if not 0 < n_pages <= MOST_PAGES:
+        raise InputError(f"1 to {MOST_PAGES} pages can be had, not {n_pages}")
+    slots = read_pages(head.get("slots", ""))
+    if slots >> n_pages or len(list(runs(slots))) > MOST_SLOTS:
+        raise InputError(f"{n_pages} pages in at most {MOST_SLOTS} slots")
+    return Vm(n_pages, slots)
