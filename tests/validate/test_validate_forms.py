@@ -22,8 +22,8 @@ from mkold.validate.pages import (
 )
 from mkold.validate.script import Script, read_script, script_text
 from mkold.validate.step import Step, chunks
-from mkold.validate.topics import KINDS
-from mkold.validate.vm import Vm
+from mkold.validate.topics import KINDS, TOPIC_OF
+from mkold.validate.vm import GUESTS, Vm
 
 BITS = st.integers(0, (1 << 200) - 1)
 
@@ -63,10 +63,12 @@ def test_a_guest_touches_what_it_has() -> None:
             assert not (slots and step.name.startswith("guest-") and step.pages & ~slots)
 
 
-def test_every_kind_is_drawn_and_a_seed_says_which() -> None:
-    steps = draw(500, Vm(64), 3)
-    assert {step.name for step in steps} == set(KINDS)
-    assert steps == draw(500, Vm(64), 3) != draw(500, Vm(64), 4)
+@pytest.mark.parametrize("guest", GUESTS)
+def test_every_kind_is_drawn_and_a_seed_says_which(guest: str) -> None:
+    vm = Vm(64, guest=guest)
+    steps = draw(500, vm, 3)
+    assert {step.name for step in steps} == {name for name in KINDS if TOPIC_OF[name].fits(vm)}
+    assert steps == draw(500, vm, 3) != draw(500, vm, 4)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,9 @@ def test_scripts_and_recordings_are_read_back(tmp_path: Path) -> None:
     script = Script("power9", "6.12", Vm(40), steps, "6.12.95", answers)
     vm = next(vm for vm in (draw_vm(40, seed) for seed in range(9)) if vm.slots)
     holes = replace(script, vm=vm, steps=tuple(draw(9, vm, 1)), answers=None)
-    for written in (script, replace(script, answers=None, release=""), holes):
+    hash_vm = replace(vm, guest="hash")
+    other = replace(script, vm=hash_vm, steps=tuple(draw(9, hash_vm, 2)), answers=None)
+    for written in (script, replace(script, answers=None, release=""), holes, other):
         (tmp_path / "x").write_text(script_text(written))
         assert read_script(tmp_path / "x") == written
 
@@ -118,6 +122,8 @@ def test_a_wrong_line_is_shown(tmp_path: Path, text: str, reason: str, line: int
         "host power9\npages 3\n\nguest-read 3\n",
         "host power9\npages 9\nslots 0-1\n\nguest-read 3\n",
         "host power9\npages 9\nslots 0-20\n\nguest-read 0\n",
+        "host power9\npages 9\nguest moon\n\nguest-read 0\n",
+        "host power9\npages 9\n\nalias-read 0\n",
     ],
 )
 def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str) -> None:

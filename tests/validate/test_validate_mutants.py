@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from power_mutants import POWER_MUTANTS
 from validate_mutants import MUTANTS, Mutant
 
 from mkold.validate.compare import compared, perform_all
@@ -17,17 +18,18 @@ from mkold.validate.system import System
 
 pytestmark = pytest.mark.quality
 
-RECORDING = Path(__file__).parent / "recordings" / "power9-6.12.recording"
+ALL = (*MUTANTS, *POWER_MUTANTS)
+RECORDINGS = Path(__file__).parent / "recordings"
 MOST_STEPS = 300
 
 
 def test_there_are_enough() -> None:
-    assert len({mutant.what for mutant in MUTANTS}) == len(MUTANTS) >= 15
+    assert len({mutant.what for mutant in ALL}) == len(ALL) >= 15
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+@pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.what)
 def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
-    script = read_script(RECORDING)
+    script = read_script(RECORDINGS / f"{mutant.recording}.recording")
     assert script.answers is not None
     spec = system_spec(host(script.host), script.kernel, mutant.way)
     image = image_of(spec, topics_of(script.vm), edit=mutant.edit)

@@ -44,12 +44,14 @@ from mkold.mm.swap import make_swap_pte, swap_writepage
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A fault: what is wrong, and how it is made. ``way``: which of the two shows it."""
+    """A fault: what is wrong, and how it is made. ``way``: which of the two shows it;
+    ``recording``: which kernel's answers do."""
 
     what: str
     edits: tuple[Edit, ...] = ()
     stand_in: tuple[str, Definition] | None = None
     way: str = "locked"
+    recording: str = "power9-6.12"
 
     def edit(
         self, functions: Mapping[str, Function], values: Mapping[str, int]

@@ -41,15 +41,15 @@ def read_step(text: str) -> Step:
     return Step(words[0], pages, by)
 
 
-def draw_vm(n_pages: int, seed: int) -> Vm:
+def draw_vm(n_pages: int, seed: int, guest: str = "") -> Vm:
     """A VM whose guest has all pages, or up to four runs of them with holes between."""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
     if n == 1 or n_pages < 8 * n:
-        return Vm(n_pages)
+        return Vm(n_pages, guest=guest)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
-    return Vm(n_pages, slots)
+    return Vm(n_pages, slots, guest)
 
 
 def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:

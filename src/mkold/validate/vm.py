@@ -12,7 +12,9 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-HEAD = ("pages", "slots")
+HEAD = ("pages", "slots", "guest")
+# What a guest may be besides one that touches its memory.
+GUESTS = ("", "hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,12 @@ class Vm:
     ----------
     n_pages : pages of the process that may be the guest's memory
     slots : bitmap of those that the guest has, a memslot a run; 0: all of them
+    guest : one of ``GUESTS``
     """
 
     n_pages: int
     slots: int = 0
+    guest: str = ""
 
     @property
     def all_pages(self) -> int:
@@ -40,7 +44,8 @@ class Vm:
 
     def head(self) -> dict[str, str]:
         """Its words in a script's head."""
-        return {"pages": str(self.n_pages), "slots": pages_text(self.slots)}
+        slots = pages_text(self.slots)
+        return {"pages": str(self.n_pages), "slots": slots, "guest": self.guest}
 
 
 def vm_of(head: Mapping[str, str]) -> Vm:
@@ -59,4 +64,7 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     slots = read_pages(head.get("slots", ""))
     if slots >> n_pages or len(list(runs(slots))) > MOST_SLOTS:
         raise InputError(f"{n_pages} pages in at most {MOST_SLOTS} slots")
-    return Vm(n_pages, slots)
+    guest = head.get("guest", "")
+    if guest not in GUESTS:
+        raise InputError(f"there is no guest {guest!r}; there are: {', '.join(GUESTS[1:])}")
+    return Vm(n_pages, slots, guest)

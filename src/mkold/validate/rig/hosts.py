@@ -45,6 +45,7 @@ class Host:
     arch : mkold's architecture
     debian : Debian's name of it; ``gnu`` is GNU's, ``linux`` the kernel's
     guest : the agent's part for it
+    kind : what the guest is besides, as ``Vm.guest``
     program, package : QEMU, and Debian's package of it
     options : of QEMU
     line : the kernel's name for the serial line to the agent
@@ -75,6 +76,7 @@ class Host:
     image: str
     modules: Mapping[str, str]
     kernels: Mapping[str, HostKernel]
+    kind: str = ""
     mmu: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
 
@@ -102,7 +104,7 @@ _POWER_KERNELS = {
 }
 
 
-def _power(name: str, sentence: str, *options: str) -> Host:
+def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "") -> Host:
     return Host(
         name=name,
         sentence=sentence,
@@ -110,16 +112,20 @@ def _power(name: str, sentence: str, *options: str) -> Host:
         debian="ppc64el",
         gnu="powerpc64le-linux-gnu",
         linux="powerpc",
-        guest="guest_powerpc.c",
+        guest=f"guest_powerpc_{kind}.c" if kind else "guest_powerpc.c",
+        kind=kind,
         program="qemu-system-ppc64",
         package="qemu-system-ppc",
         options=(*options, "-m", "2G", "-serial", "stdio"),
         line="hvc0",
         console="console=hvc0",
+        # A hash table would be made where pages under test may lie, which would be moved.
+        append="kvm_cma_resv_ratio=0",
         image="vmlinux",
         modules={"kvm-hv": "", "lzo-rle": "", "zram": ""},
         kernels=_POWER_KERNELS,
-        parameters={"HW_PTE_YOUNG": 0},
+        mmu=mmu,
+        parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22},
     )
 
 
@@ -206,6 +212,12 @@ _ROWS = (
     _arm64("arm64", "Arm, VHE, the hardware sets the access flag", "max,pauth-impdef=on"),
     _arm64("arm64-soft", "Arm, VHE, software sets the access flag", "cortex-a72", "arm64-swaf"),
     _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),
+    _power(
+        "power9-hash",
+        "POWER9, kvm_hv, the guest has a hash table",
+        "-M", "powernv9", "-cpu", "POWER9",
+        kind="hash", mmu="hash",
+    ),
     _power("power10", "POWER10, the same kernel", "-M", "powernv10", "-cpu", "POWER10"),
     _power(
         "pseries",

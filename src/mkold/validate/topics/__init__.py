@@ -9,6 +9,8 @@
 ``clear-host-young``        the process's own accessed bits, tested and cleared; and flushed
 ``dontneed``, ``pageout``   ``madvise(MADV_DONTNEED)``, ``MADV_PAGEOUT`` to swap
 ``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
+``alias-read``, ``-write``  POWER, hash: the guest touches pages by their second names
+``mmu-hash``, ``-radix``    POWER: the VM gets an empty hash table, or a radix tree
 ==========================  ================================================================
 """
 
@@ -20,9 +22,10 @@ from mkold.validate.topic import Kind, Topic
 from mkold.validate.topics.access import ACCESS
 from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
+from mkold.validate.topics.hash import HASH
 from mkold.validate.topics.lru import LRU
 
-TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU)
+TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU, HASH)
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()
 }

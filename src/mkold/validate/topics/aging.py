@@ -55,21 +55,32 @@ def ask_test_young(kvm: Ptr[Kvm], page: u64) -> u64:
 
 
 @kernel
-def ask_batch(mm: Ptr[Mm], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]) -> u64:
-    """The age of host pages ``[start, end)``, at most 64, by one test into ``bitmap`` and, to
-    clear, one call more; as the bits that the test gave, the last page lowest."""
-    bitmap[0] = 0
-    mmu_notifier_test_clear_young(mm, start, end, 0, bitmap)
-    found = READ_ONCE(bitmap[0])
-    if clear and found:
-        mmu_notifier_test_clear_young(mm, start, end, 1, bitmap)
+def ask_range(mm: Ptr[Mm], start: u64, end: u64, clear: u64) -> u64:
+    """Whether any of host pages ``[start, end)`` is young, by one call without a bitmap."""
+    return mmu_notifier_test_clear_young(mm, start, end, clear, NULL) != 0
+
+
+@kernel
+def ask_each(mm: Ptr[Mm], start: u64, end: u64, clear: u64) -> u64:
+    """As ``ask_batch``, by a call for each page without a bitmap."""
+    found: u64 = 0
+    for page in range(start, end):
+        found = (found << 1) | ask_range(mm, page, page + 1, clear)
     return found
 
 
 @kernel
-def ask_range(mm: Ptr[Mm], start: u64, end: u64, clear: u64) -> u64:
-    """Whether any of host pages ``[start, end)`` is young, by one call without a bitmap."""
-    return mmu_notifier_test_clear_young(mm, start, end, clear, NULL) != 0
+def ask_batch(mm: Ptr[Mm], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]) -> u64:
+    """The age of host pages ``[start, end)``, at most 64, by one test into ``bitmap`` and, to
+    clear, one call more; as the bits that the test gave, the last page lowest. Where a bitmap
+    is refused, or nothing is young, page by page."""
+    bitmap[0] = 0
+    if not mmu_notifier_test_clear_young(mm, start, end, 0, bitmap):
+        return ask_each(mm, start, end, clear)
+    found = READ_ONCE(bitmap[0])
+    if clear and found:
+        mmu_notifier_test_clear_young(mm, start, end, 1, bitmap)
+    return found
 
 
 @kernel

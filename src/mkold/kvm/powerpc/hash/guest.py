@@ -6,11 +6,12 @@ It keeps an entry of its own for each page (its page table), and the HPT is a ca
 * A page that was only read is entered read-only; the first write makes it dirty in the
   guest's own entry and raises the HPTE by H_PROTECT.
 * ``HASHPTE`` and a slot say where the HPTE was put. It may be gone: then it is entered anew.
+* With ``HPT_ALIAS`` each page has a second name, with an entry and an HPTE of its own.
 * Both groups full: a pseudo-random entry of one of them goes by H_REMOVE.
 
 Source: arch/powerpc/mm/book3s64/hash_4k.c (``__hash_page_4K``), hash_utils.c
 (``htab_convert_pte_flags``), arch/powerpc/platforms/pseries/lpar.c.
-Known limits: pages are user pages, at the address that is their number; nothing is bolted;
+Known limits: pages are user pages, at the address that is their name; nothing is bolted;
 the guest does not age by H_CLEAR_REF on its own.
 """
 
@@ -25,7 +26,7 @@ from mkold.kvm.powerpc.hash.hcall_enter import (
     H_SUCCESS,
     kvmppc_do_h_enter,
 )
-from mkold.kvm.powerpc.hash.hpt import hpt_group_mask
+from mkold.kvm.powerpc.hash.hpt import guest_pte, hpt_group_mask
 from mkold.kvm.powerpc.hash.hpte import (
     HPTE_GROUP_SHIFT,
     HPTE_R_C,
@@ -38,6 +39,7 @@ from mkold.kvm.powerpc.hash.hpte import (
     hpt_hash,
     hpt_vpn,
     hpte_encode_avpn,
+    name_gfn,
 )
 from mkold.lang import (
     READ_ONCE,
@@ -80,7 +82,7 @@ def guest_insert(kvm: Ptr[Kvm], vpn: u64, ptel: u64) -> u64:
 @kernel
 def guest_hash_page(kvm: Ptr[Kvm], gfn: u64, write: u64) -> None:
     """The guest's fault handler for its page ``gfn``; it tries the access again after it."""
-    entry = kvm.arch.guest_ptes + gfn
+    entry = guest_pte(kvm, gfn)
     old = READ_ONCE(entry.value)
     dirty = GUEST_DIRTY if write else old & GUEST_DIRTY
     if old & GUEST_BUSY:
@@ -97,6 +99,6 @@ def guest_hash_page(kvm: Ptr[Kvm], gfn: u64, write: u64) -> None:
         flags = H_AVPN | protection
         there = kvmppc_h_protect(kvm, flags, index, hpte_encode_avpn(vpn)) == H_SUCCESS
     if not there:
-        ptel = (gfn << HPTE_R_RPN_SHIFT) | protection | HPTE_R_R
+        ptel = (name_gfn(gfn) << HPTE_R_RPN_SHIFT) | protection | HPTE_R_R
         index = guest_insert(kvm, vpn, ptel | (HPTE_R_C if dirty else 0))
     smp_store_release(entry.value, (index << GUEST_SLOT_SHIFT) | GUEST_HASHPTE | dirty)

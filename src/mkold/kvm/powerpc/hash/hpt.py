@@ -17,7 +17,7 @@ kept over a reset.
 from __future__ import annotations
 
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, RevmapEntry
-from mkold.kvm.powerpc.hash.hpte import HPTE_GROUP_SHIFT
+from mkold.kvm.powerpc.hash.hpte import HPT_ALIAS, HPTE_GROUP_SHIFT, name_gfn
 from mkold.kvm.powerpc.hash.rmap import kvmppc_rmap_reset
 from mkold.kvm.powerpc.hash.vmalloc import vfree, vzalloc
 from mkold.lang import (
@@ -114,10 +114,18 @@ def kvmppc_allocate_hpt(kvm: Ptr[Kvm], order: u64) -> u64:
 
 @kernel
 def allocate_guest_ptes(kvm: Ptr[Kvm]) -> u64:
-    """Room for what the guest's kernel keeps by page, once; 0, or 1: no memory."""
+    """Room for what the guest's kernel keeps by a page's name, once; 0, or 1: no memory."""
     if kvm.arch.guest_ptes == NULL:
-        kvm.arch.guest_ptes = cast(Ptr[u64], memblock_alloc(hpt_end_gfn(kvm)))
+        n_names: u64 = 2 if HPT_ALIAS else 1
+        kvm.arch.guest_ptes = cast(Ptr[u64], memblock_alloc(n_names * hpt_end_gfn(kvm)))
     return kvm.arch.guest_ptes == NULL
+
+
+@kernel
+def guest_pte(kvm: Ptr[Kvm], name: u64) -> Ptr[u64]:
+    """What the guest's kernel keeps about the page that it calls ``name``."""
+    second: u64 = hpt_end_gfn(kvm) if name & HPT_ALIAS else 0
+    return kvm.arch.guest_ptes + name_gfn(name) + second
 
 
 @kernel

@@ -53,6 +53,9 @@ HPTE_GROUP_SHIFT = parameter("HPTE_GROUP_SHIFT", 3)
 HPT_SEGMENT_SHIFT = parameter("HPT_SEGMENT_SHIFT", 16)
 HPT_AVPN_DROPPED = parameter("HPT_AVPN_DROPPED", 11)
 
+# Not 0: the bit of a virtual page's number by which the guest has a second name for each page.
+HPT_ALIAS = parameter("HPT_ALIAS", 0)
+
 HASH_4K = {"HPT_SEGMENT_SHIFT": 16, "HPT_AVPN_DROPPED": 11}
 HASH_64K = {"HPT_SEGMENT_SHIFT": 12, "HPT_AVPN_DROPPED": 7}
 # One group of two entries, and an AVPN that says all.
@@ -64,8 +67,15 @@ VSID_INVERSE = pow(VSID_MULTIPLIER, -1, 1 << 38)
 
 
 @kernel
+def name_gfn(name: u64) -> u64:
+    """The guest page that the guest's kernel calls ``name``."""
+    return name & ~HPT_ALIAS
+
+
+@kernel
 def hpt_vpn(gfn: u64) -> u64:
-    """The virtual page through which the guest's kernel reaches its page ``gfn``."""
+    """The virtual page through which the guest's kernel reaches its page ``gfn``, which may
+    be a second name."""
     vsid = ((gfn >> HPT_SEGMENT_SHIFT) * VSID_MULTIPLIER) & VSID_MASK
     return (vsid << HPT_SEGMENT_SHIFT) | (gfn & ((1 << HPT_SEGMENT_SHIFT) - 1))
 

@@ -29,6 +29,7 @@ from mkold.kvm.powerpc.hash.hpte import (
     hpte_encode_avpn,
     hpte_is_writable,
     hpte_matches,
+    name_gfn,
 )
 from mkold.kvm.powerpc.hash.hvlock import lock_hpte, unlock_hpte
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, Vcpu
@@ -91,7 +92,7 @@ def kvmppc_hpte_hv_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -
 def kvmppc_hash_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
     """Handle a fault of ``vcpu``; as ``kvmppc_book3s_radix_page_fault``."""
     vcpu.stat.faults += 1
-    if gfn_to_memslot(kvm, gfn) == NULL:
+    if gfn_to_memslot(kvm, name_gfn(gfn)) == NULL:
         return RESUME_HOST
     result: u64 = RESUME_GUEST
     atomic_inc(kvm.arch.vcpus_running)

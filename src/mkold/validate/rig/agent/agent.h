@@ -45,8 +45,14 @@ extern const char guest_start[], guest_end[];
 extern const uint32_t guest_exit;
 const char *guest_init(int kvm_fd, int vm_fd, int vcpu_fd);
 
+/* Commands that only some guests have; -1: this one has none such. */
+int guest_command(const char *name, const char *word, const char *more) __attribute__((weak));
+
 /* vm.c */
 int vm_create(size_t n_pages, int huge, const char *slots);
+struct mailbox *vm_mailbox(void);
+int vm_enter(void);
+int vm_fill_list(int write, const char *pages, size_t first_name);
 int vm_run(int write, const char *pages);
 int vm_loop(int write, const char *pages);
 int vm_halt(void);

@@ -78,6 +78,8 @@ static int perform(const char *name, char *rest)
 	}
 	if (!strcmp(name, "bye"))
 		return bye();
+	if (guest_command && guest_command(name, word, more) == 0)
+		return 0;
 	fprintf(out, "@! no command %s\n", name);
 	return -1;
 }

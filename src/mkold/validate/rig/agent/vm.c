@@ -19,8 +19,9 @@ static int is_looping;
 static struct kvm_userspace_memory_region slots[MAX_SLOTS];
 static size_t n_slots;
 static uint32_t *list, list_bit;
+static size_t list_name;
 
-static struct mailbox *mailbox(void)
+struct mailbox *vm_mailbox(void)
 {
 	return (struct mailbox *)(vm.low + MAILBOX);
 }
@@ -128,7 +129,7 @@ int vm_create(size_t n_pages, int huge, const char *slot_text)
 }
 
 /* Until the guest's program leaves by itself. */
-static int enter(void)
+int vm_enter(void)
 {
 	for (;;) {
 		if (ioctl(vm.vcpu_fd, KVM_RUN, 0) < 0) {
@@ -147,59 +148,61 @@ static int enter(void)
 
 static void add_address(size_t page)
 {
-	*list++ = (uint32_t)((BASE_GFN + page) * page_size + 64 * (page % 60)) | list_bit;
+	*list++ = (uint32_t)((BASE_GFN + list_name + page) * page_size + 64 * (page % 60)) | list_bit;
 }
 
-static int fill_list(int write, const char *pages)
+/* The guest calls the first page BASE_GFN + first_name. */
+int vm_fill_list(int write, const char *pages, size_t first_name)
 {
 	long n;
 
 	list_bit = write;
+	list_name = first_name;
 	list = (uint32_t *)(vm.low + LIST);
 	n = each_page(pages, add_address);
 	if (vm.vcpu_fd < 0 || is_looping || n < 0) {
 		errno = EINVAL;
 		return -1;
 	}
-	mailbox()->count = n;
+	vm_mailbox()->count = n;
 	return 0;
 }
 
 int vm_run(int write, const char *pages)
 {
-	if (fill_list(write, pages))
+	if (vm_fill_list(write, pages, 0))
 		return failed("pages");
-	mailbox()->loop = 0;
-	return enter() ? failed("KVM_RUN") : done();
+	vm_mailbox()->loop = 0;
+	return vm_enter() ? failed("KVM_RUN") : done();
 }
 
 static void *loop(void *unused)
 {
-	enter();
+	vm_enter();
 	return unused;
 }
 
 int vm_loop(int write, const char *pages)
 {
-	if (fill_list(write, pages))
+	if (vm_fill_list(write, pages, 0))
 		return failed("pages");
-	mailbox()->rounds = 0;
-	mailbox()->loop = 1;
+	vm_mailbox()->rounds = 0;
+	vm_mailbox()->loop = 1;
 	if (pthread_create(&looping, NULL, loop, NULL))
 		return failed("a thread");
 	is_looping = 1;
-	while (!mailbox()->rounds)
+	while (!vm_mailbox()->rounds)
 		usleep(1000);
 	return done();
 }
 
 int vm_halt(void)
 {
-	mailbox()->loop = 0;
+	vm_mailbox()->loop = 0;
 	if (is_looping)
 		pthread_join(looping, NULL);
 	is_looping = 0;
-	fprintf(out, "@. rounds %u\n", mailbox()->rounds);
+	fprintf(out, "@. rounds %u\n", vm_mailbox()->rounds);
 	return 0;
 }
 

@@ -1,0 +1,105 @@
+"""Seeded faults of hash tables on POWER, that only recordings of guests with them catch."""
+
+from __future__ import annotations
+
+from validate_mutants import Mutant
+
+from mkold.ir.variant import Skip
+from mkold.kvm.powerpc.asm.kvm_host import Kvm
+from mkold.kvm.powerpc.hash.age import age_locked_hpte, age_ring
+from mkold.kvm.powerpc.hash.hpt import hpt_entry
+from mkold.kvm.powerpc.hash.hpte import HPTE_R_R, HPTE_V_HVLOCK
+from mkold.kvm.powerpc.hash.hvlock import try_lock_hpte, unlock_after_update
+from mkold.kvm.powerpc.hash.rmap import (
+    KVMPPC_RMAP_INDEX,
+    KVMPPC_RMAP_PRESENT,
+    KVMPPC_RMAP_RC_SHIFT,
+    KVMPPC_RMAP_REFERENCED,
+    gfn_to_rmap,
+    lock_rmap,
+    unlock_rmap,
+)
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    kernel,
+    smp_load_acquire,
+    u64,
+)
+from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, Mm
+from mkold.mm.pgtable import pte_offset, pte_pfn, vma_contains
+
+
+@kernel
+def age_first_of_ring(kvm: Ptr[Kvm], first: u64) -> tuple[u64, u64]:
+    """``age_ring`` that forgets all behind the first."""
+    hpte = hpt_entry(kvm, first)
+    young: u64 = 0
+    if READ_ONCE(hpte[1]) & HPTE_R_R and try_lock_hpte(hpte, HPTE_V_HVLOCK):
+        young = age_locked_hpte(kvm, first)
+        unlock_after_update(hpte)
+    return young, ~0
+
+
+@kernel
+def note_c_alone(rmap: Ptr[u64], rc: u64) -> None:
+    """``rmap_note_rc`` that forgets R."""
+    WRITE_ONCE(rmap.value, READ_ONCE(rmap.value) | ((rc & ~HPTE_R_R) << KVMPPC_RMAP_RC_SHIFT))
+
+
+@kernel
+def enter_without_young(mm: Ptr[Mm], hva: u64) -> tuple[u64, u64]:
+    """``kvmppc_read_update_linux_pte`` that only reads."""
+    if not vma_contains(mm, hva) or pte_offset(mm, hva) == NULL:
+        return 0, 0
+    pte = READ_ONCE(pte_offset(mm, hva).value)
+    if not pte & PTE_PRESENT:
+        return 0, 0
+    return pte_pfn(pte), (pte & PTE_WRITE) != 0
+
+
+@kernel
+def age_keeps_rmap_word(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """``kvm_age_rmapp`` that leaves R in the rmap word."""
+    rmap = gfn_to_rmap(kvm, gfn)
+    lock_rmap(rmap)
+    word = READ_ONCE(rmap.value)
+    young: u64 = (word & KVMPPC_RMAP_REFERENCED) != 0
+    if word & KVMPPC_RMAP_PRESENT:
+        found, _busy = age_ring(kvm, word & KVMPPC_RMAP_INDEX)
+        young |= found
+    unlock_rmap(rmap)
+    return young
+
+
+@kernel
+def reset_keeps_r(kvm: Ptr[Kvm]) -> None:
+    """``kvmppc_rmap_reset`` that forgets the rings alone."""
+    for i in range(smp_load_acquire(kvm.n_slots)):
+        slot = addr(kvm.slots[i])
+        for page in range(slot.npages):
+            WRITE_ONCE(slot.rmap[page], slot.rmap[page] & KVMPPC_RMAP_REFERENCED)
+
+
+HASH = "power9-hash-6.12"
+POWER_MUTANTS = (
+    Mutant(
+        "a ring's end is forgotten", stand_in=("age_ring", age_first_of_ring), recording=HASH
+    ),
+    Mutant("R stays in the HPTE", (Skip("kvmppc_clear_ref_hpte"),), recording=HASH),
+    Mutant(
+        "R stays in the rmap word",
+        stand_in=("kvm_age_rmapp", age_keeps_rmap_word),
+        recording=HASH,
+    ),
+    Mutant("R goes with the HPTE", stand_in=("rmap_note_rc", note_c_alone), recording=HASH),
+    Mutant(
+        "H_ENTER leaves the process's entry old",
+        stand_in=("kvmppc_read_update_linux_pte", enter_without_young),
+        recording=HASH,
+    ),
+    Mutant("a switch keeps R", stand_in=("kvmppc_rmap_reset", reset_keeps_r), recording=HASH),
+)
