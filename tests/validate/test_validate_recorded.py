@@ -18,7 +18,11 @@ from mkold.validate.topics import KINDS
 
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.recording"))
 POWER9 = Path(__file__).parent / "recordings" / "power9-6.12.recording"
-QUICK = {"power9-6.12", "x86-6.12"}  # a build takes ten seconds where it is the first
+QUICK = {
+    "power9-6.12",
+    "x86-6.12",
+    "x86-6.12-evict",
+}  # a build takes ten seconds where it is the first
 CASES = [
     pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
     for path in RECORDINGS

@@ -26,7 +26,12 @@ from mkold.mm.fault.memory import (
     alloc_zeroed_or_reclaim,
     install_pte,
 )
-from mkold.mm.mglru.generations import inc_max_seq, lru_gen_add_folio_seq
+from mkold.mm.list import list_add_tail, list_del, list_empty
+from mkold.mm.mglru.generations import (
+    folio_inc_gen,
+    inc_max_seq,
+    lru_gen_from_seq,
+)
 from mkold.mm.mm_types import (
     NO_INDEX,
     PTE_ACCESSED,
@@ -40,6 +45,8 @@ from mkold.mm.mmu_notifier import MmuNotifier
 from mkold.mm.pgtable import pte_offset, set_pte
 from mkold.mm.rmap import folio_pfn
 from mkold.mm.swap import make_swap_pte, swap_writepage
+
+EVICTIONS = "x86-6.12-evict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,7 @@ def unmap_without_notice(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> boo
     """``try_to_unmap``, of which the guest's table does not hear."""
     page = READ_ONCE(folio.index)
     swap_writepage(mm, page, folio_pfn(node, folio))
-    set_pte(pte_offset(mm, page), make_swap_pte(READ_ONCE(node.lrugen.min_seq), 0))
+    set_pte(pte_offset(mm, page), make_swap_pte(READ_ONCE(node.lrugen.min_seq), 0, 0))
     WRITE_ONCE(folio.index, NO_INDEX)
     return True
 
@@ -193,9 +200,22 @@ def oldest_not_merged(lrugen: Ptr[LruGen]) -> bool:
 
 
 @kernel
-def new_is_second_youngest(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
-    """``lru_gen_add_folio`` into the generation before."""
-    lru_gen_add_folio_seq(lrugen, folio, lrugen.max_seq - 1)
+def new_is_second_youngest(lrugen: Ptr[LruGen], flags: u64, in_swapcache: u64) -> u64:
+    """``lru_gen_folio_seq`` that names the generation before."""
+    return lrugen.max_seq - 1
+
+
+@kernel
+def merged_in_order(lrugen: Ptr[LruGen]) -> bool:
+    """``inc_min_seq`` that keeps the order of what it merges."""
+    gen = lru_gen_from_seq(lrugen.min_seq)
+    while not list_empty(addr(lrugen.lists[gen])):
+        folio = cast(Ptr[Folio], lrugen.lists[gen].next)
+        new_gen = folio_inc_gen(lrugen, folio)
+        list_del(addr(folio.lru))
+        list_add_tail(addr(folio.lru), addr(lrugen.lists[new_gen]))
+    WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
+    return True
 
 
 @kernel
@@ -250,8 +270,15 @@ MUTANTS = (
     Mutant("a pass opens two generations", stand_in=("try_to_inc_max_seq", pass_opens_two)),
     Mutant("the oldest is not merged", stand_in=("inc_min_seq", oldest_not_merged)),
     Mutant(
-        "a new page is second youngest", stand_in=("lru_gen_add_folio", new_is_second_youngest)
+        "a new page is second youngest", stand_in=("lru_gen_folio_seq", new_is_second_youngest)
     ),
+    Mutant(
+        "merging keeps the order",
+        stand_in=("inc_min_seq", merged_in_order),
+        recording=EVICTIONS,
+    ),
+    Mutant("eviction looks not around", (Skip("lru_gen_look_around"),), recording=EVICTIONS),
+    Mutant("eviction asks not who was used", (Skip("folio_referenced"),), recording=EVICTIONS),
     Mutant(
         "clear_flush_young clears nothing",
         stand_in=("kvm_mmu_notifier_clear_flush_young", flush_that_only_tests),

@@ -48,13 +48,18 @@ PFN_ERR_RETRY = PFN_ERR | 2  # no frame right now: hold nothing, then ask again
 # Generations (include/linux/mmzone.h).
 MIN_NR_GENS = 2
 MAX_NR_GENS = 4
+MAX_NR_TIERS = 4
 MIN_LRU_BATCH = 64
+MAX_LRU_BATCH = 4096
+PAGEVEC_SIZE = 31  # folios that a CPU collects before they are put on lists
 
 # folio.flags. The generation is stored plus one; 0 means on no list.
 FOLIO_GEN_MASK = 0x7
 FOLIO_REFERENCED = 0x8
-FOLIO_WORKINGSET = 0x10  # a walk has promoted it (``MGLRU_WORKINGSET``)
-FOLIO_SEEN = 0x20  # likewise: used since it came, or was merged into another generation
+FOLIO_WORKINGSET = 0x10
+FOLIO_REFS_SHIFT = 5
+FOLIO_REFS_MASK = 0x60  # accesses beyond the first (``tiers.py``)
+FOLIO_ACTIVE = 0x80  # on no list, and to be added as a used one
 
 # What the aging walk and the eviction may use to learn about accesses.
 AGING_NONE = 0
@@ -100,7 +105,7 @@ class AgingStats(Struct):
 
     passes: u64
     cycles: u64  # spent in walks
-    entries: u64  # present entries examined
+    entries: u64  # entries looked at
     young: u64  # of them, young in the host's or a secondary table
     tables_walked: u64
     tables_filtered: u64  # left out because the Bloom filter said so
@@ -129,6 +134,12 @@ class LruGen(Struct):
     lists: Array[ListHead, MAX_NR_GENS]
     nr_pages: Array[u64, MAX_NR_GENS]
     timestamps: Array[u64, MAX_NR_GENS]  # cycles at which the generation was born
+    refaulted: Array[u64, MAX_NR_TIERS]  # atomic, as ``evicted``; all five: see tiers
+    evicted: Array[u64, MAX_NR_TIERS]
+    protected: Array[u64, MAX_NR_TIERS]
+    avg_refaulted: Array[u64, MAX_NR_TIERS]
+    avg_total: Array[u64, MAX_NR_TIERS]
+    pad3: Array[u64, 4]
     filters: Array[Bloom, 2]
 
 
@@ -156,7 +167,8 @@ class Scratch(Struct):
 
     bitmap: u64
     n_isolated: u64
-    pad: Array[u64, 2]
+    lru_add: u64  # folios added since this CPU's batch was last put on lists
+    pad: u64
     nr_pages: Array[u64, MAX_NR_GENS]
     isolated: Array[u64, MIN_LRU_BATCH]
 

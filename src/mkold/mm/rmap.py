@@ -27,7 +27,8 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import pte_lockptr, pte_offset, set_pte
-from mkold.mm.swap import make_swap_pte, swap_writepage
+from mkold.mm.swap import swap_writepage
+from mkold.mm.workingset import lru_gen_eviction
 
 
 @kernel
@@ -70,7 +71,7 @@ def try_to_unmap(node: Ptr[Node], mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
         ptep = pte_offset(mm, page)
         if READ_ONCE(ptep.value) & (PTE_DIRTY | PTE_WRITE):
             swap_writepage(mm, page, pfn)
-        set_pte(ptep, make_swap_pte(READ_ONCE(node.lrugen.min_seq), READ_ONCE(folio.flags)))
+        set_pte(ptep, lru_gen_eviction(node, folio))
         WRITE_ONCE(folio.index, NO_INDEX)
     spin_unlock(ptl.value)
     mmu_notifier_invalidate_range_end(mm, page, page + 1)

@@ -4,8 +4,8 @@ Rules
 -----
 * Every host page has one slot of the swap area, by its number; a slot stays valid while
   the page in memory is clean, so a clean page is evicted without a write.
-* The entry left behind holds the shadow: ``min_seq`` at eviction, and whether the page had
-  been promoted. A fault that brings the page back is a *refault* (``mglru/workingset.py``).
+* The entry left behind holds the shadow: ``min_seq`` at eviction, and what is known of the
+  page's use. A fault that brings the page back is a *refault* (``workingset.py``).
 * Reading costs ``node.swap_cycles``, waited for on the faulting CPU with no lock held; it
   does not give the CPU away, so that the wait is as long as stated on a busy machine too.
   Writing back costs the host's reclaim only the copy (it is asynchronous in a real
@@ -25,23 +25,23 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.mm_types import (
-    FOLIO_WORKINGSET,
     PAGE_SHIFT,
     PTE_SWAP,
     Mm,
     Node,
 )
 
-SHADOW_MASK = (1 << 60) - 1
+SHADOW_REFS = 0x3
+SHADOW_SEQ_SHIFT = 2
 SHADOW_WORKINGSET = 1 << 60
 
 
 @kernel
-def make_swap_pte(min_seq: u64, flags: u64) -> u64:
-    """The entry of a page that went to swap while ``min_seq`` was the oldest generation, its
-    folio having had ``flags``."""
-    workingset: u64 = SHADOW_WORKINGSET if flags & FOLIO_WORKINGSET else 0
-    return PTE_SWAP | workingset | (min_seq & SHADOW_MASK)
+def make_swap_pte(min_seq: u64, refs: u64, workingset: u64) -> u64:
+    """The entry of a page that went to swap while ``min_seq`` was the oldest generation."""
+    mark: u64 = SHADOW_WORKINGSET if workingset else 0
+    token: u64 = (min_seq << SHADOW_SEQ_SHIFT) | refs
+    return PTE_SWAP | mark | (token & (SHADOW_WORKINGSET - 1))
 
 
 @kernel

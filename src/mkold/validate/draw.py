@@ -27,16 +27,19 @@ def read_step(text: str) -> Step:
     InputError : it is none; says why
     """
     words = text.split()
-    if len(words) not in (1, 2, 4) or words[0] not in KINDS:
+    if len(words) not in (1, 2, 3, 4) or words[0] not in KINDS:
         known = ", ".join(KINDS)
         raise InputError(f"no step: a name, pages, perhaps 'by K'; names are {known}")
     by = 1
-    if len(words) == 4:
-        if words[2] != "by" or not words[3].isdecimal() or not int(words[3]):
+    counts = KINDS[words[0]].counts
+    if len(words) == (2 if counts else 3):
+        raise InputError("'by K' stands behind pages, or for pages where a step counts them")
+    if len(words) >= 3:
+        if words[-2] != "by" or not words[-1].isdecimal() or not int(words[-1]):
             raise InputError("a range is asked 'by K' pages, K a whole number from 1 on")
-        by = int(words[3])
-    pages = read_pages(words[1]) if len(words) > 1 else 0
-    if by > 1 and not (KINDS[words[0]].ranges and is_run(pages)):
+        by = int(words[-1])
+    pages = read_pages(words[1]) if len(words) in (2, 4) else 0
+    if by > 1 and not counts and not (KINDS[words[0]].ranges and is_run(pages)):
         raise InputError("'by K' is for aging one run of pages")
     return Step(words[0], pages, by)
 
@@ -81,7 +84,7 @@ def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:
         n = min(chance.randint(1, MANY) * by, n_pages - first)
         return Step(name, ((1 << n) - 1) << first, by)
     if not kind.most:
-        return Step(name, 0)
+        return Step(name, 0, chance.randint(1, MANY) if kind.counts else 1)
     if kind.answers and chance.random() < 0.7:
         return Step(name, (1 << n_pages) - 1)
     most = max(1, int(n_pages * kind.most))

@@ -67,8 +67,12 @@ class Shrinker:
     def _keep_pages(self, pages: int) -> None:
         """All steps on the pages that differ alone: one of them, or else all."""
         for kept in (pages & -pages, pages):
-            tried = [replace(step, pages=step.pages & kept) for step in self.steps]
-            tried = [replace(step, by=1) for step in tried if step.pages]
+            tried = [
+                replace(step, pages=step.pages & kept)
+                for step in self.steps
+                if step.pages & kept or not step.pages
+            ]
+            tried = [replace(step, by=1) if step.pages else step for step in tried]
             if self._holds(tried):
                 self.steps = tried
                 return
@@ -91,7 +95,7 @@ class Shrinker:
 
     def _fewer_pages(self, at: int) -> None:
         step = self.steps[at]
-        if step.by != 1:
+        if step.by != 1 or not step.pages:
             return
 
         def with_pages(pages: list[int]) -> list[Step]:

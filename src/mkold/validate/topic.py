@@ -23,6 +23,7 @@ class Kind:
     most : largest share of the pages that is drawn; 0: it is about no pages
     ranges : whether it may ask by ranges
     guest : whether the guest does it, which has the pages of its memslots only
+    counts : whether it is about so many pages, whichever they are
     """
 
     answers: bool
@@ -30,6 +31,7 @@ class Kind:
     most: float = 0.5
     ranges: bool = False
     guest: bool = False
+    counts: bool = False
 
 
 def always(vm: Vm) -> bool:

@@ -23,8 +23,12 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.frames import free_folio
-from mkold.mm.mglru.generations import lru_gen_add_folio_seq, lru_gen_del_folio
-from mkold.mm.mm_types import NO_INDEX, PTE_PRESENT, Folio, Mm, Node
+from mkold.mm.mglru.generations import (
+    lru_add_drain,
+    lru_gen_add_folio,
+    lru_gen_del_folio,
+)
+from mkold.mm.mm_types import FOLIO_REFERENCED, NO_INDEX, PTE_PRESENT, Folio, Mm, Node
 from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_flush_young,
     mmu_notifier_invalidate_range_end,
@@ -38,6 +42,7 @@ from mkold.mm.pgtable import (
     set_pte,
 )
 from mkold.mm.rmap import folio_pfn, pfn_folio, try_to_unmap
+from mkold.mm.tiers import set_mask_bits
 
 PAGEOUT_REFERENCES = parameter("PAGEOUT_REFERENCES", 0)
 
@@ -78,7 +83,7 @@ def putback_used(node: Ptr[Node], page: u64, folio: Ptr[Folio]) -> bool:
     spin_lock(node.lrugen.lru_lock)
     mapped = READ_ONCE(folio.index) == page
     if mapped:
-        lru_gen_add_folio_seq(addr(node.lrugen), folio, node.lrugen.max_seq - 1)
+        lru_gen_add_folio(addr(node.lrugen), folio, 0)
     spin_unlock(node.lrugen.lru_lock)
     return mapped
 
@@ -104,7 +109,9 @@ def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     mine: u64 = 0
     if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
         spin_lock(node.lrugen.lru_lock)
-        mine = lru_gen_del_folio(addr(node.lrugen), pfn_folio(node, pte_pfn(pte)))
+        folio = pfn_folio(node, pte_pfn(pte))
+        set_mask_bits(folio, FOLIO_REFERENCED, 0)
+        mine = lru_gen_del_folio(addr(node.lrugen), folio)
         ptep_test_and_clear_young(ptep)
         spin_unlock(node.lrugen.lru_lock)
     spin_unlock(ptl.value)
@@ -115,6 +122,7 @@ def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
 @kernel
 def madvise_pageout(mm: Ptr[Mm], start: u64, end: u64) -> None:
     """Send pages ``[start, end)`` to swap, young or not."""
+    lru_add_drain(mm.node)
     for page in range(start, end):
         ptep = pte_offset(mm, page)
         if ptep != NULL:

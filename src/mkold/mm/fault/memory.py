@@ -35,12 +35,7 @@ from mkold.lang import (
 )
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.mglru.evict import shrink_node
-from mkold.mm.mglru.generations import (
-    MGLRU_WORKINGSET,
-    folio_add_lru,
-    folio_mark_accessed,
-)
-from mkold.mm.mglru.workingset import lru_gen_refault, lru_gen_test_recent
+from mkold.mm.mglru.generations import folio_add_lru
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
     PAGE_SHIFT,
@@ -75,6 +70,8 @@ from mkold.mm.swap import (
     swap_readpage,
     wait_for_swap,
 )
+from mkold.mm.tiers import folio_mark_accessed
+from mkold.mm.workingset import lru_gen_refault, lru_gen_test_recent
 
 # How a page that comes back from swap for a read is mapped: 0 read-only, 1 writable.
 SWAPIN_WRITABLE = parameter("SWAPIN_WRITABLE", 0)
@@ -112,10 +109,10 @@ def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bit
         folio = pfn_folio(node, pfn)
         folio_map(folio, page)
         set_pte(ptep, bits | (pfn << PTE_PFN_SHIFT))
-        if seen & PTE_SWAP:
-            lru_gen_refault(node, folio, seen, bits & PTE_DIRTY)
-        else:
-            folio_add_lru(node, folio)
+        from_swap: u64 = seen & PTE_SWAP
+        if from_swap:
+            lru_gen_refault(node, folio, seen)
+        folio_add_lru(node, folio, from_swap, bits & PTE_DIRTY)
     spin_unlock(ptl.value)
     return same
 
@@ -265,7 +262,7 @@ def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
     virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
     """
     pfn, writable = faultin_page(mm, page, write)
-    if MGLRU_WORKINGSET and pfn < PFN_ERR and pfn != mm.node.zero_pfn:
+    if pfn < PFN_ERR and pfn != mm.node.zero_pfn:
         folio_mark_accessed(pfn_folio(mm.node, pfn))
     return pfn, writable
 

@@ -10,17 +10,23 @@ Rules
   is on no list (isolated). The aging walk changes the number alone, with compare and
   swap; the list move is left to whoever next looks at the list's tail.
 * Where the oldest generation is merged into the next, its folios go behind that one's, in
-  their own order: what came first is evicted first.
-* With ``MGLRU_WORKINGSET`` 1 (Linux 7.2 is so) a fresh folio joins the second youngest
-  generation, and one that a walk has promoted remembers so (``mkold.mm.swap`` has the rest).
-  A walk promotes what it finds young for the second time: coming in by a fault is the first,
-  a fault of KVM's is one too, and being merged into the next generation makes it start anew,
-  unless it was promoted once.
+  reverse: what came to it last is evicted first.
+* A folio that is used joins the youngest generation, one that is put back and was not the
+  second youngest. With ``MGLRU_WORKINGSET`` 1 (Linux 7.2 is so) only one of the working set
+  joins the youngest, a used one the second youngest; and one that is in the swap cache while
+  it joins the third or fourth.
+* Folios join by batches of a CPU: one that comes from swap leaves the swap cache as soon as it
+  is mapped, so that only the last of a full batch is in it, and one that is written, before
+  which the batch is emptied.
+* A walk promotes what it finds young. With ``MGLRU_WORKINGSET`` 1 not at the first time: coming
+  in by a fault is the first, a fault of KVM's is one too; being merged into the next
+  generation makes it start anew, unless it was promoted once: then it is of the working set.
 * ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
   has not handed in its batch.
 
 Source: mm/vmscan.c, include/linux/mm_inline.h, Documentation/mm/multigen_lru.rst.
-Known limits: one memory group, anonymous memory only, hence no tiers.
+Known limits: one memory group, anonymous memory only. A batch is only counted: its folios are
+on a list at once, where they would be when it is emptied.
 """
 
 from __future__ import annotations
@@ -31,12 +37,12 @@ from mkold.lang import (
     Ptr,
     addr,
     atomic_add,
-    atomic_or,
     atomic_sub,
     cast,
     get_cycles,
     kernel,
     parameter,
+    smp_processor_id,
     smp_store_release,
     spin_lock,
     spin_unlock,
@@ -45,20 +51,31 @@ from mkold.lang import (
 )
 from mkold.mm.list import init_list_head, list_add, list_add_tail, list_del, list_empty
 from mkold.mm.mm_types import (
+    FOLIO_ACTIVE,
     FOLIO_GEN_MASK,
     FOLIO_REFERENCED,
-    FOLIO_SEEN,
+    FOLIO_REFS_MASK,
     FOLIO_WORKINGSET,
+    MAX_LRU_BATCH,
     MAX_NR_GENS,
     MIN_NR_GENS,
+    PAGEVEC_SIZE,
     Folio,
     LruGen,
     Node,
 )
+from mkold.mm.tiers import (
+    MGLRU_WORKINGSET,
+    count_protected,
+    folio_mark_accessed,
+    reset_ctrl_pos,
+    set_mask_bits,
+    uses,
+)
 
-MGLRU_WORKINGSET = parameter("MGLRU_WORKINGSET", 0)
+# Whether a folio keeps its uses when it joins the youngest generation (Linux 6.1 does so).
+MGLRU_KEEPS_REFS = parameter("MGLRU_KEEPS_REFS", 0)
 NO_GEN = (1 << 64) - 1
-MAX_LRU_BATCH = 4096  # 64 * MIN_LRU_BATCH
 
 
 @kernel
@@ -97,26 +114,6 @@ def lru_init(node: Ptr[Node], mode: u64) -> None:
 
 
 @kernel
-def folio_set_gen(folio: Ptr[Folio], gen: u64) -> None:
-    """Store ``gen``; on the way in a folio loses its referenced mark."""
-    while True:
-        old = READ_ONCE(folio.flags)
-        new = (old & ~(FOLIO_GEN_MASK | FOLIO_REFERENCED)) | (gen + 1)
-        if MGLRU_WORKINGSET:
-            new |= FOLIO_SEEN
-        ok, _seen = try_cmpxchg(folio.flags, old, new)
-        if ok:
-            return
-
-
-@kernel
-def folio_mark_accessed(folio: Ptr[Folio]) -> None:
-    """Remember an access that no walk has found."""
-    if MGLRU_WORKINGSET:
-        atomic_or(folio.flags, FOLIO_SEEN)
-
-
-@kernel
 def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
     """Promote from a walk; returns the old generation, NO_GEN if it was isolated.
 
@@ -126,13 +123,13 @@ def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
     """
     while True:
         old = READ_ONCE(folio.flags)
+        if MGLRU_WORKINGSET and not old & (FOLIO_REFERENCED | FOLIO_WORKINGSET):
+            set_mask_bits(folio, FOLIO_REFS_MASK, FOLIO_REFERENCED)
+            return NO_GEN
         if not old & FOLIO_GEN_MASK:
             new = old | FOLIO_REFERENCED
-        elif MGLRU_WORKINGSET and not old & (FOLIO_SEEN | FOLIO_WORKINGSET):
-            folio_mark_accessed(folio)
-            return NO_GEN
         else:
-            new = (old & ~FOLIO_GEN_MASK) | (gen + 1)
+            new = (old & ~(FOLIO_GEN_MASK | uses())) | (gen + 1)
             if MGLRU_WORKINGSET:
                 new |= FOLIO_WORKINGSET
         ok, _seen = try_cmpxchg(folio.flags, old, new)
@@ -142,7 +139,7 @@ def folio_update_gen(folio: Ptr[Folio], gen: u64) -> u64:
 
 @kernel
 def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
-    """Move the oldest generation's folio to the next; a promoted one stays promoted.
+    """Move the oldest generation's folio to the next, its uses forgotten.
 
     Returns the generation index it has now. Caller holds ``lru_lock``.
     """
@@ -153,7 +150,7 @@ def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
         gen = (old & FOLIO_GEN_MASK) - 1
         if gen != old_gen:
             return gen
-        kept = old & ~(FOLIO_GEN_MASK | FOLIO_SEEN)
+        kept = old & ~(FOLIO_GEN_MASK | uses())
         ok, _seen = try_cmpxchg(folio.flags, old, kept | (new_gen + 1))
         if ok:
             atomic_sub(lrugen.nr_pages[old_gen], 1)
@@ -162,25 +159,31 @@ def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
 
 
 @kernel
-def lru_gen_add_folio_seq(lrugen: Ptr[LruGen], folio: Ptr[Folio], seq: u64) -> None:
-    """Put a folio into the generation ``seq``; caller holds ``lru_lock``."""
-    gen = lru_gen_from_seq(seq)
-    folio_set_gen(folio, gen)
-    atomic_add(lrugen.nr_pages[gen], 1)
-    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
+def lru_gen_folio_seq(lrugen: Ptr[LruGen], flags: u64, in_swapcache: u64) -> u64:
+    """Which generation a folio with ``flags`` joins."""
+    workingset: u64 = 1 if flags & FOLIO_WORKINGSET else 0
+    if not MGLRU_WORKINGSET:
+        return lrugen.max_seq if flags & FOLIO_ACTIVE else lrugen.max_seq - 1
+    behind: u64 = MIN_NR_GENS - 1
+    if flags & FOLIO_ACTIVE:
+        behind -= workingset
+    elif in_swapcache:
+        used: u64 = workingset | (flags & FOLIO_REFERENCED)
+        behind = MAX_NR_GENS - 2 if used else MAX_NR_GENS - 1
+    return max(lrugen.max_seq - behind, lrugen.min_seq)
 
 
 @kernel
-def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> None:
-    """Put a folio that was just faulted in, or used, into the youngest generation, or the
-    second youngest (see above).
-
-    Caller holds ``lru_lock``.
-    """
-    seq = lrugen.max_seq
-    if MGLRU_WORKINGSET and not READ_ONCE(folio.flags) & FOLIO_WORKINGSET:
-        seq -= 1
-    lru_gen_add_folio_seq(lrugen, folio, seq)
+def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio], in_swapcache: u64) -> None:
+    """Put a folio on its list; caller holds ``lru_lock``."""
+    flags = READ_ONCE(folio.flags)
+    gen = lru_gen_from_seq(lru_gen_folio_seq(lrugen, flags, in_swapcache))
+    mask: u64 = FOLIO_GEN_MASK | FOLIO_ACTIVE
+    if flags & FOLIO_ACTIVE and not (MGLRU_WORKINGSET or MGLRU_KEEPS_REFS):
+        mask |= FOLIO_REFS_MASK | FOLIO_REFERENCED
+    set_mask_bits(folio, mask, gen + 1)
+    atomic_add(lrugen.nr_pages[gen], 1)
+    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
 
 
 @kernel
@@ -199,10 +202,36 @@ def lru_gen_del_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> bool:
 
 
 @kernel
-def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio]) -> None:
-    """``lru_gen_add_folio`` under the lock."""
+def lru_add_drain(node: Ptr[Node]) -> None:
+    """Empty this CPU's batch."""
+    node.scratch[smp_processor_id()].lru_add = 0
+
+
+@kernel
+def lru_add_batch(node: Ptr[Node]) -> bool:
+    """One folio more for this CPU's batch; whether that fills it, which empties it."""
+    scratch = addr(node.scratch[smp_processor_id()])
+    scratch.lru_add += 1
+    full = scratch.lru_add == PAGEVEC_SIZE
+    if full:
+        scratch.lru_add = 0
+    return full
+
+
+@kernel
+def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio], from_swap: u64, write: u64) -> None:
+    """A fault brings a folio; ``from_swap`` if its content is from there, ``write`` if it
+    is written."""
+    flags = READ_ONCE(folio.flags)
+    if not MGLRU_WORKINGSET or flags & FOLIO_WORKINGSET:
+        set_mask_bits(folio, 0, FOLIO_ACTIVE)
+    elif not flags & FOLIO_REFERENCED:
+        folio_mark_accessed(folio)
+    at_once = lru_add_batch(node)
+    if from_swap and write:
+        lru_add_drain(node)
     spin_lock(node.lrugen.lru_lock)
-    lru_gen_add_folio(addr(node.lrugen), folio)
+    lru_gen_add_folio(addr(node.lrugen), folio, from_swap and (write or at_once))
     spin_unlock(node.lrugen.lru_lock)
 
 
@@ -215,13 +244,15 @@ def inc_min_seq(lrugen: Ptr[LruGen]) -> bool:
     gen = lru_gen_from_seq(lrugen.min_seq)
     remaining: u64 = MAX_LRU_BATCH
     while not list_empty(addr(lrugen.lists[gen])):
-        folio = cast(Ptr[Folio], lrugen.lists[gen].next)
+        folio = cast(Ptr[Folio], lrugen.lists[gen].prev)
+        count_protected(lrugen, READ_ONCE(folio.flags))
         new_gen = folio_inc_gen(lrugen, folio)
         list_del(addr(folio.lru))
         list_add_tail(addr(folio.lru), addr(lrugen.lists[new_gen]))
         remaining -= 1
         if remaining == 0:
             return False
+    reset_ctrl_pos(lrugen)
     WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
     return True
 
@@ -238,6 +269,8 @@ def try_to_inc_min_seq(lrugen: Ptr[LruGen]) -> bool:
             break
         WRITE_ONCE(lrugen.min_seq, lrugen.min_seq + 1)
         dropped = 1
+    if dropped:
+        reset_ctrl_pos(lrugen)
     return dropped != 0
 
 

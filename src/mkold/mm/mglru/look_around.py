@@ -5,7 +5,8 @@ Rules
 * The folio's own page is asked for alone first, clearing its bits. The slow path may
   answer that.
 * Neighbours are looked at only if the page is young and that is cheap: in *lockless* mode
-  when the answer came without a lock or from the host's own bit; in *locked* mode always.
+  when the answer came without a lock or from the host's own bit; in *locked* mode always,
+  unless the LRU asks no notifiers (``MGLRU_NOTIFIERS`` 0): then by the host's own bit alone.
 * The window is at most 64 pages around the page, inside the VMA and inside one table, and
   is skipped when the table's lock was contended.
 * A window dense in young pages puts its table into the filter of the current walk.
@@ -31,6 +32,7 @@ from mkold.lang import (
 from mkold.mm.mglru.bloom import update_bloom_filter
 from mkold.mm.mglru.generations import lru_gen_from_seq
 from mkold.mm.mglru.young import (
+    MGLRU_NOTIFIERS,
     age_batch,
     mark_reported,
     reset_batch_size,
@@ -76,10 +78,10 @@ def lru_gen_look_around(mm: Ptr[Mm], page: u64) -> None:
     node = mm.node
     max_seq = READ_ONCE(node.lrugen.max_seq)
     start, end = look_around_window(mm, page)
-    present, young = age_batch(mm, start, end, lru_gen_from_seq(max_seq), page)
+    young = age_batch(mm, start, end, lru_gen_from_seq(max_seq), page)
     reset_batch_size(node)
     node.events[smp_processor_id()].look_around += 1
-    if suitable_to_scan(present, young + 1):
+    if suitable_to_scan(end - start, young + 1):
         table = READ_ONCE(mm.pmd[(page - mm.vma_start) >> PTE_TABLE_SHIFT])
         update_bloom_filter(addr(node.lrugen), max_seq, table)
 
@@ -92,6 +94,7 @@ def folio_referenced_one(mm: Ptr[Mm], page: u64, contended: u64) -> bool:
     guest: u64 = 0
     if mm.node.lrugen.mode == AGING_LOCKED:
         guest = mmu_notifier_clear_young(mm, page, page + 1)
+        cheap = MGLRU_NOTIFIERS or host
     else:
         guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
         cheap = host or (guest & MMU_NOTIFIER_RANGE_LOCKLESS) != 0

@@ -15,7 +15,9 @@ Rules
   somebody is subscribed to the notifiers.
 * Aging without any accessed bit (AGING_NONE) only opens a generation. So it does where the
   hardware does not set the bits of the host's own entries (``HW_PTE_YOUNG`` 0): to Linux that
-  is what powerpc is, and arm64 without hardware access flags (``arch_has_hw_pte_young``).
+  is what powerpc is, and arm64 without hardware access flags (``arch_has_hw_pte_young``). With
+  ``MGLRU_FORCED_WALK`` 1 a pass that the user asks for walks there too (Linux 6.1 does so; not
+  a process of less than 64 pages, which no VMM is).
 
 Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, walk_pte_range).
 Known limits: tables are visited in order and the walk is not resumed half-way.
@@ -49,6 +51,7 @@ from mkold.mm.pgtable import HW_PMD_YOUNG, pmdp_test_and_clear_young, pte_lockpt
 
 HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
 MGLRU_NONLEAF = parameter("MGLRU_NONLEAF", 0)
+MGLRU_FORCED_WALK = parameter("MGLRU_FORCED_WALK", 0)
 
 
 @kernel
@@ -68,19 +71,17 @@ def walk_pte_table(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64
     if not spin_trylock(ptl.value):
         stats.tables_contended += 1
         return True
-    present: u64 = 0
+    total = last - page
     young: u64 = 0
     while page < last:
         end = min(page + MIN_LRU_BATCH, last)
-        n_present, n_young = age_batch(mm, page, end, lru_gen_from_seq(max_seq), NO_INDEX)
-        present += n_present
-        young += n_young
+        young += age_batch(mm, page, end, lru_gen_from_seq(max_seq), NO_INDEX)
         page = end
     spin_unlock(ptl.value)
     stats.tables_walked += 1
-    stats.entries += present
+    stats.entries += total
     stats.young += young
-    return suitable_to_scan(present, young)
+    return suitable_to_scan(total, young)
 
 
 @kernel
@@ -114,8 +115,8 @@ def try_to_inc_max_seq(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> bool:
         return False
     if not spin_trylock(node.lrugen.aging_lock):
         return False
-    walks = HW_PTE_YOUNG and node.lrugen.mode != AGING_NONE
-    if walks and READ_ONCE(node.lrugen.max_seq) == max_seq:
+    walks = HW_PTE_YOUNG or (MGLRU_FORCED_WALK and force_scan)
+    if walks and node.lrugen.mode != AGING_NONE and READ_ONCE(node.lrugen.max_seq) == max_seq:
         walk_mm(mm, max_seq, force_scan)
     aged = inc_max_seq(addr(node.lrugen), max_seq)
     spin_unlock(node.lrugen.aging_lock)

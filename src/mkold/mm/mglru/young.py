@@ -34,7 +34,7 @@ from mkold.lang import (
     smp_processor_id,
     u64,
 )
-from mkold.mm.mglru.generations import NO_GEN, folio_update_gen
+from mkold.mm.mglru.generations import NO_GEN, folio_lru_gen, folio_update_gen
 from mkold.mm.mm_types import (
     AGING_LOCKLESS,
     MAX_NR_GENS,
@@ -46,6 +46,7 @@ from mkold.mm.mm_types import (
 from mkold.mm.mmu_notifier import mmu_notifier_clear_young, mmu_notifier_test_clear_young
 from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
 from mkold.mm.rmap import pfn_folio
+from mkold.mm.tiers import MGLRU_WORKINGSET
 
 AGING_BATCHED = parameter("AGING_BATCHED", 1)  # whether notifiers take bitmaps
 MGLRU_NOTIFIERS = parameter("MGLRU_NOTIFIERS", 1)
@@ -76,6 +77,15 @@ def promote(node: Ptr[Node], scratch: Ptr[Scratch], pfn: u64, gen: u64) -> None:
 
 
 @kernel
+def is_aged(node: Ptr[Node], pte: u64) -> bool:
+    """Whether an entry maps a frame that the LRU knows; one that eviction holds counts until
+    Linux 6.13."""
+    if not (pte & PTE_PRESENT) or pte_pfn(pte) == node.zero_pfn:
+        return False
+    return not MGLRU_WORKINGSET or folio_lru_gen(pfn_folio(node, pte_pfn(pte))) != NO_GEN
+
+
+@kernel
 def mark_reported(mm: Ptr[Mm], page: u64) -> None:
     """Statistics: the host learned that this page is young."""
     if mm.reported != NULL:
@@ -83,7 +93,7 @@ def mark_reported(mm: Ptr[Mm], page: u64) -> None:
 
 
 @kernel
-def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u64, u64]:
+def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> u64:
     """Test and clear host pages ``[start, end)``, promoting the young ones to ``gen``.
 
     Parameters
@@ -93,7 +103,7 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
 
     Returns
     -------
-    present entries, young ones among them
+    how many are young
     """
     node = mm.node
     scratch = addr(node.scratch[smp_processor_id()])
@@ -103,13 +113,11 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
         mmu_notifier_test_clear_young(mm, start, end, 0, addr(scratch.bitmap))
     secondary = READ_ONCE(scratch.bitmap)
     wanted: u64 = 0
-    present: u64 = 0
     young: u64 = 0
     ptep = pte_offset(mm, start)
     for page in range(start, end):
         pte = READ_ONCE(ptep.value)
-        if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
-            present += 1
+        if is_aged(node, pte):
             bit: u64 = secondary & (1 << (end - page - 1))
             if page != skip and page_young(mm, page, ptep, batched, bit):
                 wanted |= bit
@@ -120,7 +128,7 @@ def age_batch(mm: Ptr[Mm], start: u64, end: u64, gen: u64, skip: u64) -> tuple[u
     if wanted:
         WRITE_ONCE(scratch.bitmap, wanted)
         mmu_notifier_test_clear_young(mm, start, end, 1, addr(scratch.bitmap))
-    return present, young
+    return young
 
 
 @kernel
@@ -139,6 +147,6 @@ def reset_batch_size(node: Ptr[Node]) -> u64:
 
 
 @kernel
-def suitable_to_scan(present: u64, young: u64) -> bool:
-    """Whether a table is dense enough in young entries: one in a cache line of eight."""
-    return young * 8 >= present and young != 0
+def suitable_to_scan(total: u64, young: u64) -> bool:
+    """Whether of ``total`` entries enough are young: one in a cache line of eight."""
+    return young * 8 >= total

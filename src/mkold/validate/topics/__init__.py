@@ -11,6 +11,7 @@
 ``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
 ``alias-read``, ``-write``  POWER, hash: the guest touches pages by their second names
 ``mmu-hash``, ``-radix``    POWER: the VM gets an empty hash table, or a radix tree
+``evict by K``              it evicts K pages, but none of the two youngest generations; flushed
 ==========================  ================================================================
 """
 

@@ -1,8 +1,14 @@
-"""The multi-generational LRU: a pass, and which generation each page is in."""
+"""The multi-generational LRU: a pass, eviction, and which generation each page is in.
+
+Eviction is what debugfs does for ``-``: from the oldest generation on, of all but the two
+youngest, without aging in between.
+"""
 
 from __future__ import annotations
 
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, u64
+from mkold.mm.mglru.evict import run_eviction
+from mkold.mm.mglru.generations import lru_add_drain
 from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_types import FOLIO_GEN_MASK, MAX_NR_GENS, PTE_PRESENT, Mm
 from mkold.mm.pgtable import pte_offset, pte_pfn
@@ -30,14 +36,16 @@ def ask_generation(mm: Ptr[Mm], page: u64) -> u64:
 
 def real(real: Real, step: Step) -> None:
     """Through ``lru_gen`` in debugfs."""
-    del step
-    real.ask("pass")
+    real.ask("pass" if step.name == "aging-pass" else f"evict {step.by}")
 
 
 def system(system: System, step: Step) -> None:
-    """The pass alone."""
-    del step
-    system.call("try_to_inc_max_seq", system.mm.at, system.node["lrugen.max_seq"], 1)
+    """The call that debugfs makes."""
+    node, mm = system.node, system.mm
+    if step.name == "evict":
+        system.call("run_eviction", node.at, mm.at, step.by)
+    else:
+        system.call("try_to_inc_max_seq", mm.at, node["lrugen.max_seq"], 1)
 
 
 def real_look(real: Real) -> dict[str, int]:
@@ -47,6 +55,7 @@ def real_look(real: Real) -> dict[str, int]:
 
 def system_look(system: System) -> dict[str, int]:
     """The same."""
+    system.call("lru_add_drain", system.node.at)
     found = dict.fromkeys(SEEN, 0)
     max_seq = system.node["lrugen.max_seq"]
     for page in range(system.vm.n_pages):
@@ -60,10 +69,10 @@ def system_look(system: System) -> dict[str, int]:
 
 
 LRU = Topic(
-    kinds={"aging-pass": Kind(False, 6, 0.0)},
+    kinds={"aging-pass": Kind(False, 7, 0.0), "evict": Kind(False, 4, 0.0, counts=True)},
     real=real,
     system=system,
-    entries=(try_to_inc_max_seq, ask_generation),
+    entries=(try_to_inc_max_seq, run_eviction, lru_add_drain, ask_generation),
     real_look=real_look,
     system_look=system_look,
 )

@@ -78,6 +78,8 @@ int write_file(const char *path, const char *text);
 /* lru.c */
 int lru_pass(void);
 int lru_look(void);
+int lru_evict(const char *words);
+void lru_new_group(void);
 
 int done(void);
 int failed(const char *what);

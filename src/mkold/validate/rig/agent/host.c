@@ -190,7 +190,6 @@ void host_boot(void)
 	mount("debug", "/sys/kernel/debug", "debugfs", 0, 0);
 	mount("cgroup", "/cgroup", "cgroup2", 0, 0);
 	write_file("/cgroup/cgroup.subtree_control", "+memory");
-	mkdir("/cgroup/vm", 0755);
 	setvbuf(stdout, NULL, _IONBF, 0);
 	load_modules();
 	write_file("/sys/kernel/mm/lru_gen/enabled", "y");

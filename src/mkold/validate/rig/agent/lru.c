@@ -4,9 +4,13 @@
 #include "../module/mkold_aging.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LRU_GEN "/sys/kernel/debug/lru_gen"
 #define GENERATIONS 4
+#define ANONYMOUS_FIRST 200
+#define GROUP "/cgroup/vm"
 
 /* Our memory group and its youngest generation; 0 if there is none. */
 static int find_group(unsigned *group, unsigned long *max_seq)
@@ -33,34 +37,62 @@ static int find_group(unsigned *group, unsigned long *max_seq)
 	return found;
 }
 
+static void enter_group(const char *procs)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof pid, "%d", getpid());
+	write_file(procs, pid);
+}
+
+/* Each VM has a group of its own, whose generations begin anew. */
+void lru_new_group(void)
+{
+	enter_group("/cgroup/cgroup.procs");
+	rmdir(GROUP);
+	mkdir(GROUP, 0755);
+	enter_group(GROUP "/cgroup.procs");
+}
+
 /* What was just faulted in may wait in the processor's batch: the kernel empties it for this. */
 static void drain(void)
 {
 	static uint8_t *page;
 
-	if (!page) {
+	if (!page)
 		page = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		*page = 1;
-	}
 	madvise(page, page_size, MADV_COLD);
 }
 
-int lru_pass(void)
+/* A command to the group: its sign, a generation so far behind, swappiness, and an option. */
+static int command(char sign, unsigned behind, unsigned swappiness, unsigned long option)
 {
 	unsigned long max_seq;
 	unsigned group;
-	char text[64];
+	char text[80];
 
 	drain();
 	if (!find_group(&group, &max_seq)) {
 		errno = ENOENT;
 		return failed(LRU_GEN);
 	}
-	snprintf(text, sizeof text, "+ %u 0 %lu 1 1", group, max_seq);
+	snprintf(text, sizeof text, "%c %u 0 %lu %u %lu", sign, group, max_seq - behind,
+		 swappiness, option);
 	if (write_file(LRU_GEN, text))
-		return failed("a pass");
+		return failed(text);
 	return host_flush() ? failed("flush") : done();
+}
+
+int lru_pass(void)
+{
+	return command('+', 0, 1, 1);
+}
+
+/* So many pages, of all but the two youngest generations; the process's own pages first. */
+int lru_evict(const char *words)
+{
+	return command('-', 2, ANONYMOUS_FIRST, strtoul(words, NULL, 10));
 }
 
 /* Which pages are on a list, and two bits of how many generations behind the youngest. */

@@ -3,6 +3,7 @@
 #include "agent.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/reboot.h>
 #include <sys/utsname.h>
@@ -72,6 +73,8 @@ static int perform(const char *name, char *rest)
 		return lru_pass();
 	if (!strcmp(name, "generations"))
 		return lru_look();
+	if (!strcmp(name, "evict"))
+		return lru_evict(word);
 	if (!strcmp(name, "sleep")) {
 		usleep(strtoul(word, NULL, 10));
 		return done();
@@ -82,6 +85,15 @@ static int perform(const char *name, char *rest)
 		return 0;
 	fprintf(out, "@! no command %s\n", name);
 	return -1;
+}
+
+/* The heap is there from the start, and locked later: none of it is ever reclaimed. */
+static void keep_heap(void)
+{
+	mallopt(M_TOP_PAD, 4 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	free(malloc(64));
 }
 
 static FILE *open_line(void)
@@ -111,6 +123,7 @@ int main(void)
 	FILE *in;
 
 	page_size = sysconf(_SC_PAGESIZE);
+	keep_heap();
 	host_boot();
 	in = open_line();
 	uname(&name);

@@ -93,18 +93,17 @@ static void vm_destroy(void)
 int vm_create(size_t n_pages, int huge, const char *slot_text)
 {
 	const char *trouble;
-	char pid[16];
 	int kvm;
 
 	vm_destroy();
-	snprintf(pid, sizeof pid, "%d", getpid());
-	write_file("/cgroup/vm/cgroup.procs", pid);
+	lru_new_group();
 	vm.n_pages = n_pages;
 	vm.low = reserve(0, LOW);
 	vm.pages = reserve(1, n_pages * page_size);
 	if (!vm.low || !vm.pages)
 		return failed("memory");
-	memset(vm.low, 0, LOW);
+	if (mlock(vm.low, LOW))
+		return failed("mlock");
 	if (huge)
 		madvise(vm.pages, n_pages * page_size, MADV_HUGEPAGE);
 	memcpy(vm.low + CODE, guest_start, guest_end - guest_start);
