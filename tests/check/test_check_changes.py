@@ -147,6 +147,7 @@ def test_two_edits_that_meet_are_shown_as_they_are_decided() -> None:
     assert "--- writes" in source_diff(SCENARIO, edits)
 
 
+@pytest.mark.slow
 def test_all_shipped_variants_are_shown_in_kernel_python() -> None:
     shown = 0
     for claim in load.shipped():

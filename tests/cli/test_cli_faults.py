@@ -223,6 +223,7 @@ def test_an_old_file_outlives_a_run_that_decides_nothing(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.litmus", "old.txt"]
 
 
+@pytest.mark.slow
 def test_it_runs_from_an_archive_where_nothing_can_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

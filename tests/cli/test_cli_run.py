@@ -61,6 +61,7 @@ def test_json(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert guest["interrupted"] is False
 
 
+@pytest.mark.slow
 def test_every_architecture_has_a_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -108,7 +108,9 @@ def test_trees_are_what_was_done_to_them(name: str, data: st.DataObject) -> None
     assert machine("kmem_cache_nr_free", cache) == made, "a table is lost"
 
 
-@pytest.mark.parametrize("bug", ["PUT_UNLINKED_ROOT", "COLLAPSE_GETS_TWICE"])
+@pytest.mark.parametrize(
+    "bug", ["PUT_UNLINKED_ROOT", pytest.param("COLLAPSE_GETS_TWICE", marks=pytest.mark.slow)]
+)
 def test_the_audit_finds_a_leak(bug: str) -> None:
     machine = Machine(
         built({**GEOMETRIES["two levels"], bug: int(bug == "COLLAPSE_GETS_TWICE")})
@@ -133,7 +135,7 @@ def test_bits_of_a_block_speak_for_all_its_pages() -> None:
     assert machine.leaves() == {(2, 8): (64, W), (3, 16): (80, AF | W)}
 
 
-@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("mode", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_version_ages_alike(mode: int) -> None:
     machine = Machine(built({**GEOMETRIES["three levels"], "AGE_MODE": mode}))
     for gfn in (3, 4, 40):

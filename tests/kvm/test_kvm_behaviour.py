@@ -106,6 +106,7 @@ def test_invalidating_one_page_drops_the_huge_mapping(machine: Machine) -> None:
     assert machine.state() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "bits"), [(0, R), (1, R | C)])
 def test_hardware_sets_r_and_c(machine: Machine, write: int, bits: int) -> None:
     machine.create(7, 64, 0, W)

@@ -41,7 +41,7 @@ def machine() -> HashMachine:
     return HashMachine()
 
 
-@pytest.mark.parametrize("geometry", [HASH_4K, HASH_64K])
+@pytest.mark.parametrize("geometry", [HASH_4K, pytest.param(HASH_64K, marks=pytest.mark.slow)])
 def test_a_place_and_an_avpn_say_the_page(geometry: dict[str, int]) -> None:
     """As tlbie needs it: 2048 groups, the least that there may be."""
     machine = Machine(hash_image(tuple(sorted(geometry.items()))))
@@ -194,6 +194,7 @@ def test_through_the_vcpu(machine: HashMachine) -> None:
     assert machine("kvmppc_hash_page_fault", kvm, vcpu, 1 << 20, 0) == RESUME_HOST
 
 
+@pytest.mark.slow
 def test_a_small_table_makes_room(machine: HashMachine) -> None:
     """Two groups for 128 pages: most entries have to go, and none is lost for good."""
     machine = HashMachine(HPT_ORDER=8)

@@ -209,5 +209,5 @@ def test_jumps_lead_where_c_has_them(body: Body) -> None:
 @pytest.mark.parametrize("kind", ["goto", "switch", "do", "for"])
 def test_every_kind_is_tried(kind: str) -> None:
     """The strategy is not one that gives up on what it is for."""
-    once = settings(database=None, phases=[Phase.generate])
+    once = settings(database=None, phases=[Phase.generate], max_examples=2000)
     assert find(statements(2), lambda body: kind in str(body), settings=once)

@@ -62,6 +62,7 @@ def test_short_stress() -> None:
     assert machine.kvm["stat.fast_refused"] == 0
 
 
+@pytest.mark.slow
 def test_short_stress_of_both_kinds_of_cpus() -> None:
     check(stress("lockless", 1.0, kernel="v3", variant="mixed_af"))
 

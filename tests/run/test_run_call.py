@@ -16,7 +16,8 @@ SHORT = RunSpec(rounds=1, duration_s=0.8)
 
 
 @pytest.mark.parametrize(
-    ("page_size", "clear"), [("4k", "pte_xchg"), ("64k", "radix_update_pte")]
+    ("page_size", "clear"),
+    [("4k", "pte_xchg"), pytest.param("64k", "radix_update_pte", marks=pytest.mark.slow)],
 )
 def test_all_paths_replay_correctly_under_pressure(page_size: str, clear: str) -> None:
     n_pages = 1000 if page_size == "4k" else 4000
@@ -110,6 +111,7 @@ def test_a_tlb_that_is_never_emptied_hides_a_small_guest() -> None:
     assert seen(0.0) < 0.5 < 0.9 < seen(0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vcpus", [9, 20])
 def test_more_vcpus_than_a_line_has_words(vcpus: int) -> None:
     machine = MachineSpec(vcpus=vcpus, memory_share=0.8, swap_latency_us=1.0)

@@ -94,6 +94,7 @@ def run(path: str, seconds: float, *, every: int) -> int:
     return lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["locked", "lockless"])
 def test_short_in_hash_mode(path: str) -> None:
     assert run(path, 1.0, every=1 << 30) == 0

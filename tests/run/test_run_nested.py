@@ -50,7 +50,11 @@ def stress(
     return machine
 
 
-PATHS = [("locked", False), ("lockless", False), ("lockless", True)]
+PATHS = [
+    pytest.param("locked", False, marks=pytest.mark.slow),
+    pytest.param("lockless", False, marks=pytest.mark.slow),
+    ("lockless", True),
+]
 
 
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
@@ -92,6 +96,7 @@ def seen(variant: str, path: str) -> float:
     return result.path(path)["young_seen_share"]
 
 
+@pytest.mark.slow
 def test_what_the_host_sees_of_l2() -> None:
     assert seen("", "locked") > 0.9
     assert seen("", "lockless") < 0.1, "it refuses"

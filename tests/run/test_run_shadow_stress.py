@@ -74,7 +74,7 @@ def check(machine: Machine, few_tables: int = FEW_TABLES) -> None:
     assert 3 <= word(machine, "arch.shadow.n_used_mmu_pages") <= few_tables
 
 
-@pytest.mark.parametrize("mmu", ["ept", "ept-noad"])
+@pytest.mark.parametrize("mmu", ["ept", pytest.param("ept-noad", marks=pytest.mark.slow)])
 def test_short_stress_with_every_access_checked(mmu: str) -> None:
     machine = stress("lockless", 1.0, mmu=mmu)
     check(machine)
@@ -85,6 +85,7 @@ def test_short_stress_with_every_access_checked(mmu: str) -> None:
 FEW_NESTED = 300
 
 
+@pytest.mark.slow
 def test_short_stress_of_a_guest_of_the_guest() -> None:
     """Beside the TDP MMU, as it is on any machine of today."""
     machine = stress("lockless", 1.0, nested=True, few_tables=FEW_NESTED, arch="x86")

@@ -77,7 +77,9 @@ def check(machine: Machine) -> None:
     assert counters.accesses > 0
 
 
-@pytest.mark.parametrize("path", ["none", "locked", "lockless"])
+@pytest.mark.parametrize(
+    "path", ["locked", "lockless", pytest.param("none", marks=pytest.mark.slow)]
+)
 def test_short_stress_with_every_access_checked(path: str) -> None:
     check(stress(path, 1.5, checked=True))
 
@@ -91,6 +93,7 @@ def test_short_stress_in_hash_mode(path: str) -> None:
     assert bool(refused) == (path == "lockless"), "a fast path is refused, if it is tried"
 
 
+@pytest.mark.slow
 def test_short_stress_under_pr() -> None:
     machine = stress("lockless", 1.5, checked=True, stay="pr")
     check(machine)

@@ -80,7 +80,9 @@ def test_a_repeated_recording_is_the_same(tmp_path: Path, option: list[str]) -> 
 
 
 @needs_valgrind
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_stopping_keeps_what_was_recorded(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C reaches all processes of the terminal, a SIGTERM only mkold."""
     out = tmp_path / "t.parquet"

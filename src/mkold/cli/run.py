@@ -23,6 +23,7 @@ from mkold.cli.options import (
     size,
 )
 from mkold.kvm.architectures import ARCHITECTURES
+from mkold.mm.versions import USUAL, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +107,10 @@ def _machine_options(machine: argparse._ArgumentGroup) -> None:
     machine.add_argument(
         "--kernel", default="", metavar="VERSION",
         help="how that kernel ages (a name that is none lists them)",
+    )  # fmt: skip
+    machine.add_argument(
+        "--mm", default=USUAL, metavar="VERSION",
+        help=f"how that Linux keeps the host's memory: {', '.join(VERSIONS)} ({USUAL})",
     )  # fmt: skip
     machine.add_argument(
         "--page-size", default="", metavar="SIZE", help="base page, such as 4k or 64k (4k)"
@@ -275,6 +280,7 @@ def _specs(args: argparse.Namespace, arch: str) -> tuple[MachineSpec, RunSpec]:
     machine = MachineSpec(
         arch=arch,
         kernel=args.kernel,
+        mm=args.mm,
         vcpus=args.vcpus or default_vcpus(),
         interval_s=args.interval / 1e3,
         page_size=args.page_size,

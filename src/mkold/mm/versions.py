@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+USUAL = "6.12"
+
 VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.1": {
         "MGLRU_NONLEAF": 1,

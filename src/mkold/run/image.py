@@ -9,11 +9,13 @@ from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.mm.fault.madvise import madvise_pageout
 from mkold.mm.fault.mprotect import mprotect_read
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
 from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
 from mkold.mm.page_alloc import memblock_init, nr_free_pages, page_alloc_init
+from mkold.mm.versions import VERSIONS
 from mkold.native import Image, build
 from mkold.run.clock import read_cycles
 from mkold.run.guest import replay
@@ -26,7 +28,7 @@ SOME_CPUS = 16
 _ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
-    read_cycles, replay, kswapd_work, kvm_flush_remote_tlbs, mprotect_read,
+    read_cycles, replay, kswapd_work, kvm_flush_remote_tlbs, mprotect_read, madvise_pageout,
 )  # fmt: skip
 
 
@@ -48,6 +50,7 @@ def parameters(spec: MachineSpec) -> dict[str, int]:
         "NR_CPUS": min(cpus, MAX_CPUS),
         "PAGE_SHIFT": content_shift(spec.vcpus),
         "TLB_BITS": spec.tlb_entries.bit_length() - 1,
+        **VERSIONS[spec.mm],
         **arch.parameters,
         **arch.kernels[spec.kernel].parameters,
         **arch.page_sizes[spec.page_size].parameters,

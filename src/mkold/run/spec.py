@@ -10,6 +10,7 @@ from mkold.kvm.architectures import ARCHITECTURES, architecture
 from mkold.kvm.machine import Architecture, Nesting, chosen
 from mkold.kvm.types import KVM_MAX_VCPUS
 from mkold.mm.mm_types import AGING_LOCKED, AGING_LOCKLESS, AGING_NONE
+from mkold.mm.versions import USUAL, VERSIONS
 
 PATHS = ("none", "locked", "lockless")
 MODES = {"none": AGING_NONE, "locked": AGING_LOCKED, "lockless": AGING_LOCKLESS}
@@ -36,6 +37,7 @@ class MachineSpec:
         means that nothing is ever evicted
     interval_s : seconds between two aging passes
     kernel : version of the source, such as "6.15"
+    mm : version of Linux in how the host keeps its memory (``mkold.mm.versions``)
     page_size : base page, such as "4k"
     clear : how the lockless pass clears the accessed bit
     mmu : the mode of the VM's MMU
@@ -52,6 +54,7 @@ class MachineSpec:
 
     arch: str = ""
     kernel: str = ""
+    mm: str = USUAL
     vcpus: int = 1
     memory_share: float = 0.7
     interval_s: float = 0.05
@@ -86,6 +89,8 @@ class MachineSpec:
             raise UsageError(f"a TLB of {n} entries: a power of two, 16 to 1048576")
         if not 0 <= self.switch_interval_s <= 3600:
             raise UsageError(f"{self.switch_interval_s:g} s between world switches: 0 to 3600")
+        if self.mm not in VERSIONS:
+            raise UsageError(f"no rules of memory for {self.mm}: {', '.join(VERSIONS)}")
         arch = self.architecture
         if self.variant:
             chosen("variant", arch.variants, self.variant)

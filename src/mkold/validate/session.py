@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from mkold.base.errors import InputError
-from mkold.mm.versions import VERSIONS
 from mkold.native import Image
 from mkold.run.spec import MachineSpec
 from mkold.validate.compare import Answers, Comparison, Difference, compared, perform_all
@@ -71,10 +70,9 @@ def system_spec(host: Host, kernel: str, way: str) -> SystemSpec:
     """mkold's system for a host and its kernel."""
     row = host.kernel(kernel)
     machine = MachineSpec(
-        arch=host.arch, kernel=row.kernel, page_size=row.page_size, mmu=host.mmu
+        arch=host.arch, kernel=row.kernel, mm=row.mm, page_size=row.page_size, mmu=host.mmu
     ).check()
-    values = {**VERSIONS[row.mm], **host.parameters}
-    return SystemSpec(machine, way, tuple(values.items()))
+    return SystemSpec(machine, way, tuple(host.parameters.items()))
 
 
 def ways_of(host: Host, kernel: str, asked: str) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _heading(result: RunResult, unicode: bool) -> list[str]:
         f"{machine.vcpus} vCPU{plural}, "
         f"{result.frames:,} frames for {result.pages:,} pages of {machine.page_size}{held}",
         f"aging every {machine.interval_s * 1e3:g} ms, swap {machine.swap_latency_us:g} "
-        f"{micro}, clear by {machine.clear}",
+        f"{micro}, clear by {machine.clear}; memory as in Linux {machine.mm}",
         _rounds(result),
     ]
     if machine.nesting:
