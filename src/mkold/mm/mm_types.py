@@ -168,7 +168,7 @@ class Scratch(Struct):
     bitmap: u64
     n_isolated: u64
     lru_add: u64  # folios added since this CPU's batch was last put on lists
-    pad: u64
+    alone: u64  # eviction asks about the page alone, and looks not at its neighbours
     nr_pages: Array[u64, MAX_NR_GENS]
     isolated: Array[u64, MIN_LRU_BATCH]
 

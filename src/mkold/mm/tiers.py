@@ -71,7 +71,7 @@ def folio_mark_accessed(folio: Ptr[Folio]) -> None:
                 new &= ~FOLIO_REFS_MASK
         elif not MGLRU_WORKINGSET and not workingset:
             new = old | FOLIO_WORKINGSET
-        elif old & FOLIO_REFS_MASK != FOLIO_REFS_MASK:
+        elif (old & FOLIO_REFS_MASK) != FOLIO_REFS_MASK:
             new = old + (1 << FOLIO_REFS_SHIFT)
         else:
             new = old | FOLIO_WORKINGSET

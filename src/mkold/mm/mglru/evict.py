@@ -8,10 +8,11 @@ Rules
   sorted to the list it belongs to, one of a tier that is protected (``tiers``) goes to the
   next generation; others are isolated, up to 64. Then, without the lock, each is asked
   for accesses (a second chance if there were any), unmapped, written and freed.
-* With ``EVICT_SCANS_ASKED`` 1 it looks at no more folios than are to be freed (Linux 7.2 does
+* With ``MGLRU_WORKINGSET`` 1 it looks at no more folios than are to be freed (Linux 7.2 does
   so); else it takes 64 at once, and frees more than it was asked for.
 * A folio kept goes to the youngest generation. With ``MGLRU_WORKINGSET`` 1 that is for those
-  found used for the second time; the first time it goes to the second youngest.
+  of the working set, which one becomes that was used twice before; others go to the second
+  youngest.
 
 Source: mm/vmscan.c (evict_folios, scan_folios, sort_folio, shrink_folio_list, run_eviction,
 lru_gen_set_refs).
@@ -26,7 +27,6 @@ from mkold.lang import (
     cast,
     cpu_relax,
     kernel,
-    parameter,
     smp_processor_id,
     spin_is_locked,
     spin_lock,
@@ -48,6 +48,7 @@ from mkold.mm.mglru.generations import (
 )
 from mkold.mm.mglru.look_around import folio_referenced
 from mkold.mm.mglru.walk import try_to_inc_max_seq
+from mkold.mm.mglru.young import MGLRU_NOTIFIERS
 from mkold.mm.mm_types import (
     AGING_NONE,
     FOLIO_ACTIVE,
@@ -68,13 +69,13 @@ from mkold.mm.mm_types import (
 from mkold.mm.rmap import folio_pfn, try_to_unmap
 from mkold.mm.tiers import (
     MGLRU_WORKINGSET,
+    folio_lru_refs,
+    folio_mark_accessed,
     get_tier_idx,
     is_protected,
     set_mask_bits,
     uses,
 )
-
-EVICT_SCANS_ASKED = parameter("EVICT_SCANS_ASKED", 0)
 
 
 @kernel
@@ -120,13 +121,15 @@ def isolate_folios(node: Ptr[Node], scratch: Ptr[Scratch], nr_to_scan: u64) -> u
         return 0
     tier_idx = get_tier_idx(lrugen)
     head = addr(lrugen.lists[lru_gen_from_seq(lrugen.min_seq)])
-    most: u64 = min(nr_to_scan, MAX_LRU_BATCH) if EVICT_SCANS_ASKED else MAX_LRU_BATCH
+    most: u64 = min(nr_to_scan, MAX_LRU_BATCH) if MGLRU_WORKINGSET else MAX_LRU_BATCH
     scanned: u64 = 0
     while not list_empty(head) and scanned < most and scratch.n_isolated < MIN_LRU_BATCH:
         folio = cast(Ptr[Folio], head.prev)
         scanned += 1
         if not sort_folio(lrugen, folio, tier_idx):
             isolate_folio(lrugen, scratch, folio)
+    if MGLRU_WORKINGSET:
+        return scanned
     return scanned if scratch.n_isolated or scanned == most else 0
 
 
@@ -139,7 +142,11 @@ def keep_used(folio: Ptr[Folio]) -> None:
     elif not flags & (FOLIO_REFERENCED | FOLIO_WORKINGSET):
         set_mask_bits(folio, FOLIO_REFS_MASK, FOLIO_REFERENCED)
     else:
-        set_mask_bits(folio, uses(), FOLIO_WORKINGSET | FOLIO_ACTIVE)
+        if folio_lru_refs(flags) > 1:
+            set_mask_bits(folio, uses(), FOLIO_WORKINGSET)
+        else:
+            folio_mark_accessed(folio)
+        set_mask_bits(folio, 0, FOLIO_ACTIVE)
 
 
 @kernel
@@ -200,6 +207,19 @@ def shrink_isolated(node: Ptr[Node], mm: Ptr[Mm], scratch: Ptr[Scratch]) -> u64:
 
 
 @kernel
+def isolate_asked(node: Ptr[Node], scratch: Ptr[Scratch], nr_to_scan: u64) -> u64:
+    """``isolate_folios`` between looks for the oldest generation; once more if it isolated
+    none of those it looked at. Caller holds ``lru_lock``."""
+    try_to_inc_min_seq(addr(node.lrugen))
+    scanned = isolate_folios(node, scratch, nr_to_scan)
+    if scanned and not scratch.n_isolated:
+        scanned += isolate_folios(node, scratch, nr_to_scan)
+    if scanned:
+        try_to_inc_min_seq(addr(node.lrugen))
+    return scanned
+
+
+@kernel
 def evict_folios(node: Ptr[Node], mm: Ptr[Mm], nr_to_scan: u64) -> tuple[u64, u64]:
     """One batch from the oldest generation.
 
@@ -209,18 +229,27 @@ def evict_folios(node: Ptr[Node], mm: Ptr[Mm], nr_to_scan: u64) -> tuple[u64, u6
     """
     scratch = addr(node.scratch[smp_processor_id()])
     spin_lock(node.lrugen.lru_lock)
-    scanned = isolate_folios(node, scratch, nr_to_scan)
-    if try_to_inc_min_seq(addr(node.lrugen)):
-        scanned += 1
-    if get_nr_gens(addr(node.lrugen)) == MIN_NR_GENS:
-        scanned = 0
+    if MGLRU_WORKINGSET:
+        scanned = isolate_asked(node, scratch, nr_to_scan)
+    else:
+        scanned = isolate_folios(node, scratch, nr_to_scan)
+        if try_to_inc_min_seq(addr(node.lrugen)):
+            scanned += 1
+        if get_nr_gens(addr(node.lrugen)) == MIN_NR_GENS:
+            scanned = 0
     spin_unlock(node.lrugen.lru_lock)
     return scanned, shrink_isolated(node, mm, scratch)
 
 
 @kernel
 def run_eviction(node: Ptr[Node], mm: Ptr[Mm], nr_to_reclaim: u64) -> u64:
-    """Free about ``nr_to_reclaim`` frames without aging, as debugfs does; returns how many."""
+    """Free about ``nr_to_reclaim`` frames without aging, as debugfs does; returns how many.
+
+    Where the LRU asks no notifiers (Linux 6.1) such an eviction does not look around: anonymous
+    pages count as not swappable to it until an aging walk says otherwise.
+    """
+    scratch = addr(node.scratch[smp_processor_id()])
+    scratch.alone = 0 if MGLRU_NOTIFIERS else 1
     lru_add_drain(node)
     seq = READ_ONCE(node.lrugen.max_seq) - MIN_NR_GENS
     freed: u64 = 0
@@ -229,6 +258,7 @@ def run_eviction(node: Ptr[Node], mm: Ptr[Mm], nr_to_reclaim: u64) -> u64:
         freed += n
         if not scanned:
             break
+    scratch.alone = 0
     return freed
 
 

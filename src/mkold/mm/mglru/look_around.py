@@ -53,6 +53,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_test_clear_young,
 )
 from mkold.mm.pgtable import pte_lockptr, pte_offset, ptep_test_and_clear_young
+from mkold.mm.tiers import MGLRU_WORKINGSET
 
 
 @kernel
@@ -101,7 +102,8 @@ def folio_referenced_one(mm: Ptr[Mm], page: u64, contended: u64) -> bool:
     if not host and not guest:
         return False
     mark_reported(mm, page)
-    if cheap and not contended:
+    alone = mm.node.scratch[smp_processor_id()].alone
+    if cheap and not contended and not alone:
         lru_gen_look_around(mm, page)
     return True
 
@@ -109,7 +111,7 @@ def folio_referenced_one(mm: Ptr[Mm], page: u64, contended: u64) -> bool:
 @kernel
 def folio_referenced(mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
     """Whether an isolated folio was used since its bits were last cleared."""
-    if READ_ONCE(folio.flags) & FOLIO_REFERENCED:
+    if not MGLRU_WORKINGSET and READ_ONCE(folio.flags) & FOLIO_REFERENCED:
         return True
     page = READ_ONCE(folio.index)
     if page == NO_INDEX:
