@@ -280,6 +280,16 @@ MUTANTS = (
     Mutant("eviction looks not around", (Skip("lru_gen_look_around"),), recording=EVICTIONS),
     Mutant("eviction asks not who was used", (Skip("folio_referenced"),), recording=EVICTIONS),
     Mutant(
+        "a forced pass does not walk on POWER, Linux 6.1",
+        (Set("MGLRU_FORCED_WALK", 0),),
+        recording="power9-6.1",
+    ),
+    Mutant(
+        "the batch of what is added never fills, Linux 7.2",
+        (Skip("lru_add_batch"),),
+        recording="x86-7.2-batch",
+    ),
+    Mutant(
         "clear_flush_young clears nothing",
         stand_in=("kvm_mmu_notifier_clear_flush_young", flush_that_only_tests),
     ),

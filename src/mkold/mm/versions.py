@@ -4,9 +4,11 @@ Each was seen on that version (``docs/truth.md``). A version that is not named i
 highest one below it.
 
 ======================  =================================================================
+``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
+``MGLRU_KEEPS_REFS``    whether what comes back from swap is protected (``tiers.py``)
 ``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
 ``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
-``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/generations.py``)
+``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/``)
 ``PAGEOUT_REFERENCES``  whether MADV_PAGEOUT keeps what the guest used (``fault/madvise.py``)
 ``SWAPIN_WRITABLE``     how a page comes back from swap for a read (``fault/memory.py``)
 ======================  =================================================================
@@ -20,6 +22,8 @@ USUAL = "6.12"
 
 VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.1": {
+        "MGLRU_FORCED_WALK": 1,
+        "MGLRU_KEEPS_REFS": 1,
         "MGLRU_NONLEAF": 1,
         "MGLRU_NOTIFIERS": 0,
         "PAGEOUT_REFERENCES": 1,
