@@ -130,3 +130,13 @@ def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str) -> No
     (tmp_path / "x").write_text(text)
     with pytest.raises(InputError):
         read_script(tmp_path / "x")
+
+
+def test_eviction_is_about_a_number_of_pages() -> None:
+    step = read_step("evict by 12")
+    assert (step.name, step.pages, step.by) == ("evict", 0, 12)
+    assert read_step(str(step)) == step
+    assert read_step(str(replace(step, by=1))).by == 1
+    for wrong in ("evict 3-5", "evict by none", "guest-read by 3"):
+        with pytest.raises(InputError):
+            read_step(wrong)
