@@ -1,4 +1,5 @@
-"""Seeded faults of hash tables on POWER, that only recordings of guests with them catch."""
+"""Seeded faults of POWER guests with a hash table or a guest, which only their recordings
+catch."""
 
 from __future__ import annotations
 
@@ -85,6 +86,7 @@ def reset_keeps_r(kvm: Ptr[Kvm]) -> None:
 
 
 HASH = "power9-hash-6.12"
+NESTED = "power9-nested-6.12"
 POWER_MUTANTS = (
     Mutant(
         "a ring's end is forgotten", stand_in=("age_ring", age_first_of_ring), recording=HASH
@@ -102,4 +104,12 @@ POWER_MUTANTS = (
         recording=HASH,
     ),
     Mutant("a switch keeps R", stand_in=("kvmppc_rmap_reset", reset_keeps_r), recording=HASH),
+    Mutant(
+        "shadow entries stay when L1's page goes",
+        (Skip("kvmhv_remove_nest_rmap_range"),),
+        recording=NESTED,
+    ),
+    Mutant(
+        "L1's tlbie is not heard", (Skip("kvmhv_emulate_tlbie_tlb_addr"),), recording=NESTED
+    ),
 )

@@ -70,8 +70,9 @@ def system_spec(host: Host, kernel: str, way: str) -> SystemSpec:
     """mkold's system for a host and its kernel."""
     row = host.kernel(kernel)
     machine = MachineSpec(
-        arch=host.arch, kernel=row.kernel, mm=row.mm, page_size=row.page_size, mmu=host.mmu
-    ).check()
+        arch=host.arch, kernel=row.kernel, mm=row.mm, page_size=row.page_size, mmu=host.mmu,
+        nested=host.kind == "nested",
+    ).check()  # fmt: skip
     return SystemSpec(machine, way, tuple(host.parameters.items()))
 
 

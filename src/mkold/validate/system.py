@@ -67,9 +67,12 @@ def system_image(
     arch = machine.architecture
     mode = arch.modes[machine.mmu]
     configure = [mode.configure] if mode.configure else []
+    nesting = machine.nesting
+    boot = [nesting.boot] if nesting else []
+    hooks = {**arch.hooks, **(nesting.hooks if nesting else {})}
     values = parameters(machine) | dict(spec.changes)
-    called = [*ENTRIES, *entries, *configure]
-    return build(called, values, hooks=arch.hooks, checked=True, edit=edit)
+    called = [*ENTRIES, *entries, *configure, *boot]
+    return build(called, values, hooks=hooks, checked=True, edit=edit)
 
 
 class System:
@@ -81,6 +84,7 @@ class System:
     way : by which of the system's paths the host asks
     kvm, vcpu, mm, node : addresses and places of these structs
     bitmap : address of a word for answers
+    l1_leaves : of a guest that has a guest: its page where its leaf tables begin
     """
 
     def __init__(self, image: Image, spec: SystemSpec, vm: Vm) -> None:
@@ -96,6 +100,10 @@ class System:
         self.kvm, self.vcpu = layout.struct(arch.kvm), layout.struct(arch.vcpu)
         self._tlb = layout.area(TlbEntry.size << values["TLB_BITS"])
         self.bitmap = layout.area(1)
+        shift, nesting = values["PAGE_SHIFT"], machine.nesting
+        self._own_pages = nesting.own_pages(n_pages, shift) if nesting else 0
+        self.l1_leaves = self._own_pages - -(-n_pages >> shift)
+        n_pages += self._own_pages
         slab_words = table_words(n_pages + BASE_GFN, machine)
         self._host_memory = HostMemory(
             layout, values, n_pages, frames_for(n_pages, 1.0), slab_words
@@ -120,9 +128,23 @@ class System:
         mode = self._machine.architecture.modes[self._machine.mmu]
         if mode.configure:
             failed |= call(mode.configure.name, self.kvm, mode.word)
+        call("kvm_vcpu_init", self.kvm, self.vcpu, self._tlb)
+        failed |= self._boot_l1()
         if failed:
             raise MkoldError("the system's machine has no memory to boot")
-        call("kvm_vcpu_init", self.kvm, self.vcpu, self._tlb)
+
+    def _boot_l1(self) -> int:
+        """Let a guest that has a guest make its tables, in memory of its own behind the pages
+        of the process; 1: no memory."""
+        nesting, n_pages = self._machine.nesting, self.vm.n_pages
+        if not nesting:
+            return 0
+        hva = VMA_START + n_pages
+        slot = self.call("kvm_add_memslot", self.kvm, 0, self._own_pages, hva)
+        failed = self.call(nesting.boot.name, self.kvm, self.vcpu, n_pages)
+        for page in range(n_pages):
+            failed |= self.call("l1_store", self.kvm, self.vcpu, self.l1_leaves, page, 0)
+        return failed | slot >> 63
 
     def hva(self, page: int) -> int:
         """The host's number of a page."""

@@ -14,7 +14,7 @@ from mkold.validate.pages import pages_text, read_pages, runs
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
 HEAD = ("pages", "slots", "guest")
 # What a guest may be besides one that touches its memory.
-GUESTS = ("", "hash")
+GUESTS = ("", "hash", "nested")
 
 
 @dataclass(frozen=True, slots=True)

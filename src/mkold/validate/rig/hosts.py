@@ -125,7 +125,7 @@ def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "
         modules={"kvm-hv": "", "lzo-rle": "", "zram": ""},
         kernels=_POWER_KERNELS,
         mmu=mmu,
-        parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22},
+        parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22, "HW_SETS_RC": 1},
     )
 
 
@@ -217,6 +217,12 @@ _ROWS = (
         "POWER9, kvm_hv, the guest has a hash table",
         "-M", "powernv9", "-cpu", "POWER9",
         kind="hash", mmu="hash",
+    ),
+    _power(
+        "power9-nested",
+        "POWER9, kvm_hv on the radix tree, the guest has a guest",
+        "-M", "powernv9", "-cpu", "POWER9",
+        kind="nested",
     ),
     _power("power10", "POWER10, the same kernel", "-M", "powernv10", "-cpu", "POWER10"),
     _power(

@@ -11,6 +11,10 @@
 ``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
 ``alias-read``, ``-write``  POWER, hash: the guest touches pages by their second names
 ``mmu-hash``, ``-radix``    POWER: the VM gets an empty hash table, or a radix tree
+``l2-read``, ``l2-write``   POWER: the guest's guest touches pages; L1 maps what it lacks
+``l1-unmap``, ``-protect``  L1 takes pages, or the permission to write, from L2; and says so
+``l1-clear-young``          R in L1's own table, tested and cleared; it tells nobody
+``l1-flush``, ``-all``      L1 has all translations of L2 forgotten; or its table too
 ``evict by K``              it evicts K pages, but none of the two youngest generations; flushed
 ==========================  ================================================================
 """
@@ -24,9 +28,10 @@ from mkold.validate.topics.access import ACCESS
 from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
 from mkold.validate.topics.hash import HASH
-from mkold.validate.topics.lru import LRU
+from mkold.validate.topics.lru import EVICTION, LRU
+from mkold.validate.topics.nested import NESTED
 
-TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU, HASH)
+TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED)
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()
 }

@@ -41,6 +41,7 @@ from mkold.kvm.powerpc.nested.shadow import (
 )
 from mkold.kvm.powerpc.radix.create import CREATED, ENOMEM
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_instantiate_page
+from mkold.kvm.powerpc.radix.hw import HW_SETS_RC
 from mkold.kvm.powerpc.radix.pte import (
     _PAGE_ACCESSED,
     _PAGE_DIRTY,
@@ -81,6 +82,14 @@ PERMISSIONS = _PAGE_READ | _PAGE_WRITE | _PAGE_EXEC
 def allowed(pte: u64, write: u64) -> u64:
     """Whether ``pte`` is a leaf that allows the access."""
     return pte_leaf(pte) and (pte & (_PAGE_WRITE if write else _PAGE_READ)) != 0
+
+
+@kernel
+def wanted_rc(write: u64) -> u64:
+    """What L1's own entry must have: nothing, where the hardware sets R and C."""
+    if HW_SETS_RC:
+        return 0
+    return _PAGE_ACCESSED | (_PAGE_DIRTY if write else 0)
 
 
 @kernel
@@ -210,7 +219,7 @@ def kvmhv_locked_page_fault(
     found, l2_pte, l2_shift = kvmppc_mmu_walk_radix_tree(kvm, gp.l1_gr_to_hr, n_gfn)
     if found == WALK_RETRY:
         return RESUME_GUEST
-    want = _PAGE_ACCESSED | (_PAGE_DIRTY if write else 0)
+    want: u64 = wanted_rc(write)
     if found != WALK_FOUND or not allowed(l2_pte, write) or (l2_pte & want) != want:
         return kvmhv_reflect(kvm, vcpu, gp, n_gfn)
     gfn = pte_pfn(l2_pte) + (n_gfn & ((1 << l2_shift) - 1))
