@@ -65,10 +65,19 @@ def test_a_guest_touches_what_it_has() -> None:
 
 @pytest.mark.parametrize("guest", GUESTS)
 def test_every_kind_is_drawn_and_a_seed_says_which(guest: str) -> None:
-    vm = Vm(64, guest=guest)
-    steps = draw(500, vm, 3)
+    vm = Vm(64, guest=guest, log="manual")
+    steps = draw(800, vm, 3)
     assert {step.name for step in steps} == {name for name in KINDS if TOPIC_OF[name].fits(vm)}
-    assert steps == draw(500, vm, 3) != draw(500, vm, 4)
+    assert steps == draw(800, vm, 3) != draw(800, vm, 4)
+
+
+def test_only_the_log_that_a_host_has_is_drawn() -> None:
+    names = {step.name for step in draw(800, Vm(64, log="plain"), 3)}
+    assert "get-dirty-log" in names
+    assert "clear-dirty-log" not in names
+    assert not any("log" in step.name for step in draw(800, Vm(64), 3))
+    assert {draw_vm(64, seed, log="plain").log for seed in range(20)} == {"", "plain"}
+    assert {draw_vm(64, seed).log for seed in range(20)} == {""}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +102,10 @@ def test_scripts_and_recordings_are_read_back(tmp_path: Path) -> None:
     holes = replace(script, vm=vm, steps=tuple(draw(9, vm, 1)), answers=None)
     hash_vm = replace(vm, guest="hash")
     other = replace(script, vm=hash_vm, steps=tuple(draw(9, hash_vm, 2)), answers=None)
-    for written in (script, replace(script, answers=None, release=""), holes, other):
+    log = Vm(40, log="manual")
+    logged = replace(script, vm=log, steps=tuple(draw(9, log, 1)))
+    bare = replace(script, answers=None, release="")
+    for written in (script, bare, holes, other, logged):
         (tmp_path / "x").write_text(script_text(written))
         assert read_script(tmp_path / "x") == written
 
@@ -124,6 +136,9 @@ def test_a_wrong_line_is_shown(tmp_path: Path, text: str, reason: str, line: int
         "host power9\npages 9\nslots 0-20\n\nguest-read 0\n",
         "host power9\npages 9\nguest moon\n\nguest-read 0\n",
         "host power9\npages 9\n\nalias-read 0\n",
+        "host power9\npages 9\nlog perhaps\n\nguest-read 0\n",
+        "host power9\npages 9\n\nget-dirty-log 0\n",
+        "host power9\npages 9\nlog plain\n\nclear-dirty-log 0\n",
     ],
 )
 def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str) -> None:

@@ -14,8 +14,16 @@ from mkold.kvm.notifier import kvm_test_clear_young_slow
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.powerpc.radix.age import age_run
-from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, pte_young
+from mkold.kvm.powerpc.radix.dirty import leaf_is_dirty
+from mkold.kvm.powerpc.radix.pte import (
+    _PAGE_ACCESSED,
+    _PAGE_EXEC,
+    _PAGE_READ,
+    _PAGE_WRITE,
+    pte_young,
+)
 from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
+from mkold.kvm.powerpc.radix.unmap import kvmppc_update_dirty_map
 from mkold.kvm.powerpc.radix.walk import find_kvm_secondary_pte
 from mkold.kvm.types import MemorySlot
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, u64
@@ -233,6 +241,23 @@ def drop_one_more(mm: Ptr[Mm], start: u64, end: u64) -> None:
             zap_pte(mm, page, ptep)
 
 
+@kernel
+def clean_until_written(write: u64, writable: u64) -> u64:
+    """``leaf_bits`` without C."""
+    bits = _PAGE_READ | _PAGE_EXEC | _PAGE_ACCESSED
+    return bits | (_PAGE_WRITE if writable else 0)
+
+
+@kernel
+def log_taken_by_looking(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """``kvm_radix_test_clear_dirty`` that leaves C as it is."""
+    ptep, shift = find_kvm_secondary_pte(kvm, gfn)
+    if not leaf_is_dirty(ptep):
+        return 0
+    kvmppc_update_dirty_map(kvm, gfn, 1 << shift)
+    return 1 << shift
+
+
 MUTANTS = (
     Mutant("unmapping does nothing", (Skip("kvm_unmap_radix"),)),
     Mutant("invalidations are not heard", (Skip("kvm_unmap_hva_range"),)),
@@ -292,6 +317,31 @@ MUTANTS = (
     Mutant(
         "clear_flush_young clears nothing",
         stand_in=("kvm_mmu_notifier_clear_flush_young", flush_that_only_tests),
+    ),
+    Mutant(
+        "a page that may be written is clean until it is",
+        stand_in=("leaf_bits", clean_until_written),
+        recording="power9-6.12-log",
+    ),
+    Mutant(
+        "who takes the log looks only",
+        stand_in=("kvm_radix_test_clear_dirty", log_taken_by_looking),
+        recording="power9-6.12-log",
+    ),
+    Mutant(
+        "a log begins with what is mapped",
+        (Skip("kvmppc_radix_flush_memslot"),),
+        recording="power9-6.12-log",
+    ),
+    Mutant(
+        "a log begins, and nothing is protected",
+        (Skip("clear_dirty_gfn_range"),),
+        recording="x86-6.12-log",
+    ),
+    Mutant(
+        "what is cleared of the log stays writable",
+        (Skip("clear_dirty_pt_masked"),),
+        recording="x86-6.12-log",
     ),
     Mutant("back from swap read-only", (Set("SWAPIN_WRITABLE", 0),)),
     Mutant("the aging pass walks on POWER", (Set("HW_PTE_YOUNG", 1),)),

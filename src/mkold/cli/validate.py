@@ -138,7 +138,7 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     for row in _hosts(args):
         row.kernel(args.kernel)
         kernel = args.kernel or next(iter(row.kernels))
-        vm = draw_vm(args.pages, args.seed, row.kind)
+        vm = draw_vm(args.pages, args.seed, row.kind, row.log)
         steps = tuple(draw(args.steps, vm, args.seed))
         jobs.append((row, Script(row.name, kernel, vm, steps)))
     return jobs

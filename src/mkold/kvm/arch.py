@@ -41,6 +41,31 @@ def kvm_arch_create_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> u64:
     """Give a new slot what the architecture keeps by page; 0, or 1 if there is no memory."""
 
 
+# -- the dirty log (``kvm.dirty_log``) ---------------------------------------------------------
+
+
+@hook
+def kvm_arch_commit_memory_region(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr[u64], protect: u64
+) -> u64:
+    """From here on the slot's log is ``bitmap``, every write to it being seen if ``protect``
+    says so; or it has none any more (NULL); 0, or 1 if there is no memory."""
+
+
+@hook
+def kvm_arch_get_dirty_log(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr[u64]) -> u64:
+    """Move the slot's dirty pages to ``log`` (one bit a page) and see the next write to each;
+    1 if it is not logged."""
+
+
+@hook
+def kvm_arch_mmu_enable_log_dirty_pt_masked(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], offset: u64, mask: u64
+) -> None:
+    """Under ``mmu_lock``: see the next write to each of the pages that ``mask`` names, of the
+    64 of the slot from ``offset`` on. The caller flushes."""
+
+
 # -- the host asks for its pages ---------------------------------------------------------------
 
 

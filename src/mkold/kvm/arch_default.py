@@ -16,6 +16,27 @@ def kvm_arch_create_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> u64:
 
 
 @kernel
+def kvm_arch_commit_memory_region(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr[u64], protect: u64
+) -> u64:
+    """There is no dirty log."""
+    return 1
+
+
+@kernel
+def kvm_arch_get_dirty_log(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr[u64]) -> u64:
+    """There is no dirty log."""
+    return 1
+
+
+@kernel
+def kvm_arch_mmu_enable_log_dirty_pt_masked(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], offset: u64, mask: u64
+) -> None:
+    """There is no dirty log."""
+
+
+@kernel
 def kvm_arch_has_test_clear_young() -> u64:
     """There is no fast path."""
     return 0
@@ -45,6 +66,9 @@ DEFAULTS = {
     function.name: function
     for function in (
         kvm_arch_create_memslot,
+        kvm_arch_commit_memory_region,
+        kvm_arch_get_dirty_log,
+        kvm_arch_mmu_enable_log_dirty_pt_masked,
         kvm_arch_has_test_clear_young,
         kvm_arch_test_clear_young,
         kvm_arch_flush_remote_tlbs,

@@ -24,3 +24,11 @@ def hweight64(word: u64) -> u64:
 def __ffs(word: u64) -> u64:
     """The number of the lowest bit of ``word`` that is set; 64 if none is."""
     return hweight64(~word & (word - 1))
+
+
+@kernel
+def __fls(word: u64) -> u64:
+    """The number of the highest bit of ``word``, which is not 0."""
+    for i in range(6):
+        word |= word >> (1 << i)
+    return hweight64(word) - 1

@@ -52,6 +52,10 @@ READING_SHADOW_PAGE_TABLES = 2  # in the hypervisor, in tables that are freed by
 REQ_TLB_FLUSH_ALL = 1
 REQ_KICK = 2
 
+# kvm.manual_dirty_log_protect (``dirty_log``)
+KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE = 1
+KVM_DIRTY_LOG_INITIALLY_SET = 2
+
 # Fault latencies in cycles, log-linear: 1 << HIST_BITS buckets to each power of two.
 HIST_BITS = 5
 HIST_BUCKETS = (64 - HIST_BITS + 1) << HIST_BITS
@@ -140,7 +144,8 @@ class Kvm(Struct):
     n_slots: u64
     n_vcpus: u64
     stop: u64  # vCPUs leave as soon as they see it
-    pad0: Array[u64, 2]
+    manual_dirty_log_protect: u64
+    pad0: u64
     mmu_lock: spinlock_t  # this, or the next (``mkold.kvm.mmu_lock``)
     mmu_rwlock: rwlock_t
     mmu_invalidate_seq: u64

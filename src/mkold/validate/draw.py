@@ -44,15 +44,18 @@ def read_step(text: str) -> Step:
     return Step(words[0], pages, by)
 
 
-def draw_vm(n_pages: int, seed: int, guest: str = "") -> Vm:
-    """A VM whose guest has all pages, or up to four runs of them with holes between."""
+def draw_vm(n_pages: int, seed: int, guest: str = "", log: str = "") -> Vm:
+    """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
+    what log its host has; every other VM uses it."""
+    if random.Random(f"log {seed}").random() < 0.5:
+        log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
     if n == 1 or n_pages < 8 * n:
-        return Vm(n_pages, guest=guest)
+        return Vm(n_pages, guest=guest, log=log)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
-    return Vm(n_pages, slots, guest)
+    return Vm(n_pages, slots, guest, log)
 
 
 def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:

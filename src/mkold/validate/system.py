@@ -31,7 +31,7 @@ from mkold.run.layout import Layout
 from mkold.run.sizes import frames_for, table_words
 from mkold.run.spec import MODES, MachineSpec
 from mkold.validate.pages import bitmap, pages_of
-from mkold.validate.vm import Vm
+from mkold.validate.vm import MOST_SLOTS, Vm
 
 WAYS = ("locked", "lockless")
 BASE_GFN = 4096
@@ -85,6 +85,7 @@ class System:
     kvm, vcpu, mm, node : addresses and places of these structs
     bitmap : address of a word for answers
     l1_leaves : of a guest that has a guest: its page where its leaf tables begin
+    logs : addresses of words for dirty bitmaps, and for what is read of them
     """
 
     def __init__(self, image: Image, spec: SystemSpec, vm: Vm) -> None:
@@ -100,6 +101,8 @@ class System:
         self.kvm, self.vcpu = layout.struct(arch.kvm), layout.struct(arch.vcpu)
         self._tlb = layout.area(TlbEntry.size << values["TLB_BITS"])
         self.bitmap = layout.area(1)
+        log_words = n_pages // 64 + 2 * MOST_SLOTS
+        self.logs = layout.area(log_words), layout.area(log_words)
         shift, nesting = values["PAGE_SHIFT"], machine.nesting
         self._own_pages = nesting.own_pages(n_pages, shift) if nesting else 0
         self.l1_leaves = self._own_pages - -(-n_pages >> shift)
@@ -115,6 +118,16 @@ class System:
         """Run a function of the image; what it returns, 0 if nothing."""
         result = self._image.call(name, self.memory, 0, *args)
         return result if isinstance(result, int) else 0
+
+    def expect(self, name: str, *args: int) -> None:
+        """Call a function that returns 0.
+
+        Raises
+        ------
+        MkoldError : it says that it failed
+        """
+        if self.call(name, *args):
+            raise MkoldError(f"the system refused {name}")
 
     def _boot(self) -> None:
         call = self.call

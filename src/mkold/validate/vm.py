@@ -12,9 +12,10 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-HEAD = ("pages", "slots", "guest")
+HEAD = ("pages", "slots", "guest", "log")
 # What a guest may be besides one that touches its memory.
 GUESTS = ("", "hash", "nested")
+PLAIN, MANUAL = "plain", "manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,14 @@ class Vm:
     n_pages : pages of the process that may be the guest's memory
     slots : bitmap of those that the guest has, a memslot a run; 0: all of them
     guest : one of ``GUESTS``
+    log : whether steps log dirty pages: empty, ``plain``, or ``manual`` where they also clear
+        the log by themselves
     """
 
     n_pages: int
     slots: int = 0
     guest: str = ""
+    log: str = ""
 
     @property
     def all_pages(self) -> int:
@@ -44,8 +48,12 @@ class Vm:
 
     def head(self) -> dict[str, str]:
         """Its words in a script's head."""
-        slots = pages_text(self.slots)
-        return {"pages": str(self.n_pages), "slots": slots, "guest": self.guest}
+        return {
+            "pages": str(self.n_pages),
+            "slots": pages_text(self.slots),
+            "guest": self.guest,
+            "log": self.log,
+        }
 
 
 def vm_of(head: Mapping[str, str]) -> Vm:
@@ -67,4 +75,7 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     guest = head.get("guest", "")
     if guest not in GUESTS:
         raise InputError(f"there is no guest {guest!r}; there are: {', '.join(GUESTS[1:])}")
-    return Vm(n_pages, slots, guest)
+    log = head.get("log", "")
+    if log not in ("", PLAIN, MANUAL):
+        raise InputError(f"a log is {PLAIN} or {MANUAL}, not {log!r}")
+    return Vm(n_pages, slots, guest, log)

@@ -20,9 +20,10 @@ from mkold.kvm.arm64.pgtable.geometry import walk_boundary
 from mkold.kvm.arm64.pgtable.split import kvm_pgtable_stage2_split
 from mkold.kvm.arm64.pgtable.tables import kvm_mmu_topup_memory_cache
 from mkold.kvm.arm64.pgtable.tlb import kvm_tlb_flush_vmid_range
+from mkold.kvm.bitops import __ffs, __fls
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.types import MemorySlot
-from mkold.lang import NULL, READ_ONCE, Ptr, addr, kernel, u64, xchg
+from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, kernel, u64, xchg
 
 
 @kernel
@@ -33,6 +34,17 @@ def kvm_mmu_wp_memory_region(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
     kvm_pgtable_stage2_wrprotect(kvm, slot.base_gfn, end)
     kvm_mmu_unlock(kvm)
     kvm_tlb_flush_vmid_range(kvm, slot.base_gfn, slot.npages)
+
+
+@kernel
+def kvm_arch_commit_memory_region(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr[u64], protect: u64
+) -> u64:
+    """The slot's log begins or ends; blocks are split by faults, as eager splitting is off."""
+    WRITE_ONCE(slot.dirty_bitmap, bitmap)
+    if protect:
+        kvm_mmu_wp_memory_region(kvm, slot)
+    return 0
 
 
 @kernel
@@ -56,6 +68,15 @@ def wrprotect_logged(kvm: Ptr[Kvm], first: u64, mask: u64) -> None:
     for i in range(64):
         if (mask >> i) & 1:
             kvm_pgtable_stage2_wrprotect(kvm, first + i, first + i + 1)
+
+
+@kernel
+def kvm_arch_mmu_enable_log_dirty_pt_masked(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], offset: u64, mask: u64
+) -> None:
+    """Protect the pages that ``mask`` names, and those between them."""
+    first = slot.base_gfn + offset
+    kvm_pgtable_stage2_wrprotect(kvm, first + __ffs(mask), first + __fls(mask) + 1)
 
 
 @kernel

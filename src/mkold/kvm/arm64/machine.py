@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mkold.kvm.arch_default import DEFAULTS
-from mkold.kvm.arm64 import arm
+from mkold.kvm.arm64 import arm, dirty
 from mkold.kvm.arm64.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.arm64.audit import stage2_audit
 from mkold.kvm.arm64.hw import HW_AF_ALL, HW_AF_MIXED, HW_AF_NONE
@@ -19,23 +19,29 @@ from mkold.kvm.arm64.pgtable.geometry import (
 from mkold.kvm.arm64.pgtable.tables import FREE_AT_ONCE, FREE_BY_RCU
 from mkold.kvm.machine import Architecture, Choice, Kernel, Mode, PageSize
 
-HOOKS = DEFAULTS | {
-    function.name: function
-    for function in (
-        arm.kvm_arch_init,
-        arm.kvm_arch_init_vm,
-        arm.kvm_arch_destroy_vm,
-        arm.kvm_unmap_gfn_range,
-        arm.kvm_set_spte_gfn,
-        arm.kvm_age_gfn,
-        arm.kvm_test_age_gfn,
-        arm.kvm_arch_has_test_clear_young,
-        arm.kvm_arch_test_clear_young,
-        arm.kvm_arch_vcpu_runnable,
-        arm.kvm_arch_vcpu_walk,
-        arm.kvm_arch_vcpu_page_fault,
-    )
-}
+HOOKS = (
+    DEFAULTS
+    | {
+        function.name: function
+        for function in (
+            arm.kvm_arch_init,
+            arm.kvm_arch_init_vm,
+            arm.kvm_arch_destroy_vm,
+            arm.kvm_unmap_gfn_range,
+            arm.kvm_set_spte_gfn,
+            arm.kvm_age_gfn,
+            arm.kvm_test_age_gfn,
+            arm.kvm_arch_has_test_clear_young,
+            arm.kvm_arch_test_clear_young,
+            arm.kvm_arch_vcpu_runnable,
+            arm.kvm_arch_vcpu_walk,
+            arm.kvm_arch_vcpu_page_fault,
+            dirty.kvm_arch_commit_memory_region,
+            dirty.kvm_arch_mmu_enable_log_dirty_pt_masked,
+        )
+    }
+    | {"kvm_arch_get_dirty_log": dirty.kvm_get_dirty_log_protect}
+)
 
 KERNELS = {
     "v2": Kernel(

@@ -22,11 +22,16 @@ from mkold.kvm.powerpc.cputable import (
 from mkold.kvm.powerpc.hash.audit import kvm_hpt_audit
 from mkold.kvm.powerpc.hash.hw import mmu_walk_hpt
 from mkold.kvm.powerpc.hash.vcpu import kvmppc_hash_page_fault
+from mkold.kvm.powerpc.mmu_hv import (
+    kvm_vm_ioctl_get_dirty_log_hv,
+    kvmppc_core_commit_memory_region_hv,
+)
 from mkold.kvm.powerpc.nested.audit import kvm_nested_audit
 from mkold.kvm.powerpc.nested.fault import kvmhv_nested_page_fault
 from mkold.kvm.powerpc.pr.mmu import kvmppc_mmu_map_page, mmu_walk_shadow
 from mkold.kvm.powerpc.radix.fault import kvmppc_book3s_radix_page_fault
 from mkold.kvm.powerpc.radix.hw import mmu_walk_hw
+from mkold.kvm.types import MemorySlot
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_load_acquire, u64
 
 
@@ -109,6 +114,24 @@ def kvm_arch_test_clear_young(
 def kvm_vm_ioctl_configure_mmu(kvm: Ptr[Kvm], radix: u64) -> u64:
     """KVM_PPC_CONFIGURE_V3_MMU: to the VM's own implementation."""
     return kvm.arch.kvm_ops.configure_mmu(kvm, radix)
+
+
+@kernel
+def kvm_arch_commit_memory_region(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr[u64], protect: u64
+) -> u64:
+    """Under HV; PR has no log here."""
+    if kvm.arch.pr:
+        return 1
+    return kvmppc_core_commit_memory_region_hv(kvm, slot, bitmap)
+
+
+@kernel
+def kvm_arch_get_dirty_log(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr[u64]) -> u64:
+    """Under HV; PR has no log here."""
+    if kvm.arch.pr:
+        return 1
+    return kvm_vm_ioctl_get_dirty_log_hv(kvm, slot, log)
 
 
 @kernel

@@ -30,6 +30,8 @@ HOOKS = DEFAULTS | {
     "kvm_arch_has_test_clear_young": book3s.kvm_arch_has_test_clear_young,
     "kvm_arch_test_clear_young": book3s.kvm_arch_test_clear_young,
     "kvm_arch_vcpu_runnable": book3s.kvm_arch_vcpu_runnable,
+    "kvm_arch_commit_memory_region": book3s.kvm_arch_commit_memory_region,
+    "kvm_arch_get_dirty_log": book3s.kvm_arch_get_dirty_log,
     "kvm_arch_create_memslot": rmap.kvm_arch_create_memslot,
     "kvm_arch_vcpu_walk": book3s.kvm_arch_vcpu_walk,
     "kvm_arch_vcpu_page_fault": book3s.kvm_arch_vcpu_page_fault,

@@ -12,6 +12,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_hv.c, book3s_hv.c.
 
 from __future__ import annotations
 
+from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.cputable import radix_enabled
 from mkold.kvm.powerpc.hash.age import kvm_age_rmapp, kvm_test_age_rmapp
@@ -22,10 +23,24 @@ from mkold.kvm.powerpc.nested.enter import kvmhv_release_all_nested
 from mkold.kvm.powerpc.radix.age import kvm_age_radix, kvm_is_secure, kvm_test_age_radix
 from mkold.kvm.powerpc.radix.dirty import kvm_radix_test_clear_dirty
 from mkold.kvm.powerpc.radix.tables import kvmppc_free_radix, kvmppc_radix_init
-from mkold.kvm.powerpc.radix.unmap import kvm_unmap_radix, kvmppc_update_dirty_map
+from mkold.kvm.powerpc.radix.unmap import (
+    kvm_unmap_radix,
+    kvmppc_radix_flush_memslot,
+    kvmppc_update_dirty_map,
+)
 from mkold.kvm.powerpc.switch import kvmppc_switch_mmu_to_radix
 from mkold.kvm.types import MemorySlot
-from mkold.lang import NULL, READ_ONCE, Ptr, kernel, smp_store_release, u64, xchg
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    addr,
+    kernel,
+    smp_store_release,
+    u64,
+    xchg,
+)
 
 
 @kernel
@@ -110,4 +125,18 @@ def kvm_vm_ioctl_get_dirty_log_hv(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr
         gfn = (gfn & ~(npages - 1)) + npages
     for i in range((slot.npages + 63) >> 6):
         log[i] = xchg(bitmap[i], 0)
+    return 0
+
+
+@kernel
+def kvmppc_core_commit_memory_region_hv(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr[u64]
+) -> u64:
+    """The slot's log begins or ends: in radix mode nothing of it is mapped any more, so that
+    its pages come back one by one, or as large as they may be."""
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    if READ_ONCE(kvm.arch.radix) and not kvm_is_secure(kvm):
+        kvmppc_radix_flush_memslot(kvm, slot)
+    WRITE_ONCE(slot.dirty_bitmap, bitmap)
+    kvm_mmu_unlock(kvm)
     return 0

@@ -11,13 +11,17 @@ from mkold.kvm.x86 import hw, nested, x86
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
 from mkold.kvm.x86.fault import kvm_tdp_page_fault
+from mkold.kvm.x86.shadow import log as shadow_log
 from mkold.kvm.x86.shadow import mmu as shadow_mmu
 from mkold.kvm.x86.shadow.audit import kvm_shadow_mmu_audit
 from mkold.kvm.x86.shadow.fault import kvm_shadow_page_fault
 from mkold.kvm.x86.shadow.l1 import L1_GEOMETRY, l1_boot, l1_pages
 from mkold.kvm.x86.shadow.l1 import nested_enter as shadow_nested_enter
 from mkold.kvm.x86.shadow.memslot_rmap import kvm_arch_create_memslot
+from mkold.kvm.x86.shadow.write_protect import kvm_get_dirty_log_protect
+from mkold.kvm.x86.tdp import log
 from mkold.kvm.x86.tdp.age import AGE_AS_KERNEL, AGE_BLINDLY, AGE_BY_CMPXCHG, V2
+from mkold.kvm.x86.tdp.dirty import kvm_vm_ioctl_get_dirty_log
 from mkold.kvm.x86.tdp.pages import FREE_AT_ONCE
 
 HOOKS = DEFAULTS | {
@@ -34,6 +38,13 @@ HOOKS = DEFAULTS | {
     "kvm_arch_vcpu_walk": hw.mmu_walk_tdp,
     "kvm_arch_vcpu_page_fault": kvm_tdp_page_fault,
 }
+
+LOG_HOOKS = {
+    "kvm_arch_commit_memory_region": log.kvm_arch_commit_memory_region,
+    "kvm_arch_get_dirty_log": kvm_vm_ioctl_get_dirty_log,
+    "kvm_arch_mmu_enable_log_dirty_pt_masked": log.kvm_arch_mmu_enable_log_dirty_pt_masked,
+}
+NO_LOG = {name: DEFAULTS[name] for name in LOG_HOOKS}
 
 ZERO_NONPRESENT = {"SHADOW_NONPRESENT_BIT": 0}
 
@@ -100,7 +111,7 @@ def nested_words(n_pages: int) -> int:
 
 machine = Architecture(
     name="x86",
-    hooks=HOOKS,
+    hooks=HOOKS | LOG_HOOKS,
     kvm=Kvm,
     vcpu=Vcpu,
     kernels=kernels(v2_lockless=True),
@@ -131,14 +142,14 @@ machine = Architecture(
         number=1,
         own_pages=l1_pages,
         table_words=nested_words,
-        hooks=nested.NESTED_HOOKS,
+        hooks=nested.NESTED_HOOKS | NO_LOG,
         audit=nested.kvm_nested_audit,
     ),
 )
 
 noad = Architecture(
     name="x86-noad",
-    hooks=HOOKS,
+    hooks=HOOKS | LOG_HOOKS,
     kvm=Kvm,
     vcpu=Vcpu,
     kernels=kernels(v2_lockless=False),
@@ -164,6 +175,11 @@ noad = Architecture(
 AS_6_15 = {"RMAP_STEP_FROM_START": 1, "RMAP_GATE": 0, "CHILD_CHECK": 0}
 
 SHADOW_HOOKS = HOOKS | {
+    "kvm_arch_commit_memory_region": shadow_log.kvm_arch_commit_memory_region,
+    "kvm_arch_get_dirty_log": kvm_get_dirty_log_protect,
+    "kvm_arch_mmu_enable_log_dirty_pt_masked": (
+        shadow_log.kvm_arch_mmu_enable_log_dirty_pt_masked
+    ),
     "kvm_arch_init": shadow_mmu.kvm_arch_init,
     "kvm_arch_init_vm": shadow_mmu.kvm_arch_init_vm,
     "kvm_arch_destroy_vm": shadow_mmu.kvm_arch_destroy_vm,

@@ -56,6 +56,7 @@ class Host:
     modules : to be loaded, with parameters
     kernels : by name, the usual one first
     mmu : mode of mkold's MMU
+    log : the dirty log of its guests, as ``vm.Vm`` has it
     parameters : of mkold's build
     """
 
@@ -78,6 +79,7 @@ class Host:
     kernels: Mapping[str, HostKernel]
     kind: str = ""
     mmu: str = ""
+    log: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
 
     def kernel(self, name: str) -> HostKernel:
@@ -125,6 +127,7 @@ def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "
         modules={"kvm-hv": "", "lzo-rle": "", "zram": ""},
         kernels=_POWER_KERNELS,
         mmu=mmu,
+        log="" if kind else "plain",
         parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22, "HW_SETS_RC": 1},
     )
 
@@ -159,6 +162,7 @@ _X86 = Host(
     modules={"kvm-amd": "", "lzo-rle": "", "zram": ""},
     kernels=_X86_KERNELS,
     mmu="npt",
+    log="manual",
     parameters={"HW_PMD_YOUNG": 1},
 )
 
@@ -202,6 +206,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         image="vmlinuz",
         modules={"lzo-rle": "", "zram": ""},
         kernels=_ARM64_KERNELS,
+        log="manual",
         parameters={"HW_PTE_YOUNG": int(arch == "arm64")},
     )  # fmt: skip
 

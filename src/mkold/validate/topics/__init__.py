@@ -16,6 +16,11 @@
 ``l1-clear-young``          R in L1's own table, tested and cleared; it tells nobody
 ``l1-flush``, ``-all``      L1 has all translations of L2 forgotten; or its table too
 ``evict by K``              it evicts K pages, but none of the two youngest generations; flushed
+``log-on``, ``log-off``     ``KVM_MEM_LOG_DIRTY_PAGES`` of the memslots with any of the pages
+``get-dirty-log``           ``KVM_GET_DIRTY_LOG`` of these memslots
+``clear-dirty-log``         ``KVM_CLEAR_DIRTY_LOG`` for the pages
+``log-auto``, ``-manual``,  what getting leaves to clearing, and whether a log begins with all
+``log-all-set``             bits set (``KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2``)
 ==========================  ================================================================
 """
 
@@ -27,11 +32,14 @@ from mkold.validate.topic import Kind, Topic
 from mkold.validate.topics.access import ACCESS
 from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
+from mkold.validate.topics.dirty import DIRTY, DIRTY_MANUAL
 from mkold.validate.topics.hash import HASH
 from mkold.validate.topics.lru import EVICTION, LRU
 from mkold.validate.topics.nested import NESTED
 
-TOPICS: tuple[Topic, ...] = (ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED)
+TOPICS: tuple[Topic, ...] = (
+    ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, DIRTY, DIRTY_MANUAL,
+)  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()
 }

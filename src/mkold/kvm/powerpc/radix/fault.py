@@ -5,7 +5,7 @@ Rules
 * The frame is looked up without ``mmu_lock``, the mapping is put in under it, and the
   retry counter (``mkold.kvm.retry``) tells whether the frame is still right.
 * A new leaf is readable, executable and has R set. It has W only if the host allows
-  writing, and C with W when the fault is a write.
+  writing, and then C too, for a read as for a write: the host was asked for a page to write.
 * A slot whose host memory is contiguous in larger pages (``max_level``) is mapped by
   leaves of that level where guest and host addresses are aligned alike and the whole leaf
   lies in the slot.
@@ -65,8 +65,10 @@ def leaf_bits(write: u64, writable: u64) -> u64:
 
 @kernel
 def fault_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
-    """The largest level at which ``gfn`` can be mapped by one leaf."""
+    """The largest level at which ``gfn`` can be mapped by one leaf; with a log, a page."""
     level = READ_ONCE(slot.max_level)
+    if level > 0 and READ_ONCE(slot.dirty_bitmap) != NULL:
+        return 0
     while level > 0:
         mask = level_pages(level) - 1
         first = gfn & ~mask
@@ -112,7 +114,7 @@ def kvmppc_book3s_instantiate_page(
             cpu_relax()
             return RESUME_GUEST
         return RESUME_HOST
-    pte = pfn_pte(pfn - offset, leaf_bits(write, writable))
+    pte = pfn_pte(pfn - offset, leaf_bits(writable, writable))
     result = kvmppc_create_pte(kvm, gfn, pte, level, mmu_seq, hva, addr(vcpu.stat.lock_waits))
     if result == ENOMEM:
         return RESUME_HOST

@@ -11,7 +11,7 @@ Rules
   emptied, then freed.
 
 Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_unmap_pte``,
-``kvmppc_unmap_free_pte/pmd/pud``).
+``kvmppc_unmap_free_pte/pmd/pud``, ``kvmppc_radix_flush_memslot``).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from mkold.kvm.powerpc.radix.pte_update import kvmppc_radix_update_pte
 from mkold.kvm.powerpc.radix.tables import free_table
 from mkold.kvm.powerpc.radix.walk import radix_walk, walk_boundary
 from mkold.kvm.tlb import kvm_flush_remote_tlbs_range
+from mkold.kvm.types import MemorySlot
 from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, atomic_or, kernel, u64
 
 
@@ -128,3 +129,11 @@ def kvm_unmap_radix(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
         if pte_leaf(entry):
             kvmppc_unmap_pte(kvm, NULL, ptep, gfn, level)
         gfn = walk_boundary(gfn, level)
+
+
+@kernel
+def kvmppc_radix_flush_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
+    """Under ``mmu_lock``: nothing of the slot is mapped, and no fault maps what it has found
+    out before."""
+    kvm_unmap_radix(kvm, slot.base_gfn, slot.base_gfn + slot.npages)
+    WRITE_ONCE(kvm.mmu_invalidate_seq, kvm.mmu_invalidate_seq + 1)

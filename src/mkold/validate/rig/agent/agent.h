@@ -10,6 +10,7 @@
 #define MKOLD_AGENT_H
 
 #include <errno.h>
+#include <linux/kvm.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ struct vm {
 extern FILE *out;
 extern size_t page_size;
 extern struct vm vm;
+extern struct kvm_userspace_memory_region slots[MAX_SLOTS]; /* 0 is the program's */
+extern size_t n_slots;
 
 /* guest_*.c: the program, and a vCPU's first state; 0, or what failed. */
 extern const char guest_start[], guest_end[];
@@ -56,7 +59,10 @@ int vm_fill_list(int write, const char *pages, size_t first_name);
 int vm_run(int write, const char *pages);
 int vm_loop(int write, const char *pages);
 int vm_halt(void);
-int vm_dirty_log(const char *word);
+
+/* dirty.c */
+int vm_dirty_log(char what, const char *pages);
+int vm_dirty_mode(unsigned options);
 
 /* pages.c: "3-5,9" calls f for each page; the number of them, or -1. */
 long each_page(const char *text, void (*f)(size_t page));

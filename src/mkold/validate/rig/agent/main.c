@@ -52,8 +52,10 @@ static int perform(const char *name, char *rest)
 		return vm_loop(*word == 'w', more);
 	if (!strcmp(name, "halt"))
 		return vm_halt();
-	if (!strcmp(name, "dirty"))
-		return vm_dirty_log(word);
+	if (!strcmp(name, "log"))
+		return vm_dirty_log(*word, more);
+	if (!strcmp(name, "logmode"))
+		return vm_dirty_mode(strtoul(word, NULL, 10));
 	if (!strcmp(name, "host"))
 		return host_touch(*word == 'w', more);
 	if (!strcmp(name, "advise"))

@@ -3,7 +3,6 @@
 #include "agent.h"
 
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -16,8 +15,8 @@ static uint8_t *reserved[2];
 static size_t n_reserved[2], run_size;
 static pthread_t looping;
 static int is_looping;
-static struct kvm_userspace_memory_region slots[MAX_SLOTS];
-static size_t n_slots;
+struct kvm_userspace_memory_region slots[MAX_SLOTS];
+size_t n_slots;
 static uint32_t *list, list_bit;
 static size_t list_name;
 
@@ -203,43 +202,4 @@ int vm_halt(void)
 	is_looping = 0;
 	fprintf(out, "@. rounds %u\n", vm_mailbox()->rounds);
 	return 0;
-}
-
-static int set_logging(int on)
-{
-	for (size_t i = 1; i < n_slots; i++) {
-		slots[i].flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0;
-		if (ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &slots[i]))
-			return failed("KVM_SET_USER_MEMORY_REGION");
-	}
-	return done();
-}
-
-static int get_log(void)
-{
-	uint8_t *bytes = calloc(vm.n_pages, 1);
-	uint8_t *log = calloc(vm.n_pages / 8 + 64, 1);
-	int trouble = 0;
-
-	for (size_t i = 1; i < n_slots && !trouble; i++) {
-		struct kvm_dirty_log request = { .slot = i, .dirty_bitmap = log };
-		size_t n = slots[i].memory_size / page_size;
-		size_t first = slots[i].guest_phys_addr / page_size - BASE_GFN;
-
-		trouble = ioctl(vm.vm_fd, KVM_GET_DIRTY_LOG, &request);
-		for (size_t j = 0; j < n; j++)
-			bytes[first + j] = log[j / 8] >> (j % 8) & 1;
-	}
-	if (!trouble)
-		put_bitmap(bytes, vm.n_pages);
-	free(bytes);
-	free(log);
-	return trouble ? failed("KVM_GET_DIRTY_LOG") : done();
-}
-
-int vm_dirty_log(const char *word)
-{
-	if (!strcmp(word, "get"))
-		return get_log();
-	return set_logging(!strcmp(word, "on"));
 }
