@@ -344,5 +344,11 @@ MUTANTS = (
         recording="x86-6.12-log",
     ),
     Mutant("back from swap read-only", (Set("SWAPIN_WRITABLE", 0),)),
+    Mutant(
+        "a copied page is not told of",
+        (Set("COW_CHANGE_PTE", 0),),
+        recording="arm64-6.1",
+    ),
+    Mutant("a range is aged as a whole", (Set("AGE_FIRST_PAGE", 0),), recording="arm64-6.1"),
     Mutant("the aging pass walks on POWER", (Set("HW_PTE_YOUNG", 1),)),
 )

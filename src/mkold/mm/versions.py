@@ -6,6 +6,7 @@ highest one below it.
 ======================  =================================================================
 ``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
 ``MGLRU_KEEPS_REFS``    whether what comes back from swap is protected (``tiers.py``)
+``COW_CHANGE_PTE``      whether a copied page is told of by ``change_pte`` (``fault/memory.py``)
 ``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
 ``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
 ``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/``)
@@ -24,18 +25,21 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.1": {
         "MGLRU_FORCED_WALK": 1,
         "MGLRU_KEEPS_REFS": 1,
+        "COW_CHANGE_PTE": 1,
         "MGLRU_NONLEAF": 1,
         "MGLRU_NOTIFIERS": 0,
         "PAGEOUT_REFERENCES": 1,
         "SWAPIN_WRITABLE": 0,
     },
     "6.12": {
+        "COW_CHANGE_PTE": 0,
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
         "PAGEOUT_REFERENCES": 0,
         "SWAPIN_WRITABLE": 1,
     },
     "7.2": {
+        "COW_CHANGE_PTE": 0,
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
         "MGLRU_WORKINGSET": 1,

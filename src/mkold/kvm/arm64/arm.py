@@ -9,7 +9,7 @@ Sources: arch/arm64/kvm/arm.c, mmu.c (``kvm_unmap_gfn_range``, ``kvm_age_gfn``,
 
 from __future__ import annotations
 
-from mkold.kvm.arm64.asm.kvm_host import Kvm, Vcpu
+from mkold.kvm.arm64.asm.kvm_host import Kvm, KvmMmuMemoryCache, Vcpu
 from mkold.kvm.arm64.hw import HW_AF_ALL, STAGE2_HW_AF, mmu_walk_s2
 from mkold.kvm.arm64.mmu import kvm_handle_guest_abort
 from mkold.kvm.arm64.pgtable.age import (
@@ -19,6 +19,8 @@ from mkold.kvm.arm64.pgtable.age import (
     kvm_pgtable_stage2_test_clear_young,
     stage2_test_clear_young_fast,
 )
+from mkold.kvm.arm64.pgtable.map import kvm_pgtable_stage2_map
+from mkold.kvm.arm64.pgtable.pte import stage2_set_prot_attr
 from mkold.kvm.arm64.pgtable.tables import (
     alloc_pgd,
     put_page,
@@ -45,6 +47,8 @@ from mkold.lang import (
 IS_PROTECTED_KVM = parameter("IS_PROTECTED_KVM", 0)
 # 1: the gate opens too where software sets the accessed bit.
 AGE_WITHOUT_HW_AF = parameter("AGE_WITHOUT_HW_AF", 0)
+# 1, as before commit df6556adf27b (Linux 6.1): of a range the first page alone is looked at.
+AGE_FIRST_PAGE = parameter("AGE_FIRST_PAGE", 0)
 
 
 @kernel
@@ -85,13 +89,19 @@ def kvm_unmap_gfn_range(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
 
 @kernel
 def kvm_set_spte_gfn(kvm: Ptr[Kvm], gfn: u64, pfn: u64) -> u64:
-    """The page is unmapped, and mapped anew by the next fault."""
-    return kvm_unmap_gfn_range(kvm, gfn, gfn + 1)
+    """The page is mapped to ``pfn`` at once, to be read and young, if its table is still there:
+    the invalidation before took that away if it was the table's last."""
+    data = addr(kvm.arch.mmu.walk)
+    attr = stage2_set_prot_attr(0)
+    kvm_pgtable_stage2_map(kvm, data, gfn, 1, pfn, attr, cast(Ptr[KvmMmuMemoryCache], NULL), 0)
+    return 0
 
 
 @kernel
 def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """Clear the accessed bits of ``[gfn, end)``, alone."""
+    if AGE_FIRST_PAGE:
+        end = gfn + 1
     null = cast(Ptr[u64], NULL)
     return kvm_pgtable_stage2_test_clear_young(kvm, gfn, end, 1, null, 0, 0) != 0
 
@@ -99,6 +109,8 @@ def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
 @kernel
 def kvm_test_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """Whether any accessed bit of ``[gfn, end)`` is set."""
+    if AGE_FIRST_PAGE:
+        end = gfn + 1
     null = cast(Ptr[u64], NULL)
     return kvm_pgtable_stage2_test_clear_young(kvm, gfn, end, 0, null, 0, 0) != 0
 

@@ -57,6 +57,16 @@ KERNELS = {
         {"AGE_MODE": AGE_WRITE, "UNMAP_FREE": FREE_AT_ONCE, "AGING_BATCHED": 0},
         lockless=False,
     ),
+    "6.1": Kernel(
+        "as it was upstream: of a range the first page alone is aged",
+        {
+            "AGE_MODE": AGE_WRITE,
+            "UNMAP_FREE": FREE_AT_ONCE,
+            "AGING_BATCHED": 0,
+            "AGE_FIRST_PAGE": 1,
+        },
+        lockless=False,
+    ),
 }
 
 VARIANTS = {

@@ -6,7 +6,8 @@ Rules
   gives the page a frame of its own.
 * A write to a page that maps the zero page replaces it inside
   ``mmu_notifier_invalidate_range_start/end``: the secondary entry goes, and its accessed
-  bit with it.
+  bit with it. With ``COW_CHANGE_PTE`` 1 (Linux 6.1) ``change_pte`` follows inside, under the
+  page-table lock, and who subscribes may map the frame at once.
 * A swapped page comes back clean when read. Read-only, so that a later write goes through a
   fault that makes it dirty; or, with ``SWAPIN_WRITABLE`` 1, writable, as nobody shares it
   (Linux 6.12 does so, 6.1 does not).
@@ -52,6 +53,7 @@ from mkold.mm.mm_types import (
     Mm,
 )
 from mkold.mm.mmu_notifier import (
+    mmu_notifier_change_pte,
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
@@ -75,6 +77,9 @@ from mkold.mm.workingset import lru_gen_refault, lru_gen_test_recent
 
 # How a page that comes back from swap for a read is mapped: 0 read-only, 1 writable.
 SWAPIN_WRITABLE = parameter("SWAPIN_WRITABLE", 0)
+
+# Whether a page that was copied is told of by ``change_pte``: up to Linux 6.9.
+COW_CHANGE_PTE = parameter("COW_CHANGE_PTE", 0)
 
 PTE_YOUNG_READ = PTE_PRESENT | PTE_READ | PTE_ACCESSED
 PTE_YOUNG_CLEAN = PTE_YOUNG_READ | PTE_WRITE
@@ -109,6 +114,8 @@ def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bit
         folio = pfn_folio(node, pfn)
         folio_map(folio, page)
         set_pte(ptep, bits | (pfn << PTE_PFN_SHIFT))
+        if COW_CHANGE_PTE and seen & PTE_PRESENT:
+            mmu_notifier_change_pte(mm, page, pfn)
         from_swap: u64 = seen & PTE_SWAP
         if from_swap:
             lru_gen_refault(node, folio, seen)

@@ -178,7 +178,7 @@ _ARM64_KERNELS = {
     "6.12": HostKernel(
         r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15"
     ),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1", kernel="6.15"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1", kernel="6.1"),
     "newest": HostKernel(
         r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", "7.2", kernel="6.15", newest=True
     ),

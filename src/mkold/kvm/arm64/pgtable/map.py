@@ -51,6 +51,7 @@ from mkold.kvm.arm64.pgtable.walk import (
 from mkold.lang import (
     NULL,
     Ptr,
+    cast,
     kernel,
     mutex_lock,
     mutex_unlock,
@@ -120,6 +121,8 @@ def walk_zalloc_page(kvm: Ptr[Kvm], mc: Ptr[KvmMmuMemoryCache]) -> Ptr[u64]:
     """A table for the walk, or NULL."""
     if ALLOC_IN_WALK:
         return alloc_in_walk(kvm)
+    if mc == NULL:
+        return cast(Ptr[u64], NULL)
     return stage2_memcache_zalloc_page(mc)
 
 
@@ -183,7 +186,7 @@ def kvm_pgtable_stage2_map(
     ----------
     data : the caller's, for this walk
     attr : ``stage2_set_prot_attr``
-    mc : tables that it may take
+    mc : tables that it may take; NULL: none
     flags : SHARED and HANDLE_FAULT for a fault, with ``mmu_lock`` held for reading; 0 with it
         held for writing
 
