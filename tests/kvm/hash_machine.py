@@ -27,7 +27,7 @@ from mkold.kvm.powerpc.hash import (
 from mkold.kvm.powerpc.machine import machine as powerpc
 from mkold.kvm.types import MemorySlot
 from mkold.mm import mmu_notifier
-from mkold.mm.mm_types import PTE_PRESENT, PTE_READ, PTE_WRITE, Mm
+from mkold.mm.mm_types import PTE_PRESENT, PTE_READ, PTE_WRITE
 from mkold.native import Image, build
 
 HASH_ENTRIES = [
@@ -71,11 +71,7 @@ class HashMachine(Machine):
 
     def __init__(self, **params: int) -> None:
         super().__init__(hash_image(tuple(sorted(params.items()))))
-        self.table = self.new(512)
-        pmd = self.new(8)
-        self.words[pmd] = self.table
-        for name, value in (("vma_start", self.hva), ("vma_pages", 128), ("pmd", pmd)):
-            self.words[self.mm + Mm.offset(name)] = value
+        self.table = self.process(PFN)
         for gfn in range(128):
             self.host(gfn, PFN + gfn)
         assert self("kvmhv_configure_mmu", self.kvm, 0) == 0

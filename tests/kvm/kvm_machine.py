@@ -24,7 +24,7 @@ from mkold.kvm.powerpc.radix.pte import _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESE
 from mkold.kvm.types import MemorySlot, TlbEntry
 from mkold.lang import Ptr, cast, kernel, rcu_read_lock, rcu_read_unlock, u64
 from mkold.mm import mmu_notifier, page_alloc, slab
-from mkold.mm.mm_types import Mm
+from mkold.mm.mm_types import Folio, Mm, Node
 from mkold.mm.mmu_notifier import (
     MmuNotifier,
     MmuNotifierOps,
@@ -234,6 +234,19 @@ class Machine:
         seq = self.word(self.kvm, Kvm, "mmu_invalidate_seq")
         return self("kvmppc_create_pte", self.kvm, gfn, pte, level, seq, self.hva + gfn,
                     self.waits)  # type: ignore[return-value]  # fmt: skip
+
+    def process(self, pfn: int, n: int = 128) -> int:
+        """The process has ``n`` pages from the guest's memory on, frames ``pfn`` and up to twice
+        as many behind have folios; the address of its table, which is empty."""
+        table, pmd = self.new(512), self.new(8)
+        node, folios = self.new(Node.size), self.new(2 * n * Folio.size)
+        self.words[pmd] = table
+        for name, value in (("start_pfn", pfn), ("n_frames", 2 * n), ("folios", folios)):
+            self.words[node + Node.offset(name)] = value
+        memory = (("vma_start", self.hva), ("vma_pages", n), ("pmd", pmd), ("node", node))
+        for name, value in memory:
+            self.words[self.mm + Mm.offset(name)] = value
+        return table
 
     def young(self, start: int, end: int, clear: int, bitmap: int = 0) -> int:
         """Ask the notifier about guest pages ``[start, end)`` of the one slot."""

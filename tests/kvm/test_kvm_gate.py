@@ -11,7 +11,7 @@ from kvm_machine import ENTRIES, SMALL, Machine
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, KvmppcOps
 from mkold.kvm.powerpc.machine import PR_HOST
 from mkold.kvm.powerpc.machine import machine as powerpc
-from mkold.mm.mm_types import PTE_PRESENT, PTE_READ, PTE_WRITE, Mm
+from mkold.mm.mm_types import PTE_PRESENT, PTE_READ, PTE_WRITE
 from mkold.native import Image, build
 
 FEATURES = ("CPU_FTR_HVMODE", "CPU_FTR_ARCH_300", "MMU_FTR_TYPE_RADIX", "NESTED_API")
@@ -40,10 +40,7 @@ class PrMachine(Machine):
 
     def __init__(self) -> None:
         super().__init__(image(tuple(PR_HOST.items())))
-        table, pmd = self.new(512), self.new(8)
-        self.words[pmd] = table
-        for name, value in (("vma_start", self.hva), ("vma_pages", 128), ("pmd", pmd)):
-            self.words[self.mm + Mm.offset(name)] = value
+        table = self.process(PFN)
         for gfn in range(128):
             self.words[table + gfn] = PTE_PRESENT | PTE_READ | PTE_WRITE | (PFN + gfn) << 12
 
