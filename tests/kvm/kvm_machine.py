@@ -236,8 +236,8 @@ class Machine:
                     self.waits)  # type: ignore[return-value]  # fmt: skip
 
     def process(self, pfn: int, n: int = 128) -> int:
-        """The process has ``n`` pages from the guest's memory on, frames ``pfn`` and up to twice
-        as many behind have folios; the address of its table, which is empty."""
+        """The process has ``n`` pages from the guest's memory on, and ``2 * n`` frames from
+        ``pfn`` on have folios; the address of its table, which is empty."""
         table, pmd = self.new(512), self.new(8)
         node, folios = self.new(Node.size), self.new(2 * n * Folio.size)
         self.words[pmd] = table
