@@ -349,6 +349,6 @@ MUTANTS = (
         (Set("COW_CHANGE_PTE", 0),),
         recording="arm64-6.1",
     ),
-    Mutant("a range is aged as a whole", (Set("AGE_FIRST_PAGE", 0),), recording="arm64-6.1"),
+    Mutant("a range is aged as a whole", (Set("AGE_ONE_LEAF", 0),), recording="arm64-6.1"),
     Mutant("the aging pass walks on POWER", (Set("HW_PTE_YOUNG", 1),)),
 )

@@ -41,7 +41,7 @@ examples:
 RIG is also taken from MKOLD_RIG. exit codes: 0 nothing differs, 1 something does (its shortest
 sequence is printed and saved), 3 bad input, 4 the machine did not do what it was told."""
 
-N_STEPS, N_PAGES = 200, 128
+N_STEPS, N_PAGES, N_PAGES_HUGE = 200, 128, 1300
 MOST_STEPS = 100_000
 
 
@@ -62,8 +62,10 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--steps", type=positive_int, default=N_STEPS, metavar="N",
                       help="how many steps (%(default)s)")  # fmt: skip
-    what.add_argument("--pages", type=positive_int, default=N_PAGES, metavar="N",
-                      help="pages of the guest (%(default)s)")  # fmt: skip
+    what.add_argument("--pages", type=positive_int, metavar="N",
+                      help=f"pages of the guest ({N_PAGES}; huge: {N_PAGES_HUGE})")  # fmt: skip
+    what.add_argument("--huge", action="store_true",
+                      help="with huge pages, the host's and the guest's")  # fmt: skip
     what.add_argument("--seed", type=seed, default=1, help="which sequence (%(default)s)")
     what.add_argument("--way", choices=("locked", "lockless"), default="",
                       help="of mkold's system (both, if the variant has both)")  # fmt: skip
@@ -132,13 +134,16 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
         return [(host(args.host or script.host), script)]
     if args.recorded:
         raise UsageError("--recorded compares with a file's answers: name the FILE")
-    if args.steps > MOST_STEPS or args.pages > MOST_PAGES:
+    n_pages = args.pages or (N_PAGES_HUGE if args.huge else N_PAGES)
+    if args.steps > MOST_STEPS or n_pages > MOST_PAGES:
         raise UsageError(f"{MOST_STEPS} steps and {MOST_PAGES} pages are the most")
     jobs = []
     for row in _hosts(args):
         row.kernel(args.kernel)
+        if args.huge and not row.huge:
+            raise UsageError(f"host {row.name} is not compared with huge pages yet; x86 is")
         kernel = args.kernel or next(iter(row.kernels))
-        vm = draw_vm(args.pages, args.seed, row.kind, row.log)
+        vm = draw_vm(n_pages, args.seed, row.kind, row.log, huge=args.huge)
         steps = tuple(draw(args.steps, vm, args.seed))
         jobs.append((row, Script(row.name, kernel, vm, steps)))
     return jobs

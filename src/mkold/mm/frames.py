@@ -20,7 +20,8 @@ from mkold.lang import (
     try_cmpxchg_relaxed,
     u64,
 )
-from mkold.mm.mm_types import NO_INDEX, Node
+from mkold.mm.large_frames import free_huge_frame, is_huge_frame
+from mkold.mm.mm_types import NO_INDEX, TRANSPARENT_HUGEPAGE, Node
 from mkold.mm.page_alloc import alloc_page, free_page
 
 
@@ -47,5 +48,8 @@ def alloc_folio(node: Ptr[Node]) -> u64:
 @kernel
 def free_folio(node: Ptr[Node], pfn: u64) -> None:
     """Give a frame back; it is mapped by nothing and on no list."""
+    if TRANSPARENT_HUGEPAGE and is_huge_frame(node, pfn):
+        free_huge_frame(node, pfn)
+        return
     free_page(pfn)
     atomic_add(node.nr_free, 1)

@@ -9,7 +9,8 @@ Rules
   (present, read, write, referenced, changed), the frame number sits at bit 12 and up
   whatever the page size.
 * ``pmd[i]`` holds the word address of page table ``i`` or 0; table ``i`` maps
-  ``PTRS_PER_PTE`` pages. A table, once there, stays until the process ends.
+  ``PTRS_PER_PTE`` pages. A table, once there, stays until the process ends. With
+  ``TRANSPARENT_HUGEPAGE`` it may hold a present entry instead (``mm/huge/pmd.py``).
 * A frame's content is ``PAGE_WORDS`` words at ``pfn << PAGE_SHIFT``; a frame number is a
   word address divided by the page size, so pointers and entries name the same memory.
 * Every frame under the LRU has a ``Folio``; ``pfn - node.start_pfn`` indexes them.
@@ -29,6 +30,8 @@ from mkold.mm.page_alloc import PAGE_SHIFT as PAGE_SHIFT  # log2 of the words in
 
 # log2 of the entries in one host page table (a table is one page on 4 KiB hosts).
 PTE_TABLE_SHIFT = parameter("PTE_TABLE_SHIFT", 9)
+# 1: the process's memory may be mapped by huge entries, an area of a table each (``mm/huge``).
+TRANSPARENT_HUGEPAGE = parameter("TRANSPARENT_HUGEPAGE", 0)
 
 # Host page-table entry.
 PTE_PRESENT = 1 << 63
@@ -82,13 +85,16 @@ class Folio(Struct):
     """One frame of anonymous memory; 8 words, so that a folio is a cache line.
 
     ``flags`` is atomic. ``index`` is the host page that maps it (one process, mapped at
-    most once, so the reverse map is this word); ``NO_INDEX`` when nothing does.
+    most once, so the reverse map is this word); ``NO_INDEX`` when nothing does. ``head`` and
+    ``mapped`` are of large folios (``mm/large_folio.py``).
     """
 
     lru: ListHead
     flags: u64
     index: u64
-    pad: Array[u64, 4]
+    head: u64
+    mapped: u64
+    pad: Array[u64, 2]
 
 
 NO_INDEX = (1 << 64) - 1
@@ -185,7 +191,11 @@ class Node(Struct):
     nr_free: u64  # atomic; mirrors the allocator's count
     stop: u64  # eviction and waiting end soon after this is set
     folios: Ptr[Folio]
-    pad: Array[u64, 7]
+    huge_pfn: u64  # frames of large folios (``mm/large_frames.py``)
+    n_huge: u64
+    huge_used: u64
+    huge_left: Ptr[u64]
+    pad: Array[u64, 3]
     lrugen: LruGen
     events: Array[VmEvents, N_CPUS]
     scratch: Array[Scratch, N_CPUS]

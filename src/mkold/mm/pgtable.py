@@ -3,7 +3,8 @@
 Rules
 -----
 * ``pmd[t]`` points at table ``t``, published with release once the table is zeroed; a
-  table lives as long as the process.
+  table lives as long as the process. A huge entry may stand in its place (``mm/huge``), and
+  then the table is kept in a word beside its lock.
 * An entry changes only under its table's lock (``ptl``); it is read without, so entries
   are accessed with READ_ONCE, WRITE_ONCE or an atomic.
 * The host's own entry has its own accessed bit. A fault sets it; a guest's access sets
@@ -40,6 +41,7 @@ from mkold.mm.mm_types import (
     PTE_PFN_MASK,
     PTE_PFN_SHIFT,
     PTE_TABLE_SHIFT,
+    TRANSPARENT_HUGEPAGE,
     Mm,
 )
 
@@ -86,13 +88,68 @@ def pmdp_test_and_clear_young(mm: Ptr[Mm], index: u64) -> bool:
 
 
 @kernel
+def pmd_offset(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
+    """The entry above the table of ``page``."""
+    return addr(mm.pmd[(page - mm.vma_start) >> PTE_TABLE_SHIFT])
+
+
+@kernel
+def pmd_trans_huge(pmd: u64) -> bool:
+    """Whether that entry maps all of the table's pages itself."""
+    return TRANSPARENT_HUGEPAGE and pmd >> 63 != 0
+
+
+@kernel
 def pte_offset(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
-    """The entry of ``page``; NULL where there is no table yet."""
+    """The entry of ``page``; NULL where there is no table yet, or a huge entry."""
     index = page - mm.vma_start
     table = cast(Ptr[u64], smp_load_acquire(mm.pmd[index >> PTE_TABLE_SHIFT]))
     if table == NULL:
         return NULL
+    if TRANSPARENT_HUGEPAGE and cast(u64, table) >> 63:
+        return NULL
     return table + (index & ((1 << PTE_TABLE_SHIFT) - 1))
+
+
+@kernel
+def find_host_pte(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
+    """The entry that maps ``page``, be it a table's or a huge one; NULL where there is none."""
+    if TRANSPARENT_HUGEPAGE and pmd_trans_huge(READ_ONCE(pmd_offset(mm, page).value)):
+        return pmd_offset(mm, page)
+    return pte_offset(mm, page)
+
+
+@kernel
+def mapped_pfn(mm: Ptr[Mm], page: u64, pte: u64) -> u64:
+    """Frame number of ``page``, which ``pte`` maps, as ``find_host_pte`` found it."""
+    if TRANSPARENT_HUGEPAGE and pmd_trans_huge(READ_ONCE(pmd_offset(mm, page).value)):
+        return pte_pfn(pte) + ((page - mm.vma_start) & ((1 << PTE_TABLE_SHIFT) - 1))
+    return pte_pfn(pte)
+
+
+@kernel
+def pte_deposited(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
+    """Where the table of ``page``'s area is kept while a huge entry stands in its place."""
+    return mm.ptl + (((page - mm.vma_start) >> PTE_TABLE_SHIFT) * CACHE_LINE + 2)
+
+
+@kernel
+def pte_deposit(mm: Ptr[Mm], page: u64, table: u64) -> None:
+    """Keep an empty table that a huge entry is to take the place of."""
+    pte_deposited(mm, page).value = table
+
+
+@kernel
+def pte_alloc_one(mm: Ptr[Mm], page: u64) -> u64:
+    """A table for the area of ``page``: the one kept, or a new one, which are zeroed both.
+    Caller holds ``page_table_lock``."""
+    if TRANSPARENT_HUGEPAGE and pte_deposited(mm, page).value:
+        kept = pte_deposited(mm, page).value
+        pte_deposit(mm, page, 0)
+        return kept
+    table = mm.next_table
+    mm.next_table = table + (1 << PTE_TABLE_SHIFT)
+    return cast(u64, table)
 
 
 @kernel
@@ -107,8 +164,7 @@ def pte_alloc(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
     spin_lock(mm.page_table_lock)
     slot = addr(mm.pmd[(page - mm.vma_start) >> PTE_TABLE_SHIFT])
     if not READ_ONCE(slot.value):
-        table = mm.next_table
-        mm.next_table = table + (1 << PTE_TABLE_SHIFT)
+        table = pte_alloc_one(mm, page)
         pmd_mkyoung(mm, page)
         smp_store_release(slot.value, table)
     spin_unlock(mm.page_table_lock)

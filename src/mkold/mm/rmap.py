@@ -21,7 +21,15 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
-from mkold.mm.mm_types import NO_INDEX, PTE_DIRTY, PTE_WRITE, Folio, Mm, Node
+from mkold.mm.mm_types import (
+    NO_INDEX,
+    PTE_DIRTY,
+    PTE_WRITE,
+    TRANSPARENT_HUGEPAGE,
+    Folio,
+    Mm,
+    Node,
+)
 from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
@@ -33,8 +41,11 @@ from mkold.mm.workingset import lru_gen_eviction
 
 @kernel
 def pfn_folio(node: Ptr[Node], pfn: u64) -> Ptr[Folio]:
-    """The folio of frame ``pfn``."""
-    return node.folios + (pfn - node.start_pfn)
+    """The folio of frame ``pfn``; of a large one, the first frame's."""
+    folio = node.folios + (pfn - node.start_pfn)
+    if TRANSPARENT_HUGEPAGE and folio.head:
+        return node.folios + (folio.head - node.start_pfn)
+    return folio
 
 
 @kernel

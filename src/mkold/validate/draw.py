@@ -17,6 +17,7 @@ from mkold.validate.topics import KINDS, TOPIC_OF
 from mkold.validate.vm import Vm
 
 MANY = 64  # pages of a range, at most
+FEW = 24  # that a step touches where an area is mapped whole by touching one
 
 
 def read_step(text: str) -> Step:
@@ -44,18 +45,20 @@ def read_step(text: str) -> Step:
     return Step(words[0], pages, by)
 
 
-def draw_vm(n_pages: int, seed: int, guest: str = "", log: str = "") -> Vm:
+def draw_vm(
+    n_pages: int, seed: int, guest: str = "", log: str = "", *, huge: bool = False
+) -> Vm:
     """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
-    what log its host has; every other VM uses it."""
-    if random.Random(f"log {seed}").random() < 0.5:
+    what log its host has; every other VM uses it, but none with huge pages."""
+    if huge or random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
     if n == 1 or n_pages < 8 * n:
-        return Vm(n_pages, guest=guest, log=log)
+        return Vm(n_pages, guest=guest, log=log, huge=huge)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
-    return Vm(n_pages, slots, guest, log)
+    return Vm(n_pages, slots, guest, log, huge)
 
 
 def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:
@@ -65,11 +68,13 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
     kinds = {
         name: kind
         for name, kind in KINDS.items()
-        if (not names or name in names) and TOPIC_OF[name].fits(vm)
+        if (not names or name in names)
+        and TOPIC_OF[name].fits(vm)
+        and not (vm.huge and kind.counts)  # eviction knows no large folio
     }
     weights = [kind.weight for kind in kinds.values()]
     drawn = chance.choices(list(kinds), weights, k=n_steps)
-    steps = [_step(chance, name, kinds[name], vm.n_pages) for name in drawn]
+    steps = [_step(chance, name, kinds[name], vm) for name in drawn]
     if not vm.slots:
         return steps
     guests = [kinds[step.name].guest for step in steps]
@@ -80,9 +85,12 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
     ]
 
 
-def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:
+def _step(chance: random.Random, name: str, kind: Kind, vm: Vm) -> Step:
+    n_pages = vm.n_pages
+    if kind.drawn:
+        return Step(name, kind.drawn(chance, vm))
     if kind.ranges and chance.random() < 0.3:
-        by = chance.choice((2, 3, 4, 8, 16, 64))
+        by = chance.choice((2, 3, 4, 8, 16, 64, *((511, 512, 513) if vm.huge else ())))
         first = chance.randrange(n_pages)
         n = min(chance.randint(1, MANY) * by, n_pages - first)
         return Step(name, ((1 << n) - 1) << first, by)
@@ -91,6 +99,8 @@ def _step(chance: random.Random, name: str, kind: Kind, n_pages: int) -> Step:
     if kind.answers and chance.random() < 0.7:
         return Step(name, (1 << n_pages) - 1)
     most = max(1, int(n_pages * kind.most))
+    if vm.huge:
+        most = min(most, FEW)
     return Step(name, _some(chance, n_pages, chance.randint(1, most)))
 
 

@@ -18,7 +18,7 @@ class Real:
     def __init__(self, line: Line, vm: Vm) -> None:
         self._line, self.vm = line, vm
         slots = f":{pages_text(vm.slots)}" if vm.slots else ""
-        self.ask(f"vm {vm.n_pages} small{slots}")
+        self.ask(f"vm {vm.n_pages} {'huge' if vm.huge else 'small'}{slots}")
 
     def ask(self, command: str) -> list[str]:
         """One command to the agent; the lines of its answer."""

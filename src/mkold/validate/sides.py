@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mkold.native import Image
 from mkold.validate.real import Real
@@ -53,4 +54,6 @@ class SystemSide:
 def image_of(spec: SystemSpec, topics: Sequence[Topic], *, edit: Edit | None = None) -> Image:
     """Machine code of a system that can do the steps of ``topics``."""
     entries = [entry for topic in topics for entry in topic.entries]
+    own = tuple(item for topic in topics for item in topic.parameters.items())
+    spec = replace(spec, changes=(*spec.changes, *own))
     return system_image(spec, list(dict.fromkeys(entries)), edit=edit)

@@ -17,9 +17,10 @@ from mkold.ir.boot import BOOT_WORDS
 from mkold.ir.definition import Definition
 from mkold.ir.nodes import Function
 from mkold.kvm.main import kvm_create_vm, kvm_init
-from mkold.kvm.memslots import kvm_add_memslot
+from mkold.kvm.memslots import kvm_add_memslot, kvm_memslot_set_level
 from mkold.kvm.types import TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.mm.large_frames import huge_frames_init
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
 from mkold.mm.mmu_notifier import mmu_notifier_subscriptions_init
@@ -34,11 +35,14 @@ from mkold.validate.pages import bitmap, pages_of
 from mkold.validate.vm import MOST_SLOTS, Vm
 
 WAYS = ("locked", "lockless")
+WORD_PAGES = 64
+HUGE_RUNS = 48  # of frames, for large folios
 BASE_GFN = 4096
 VMA_START = 1 << 20  # the process's pages begin at a multiple of any leaf's size
 ENTRIES: tuple[Definition, ...] = (
     memblock_init, page_alloc_init, node_init, lru_init, mm_init,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
+    kvm_memslot_set_level, huge_frames_init,
 )  # fmt: skip
 Edit = Callable[[Mapping[str, Function], Mapping[str, int]], Mapping[str, Function]]
 
@@ -109,8 +113,9 @@ class System:
         n_pages += self._own_pages
         slab_words = table_words(n_pages + BASE_GFN, machine)
         self._host_memory = HostMemory(
-            layout, values, n_pages, frames_for(n_pages, 1.0), slab_words
-        )
+            layout, values, n_pages, frames_for(n_pages, 1.0), slab_words,
+            HUGE_RUNS if self.vm.huge else 0,
+        )  # fmt: skip
         self.memory = Memory(layout.end)
         self.node, self.mm = self._host_memory.places(self.memory.words)
 
@@ -138,6 +143,8 @@ class System:
             start = BASE_GFN + first
             slot = call("kvm_add_memslot", self.kvm, start, end - first, VMA_START + first)
             failed |= slot >> 63
+            if self.vm.huge:
+                call("kvm_memslot_set_level", self.kvm, slot, 1)
         mode = self._machine.architecture.modes[self._machine.mmu]
         if mode.configure:
             failed |= call(mode.configure.name, self.kvm, mode.word)
@@ -162,6 +169,15 @@ class System:
     def hva(self, page: int) -> int:
         """The host's number of a page."""
         return VMA_START + page
+
+    def words(self, name: str, word: int = 0) -> int:
+        """Bitmap of all pages, from a function that answers for up to 64 of them as
+        ``look.in_word`` does."""
+        found = 0
+        for at in range(0, self.vm.n_pages, WORD_PAGES):
+            n = min(WORD_PAGES, self.vm.n_pages - at)
+            found |= self.call(name, self.mm.at, self.hva(at), n, word) << at
+        return found
 
     def each(self, pages: int, ask: Callable[[int], int]) -> int:
         """Bitmap of those of ``pages`` for which ``ask`` says so."""

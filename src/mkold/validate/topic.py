@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mkold.ir.definition import Definition
 from mkold.validate.real import Real
@@ -24,6 +25,7 @@ class Kind:
     ranges : whether it may ask by ranges
     guest : whether the guest does it, which has the pages of its memslots only
     counts : whether it is about so many pages, whichever they are
+    drawn : how its pages are drawn; None: any, up to ``most``
     """
 
     answers: bool
@@ -32,6 +34,7 @@ class Kind:
     ranges: bool = False
     guest: bool = False
     counts: bool = False
+    drawn: Callable[[random.Random, Vm], int] | None = None
 
 
 def always(vm: Vm) -> bool:
@@ -50,6 +53,7 @@ class Topic:
     real, system : do a step of these; its answer, if it has one
     entries : functions that ``system`` calls
     real_look, system_look : bitmaps of what can be seen without changing it
+    parameters : of the build of a system that can do them
     fits : whether a VM can have these steps; elsewhere they are not drawn and nothing is seen
     """
 
@@ -59,4 +63,5 @@ class Topic:
     entries: tuple[Definition, ...] = ()
     real_look: Callable[[Real], dict[str, int]] | None = None
     system_look: Callable[[System], dict[str, int]] | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
     fits: Callable[[Vm], bool] = always

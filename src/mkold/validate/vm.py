@@ -12,7 +12,7 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-HEAD = ("pages", "slots", "guest", "log")
+HEAD = ("pages", "slots", "guest", "log", "huge")
 # What a guest may be besides one that touches its memory.
 GUESTS = ("", "hash", "nested")
 PLAIN, MANUAL = "plain", "manual"
@@ -29,12 +29,14 @@ class Vm:
     guest : one of ``GUESTS``
     log : whether steps log dirty pages: empty, ``plain``, or ``manual`` where they also clear
         the log by themselves
+    huge : whether the process asks for huge pages for all of them
     """
 
     n_pages: int
     slots: int = 0
     guest: str = ""
     log: str = ""
+    huge: bool = False
 
     @property
     def all_pages(self) -> int:
@@ -53,6 +55,7 @@ class Vm:
             "slots": pages_text(self.slots),
             "guest": self.guest,
             "log": self.log,
+            "huge": "yes" if self.huge else "",
         }
 
 
@@ -78,4 +81,7 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     log = head.get("log", "")
     if log not in ("", PLAIN, MANUAL):
         raise InputError(f"a log is {PLAIN} or {MANUAL}, not {log!r}")
-    return Vm(n_pages, slots, guest, log)
+    huge = head.get("huge", "")
+    if huge not in ("", "yes"):
+        raise InputError(f"a VM has huge pages ('huge yes') or none, not {huge!r}")
+    return Vm(n_pages, slots, guest, log, huge == "yes")

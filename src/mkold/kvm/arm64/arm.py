@@ -47,8 +47,6 @@ from mkold.lang import (
 IS_PROTECTED_KVM = parameter("IS_PROTECTED_KVM", 0)
 # 1: the gate opens too where software sets the accessed bit.
 AGE_WITHOUT_HW_AF = parameter("AGE_WITHOUT_HW_AF", 0)
-# 1, as before commit df6556adf27b (Linux 6.1): of a range the first page alone is looked at.
-AGE_FIRST_PAGE = parameter("AGE_FIRST_PAGE", 0)
 
 
 @kernel
@@ -100,8 +98,6 @@ def kvm_set_spte_gfn(kvm: Ptr[Kvm], gfn: u64, pfn: u64) -> u64:
 @kernel
 def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """Clear the accessed bits of ``[gfn, end)``, alone."""
-    if AGE_FIRST_PAGE:
-        end = gfn + 1
     null = cast(Ptr[u64], NULL)
     return kvm_pgtable_stage2_test_clear_young(kvm, gfn, end, 1, null, 0, 0) != 0
 
@@ -109,8 +105,6 @@ def kvm_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
 @kernel
 def kvm_test_age_gfn(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
     """Whether any accessed bit of ``[gfn, end)`` is set."""
-    if AGE_FIRST_PAGE:
-        end = gfn + 1
     null = cast(Ptr[u64], NULL)
     return kvm_pgtable_stage2_test_clear_young(kvm, gfn, end, 0, null, 0, 0) != 0
 

@@ -63,7 +63,7 @@ KERNELS = {
             "AGE_MODE": AGE_WRITE,
             "UNMAP_FREE": FREE_AT_ONCE,
             "AGING_BATCHED": 0,
-            "AGE_FIRST_PAGE": 1,
+            "AGE_ONE_LEAF": 1,
         },
         lockless=False,
     ),

@@ -63,7 +63,7 @@ def direct_map(
     result: u64 = RET_PF_RETRY
     kvm_mmu_read_lock(kvm, addr(vcpu.stat.lock_waits))
     if not is_page_fault_stale(kvm, root, mmu_seq, gfn_to_hva(slot, gfn)):
-        level = kvm_mmu_max_mapping_level(slot, gfn)
+        level = kvm_mmu_max_mapping_level(kvm, slot, gfn)
         result = kvm_tdp_mmu_map(kvm, root, slot, gfn, pfn, level, write, writable)
     kvm_mmu_read_unlock(kvm)
     return result

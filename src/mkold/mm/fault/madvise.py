@@ -4,6 +4,7 @@ Host and secondary entries go alike. A folio that eviction has isolated stays ev
 free (see ``mkold.mm.rmap``). A page that is to go out is not asked whether it is young; with
 ``PAGEOUT_REFERENCES`` 1 it is, as in Linux 6.1: one that the guest used stays, not young any
 more, in the second youngest generation. The host's own bit is cleared before and counts not.
+A large folio is split before a page of it goes to swap.
 
 Source: mm/madvise.c, mm/memory.c (zap_pte_range), mm/vmscan.c (reclaim_pages).
 """
@@ -23,12 +24,22 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.frames import free_folio
+from mkold.mm.huge.pmd import large_folio_zapped, zap_or_split_huge_pmd
+from mkold.mm.huge.split import split_folio_of
 from mkold.mm.mglru.generations import (
     lru_add_drain,
     lru_gen_add_folio,
     lru_gen_del_folio,
 )
-from mkold.mm.mm_types import FOLIO_REFERENCED, NO_INDEX, PTE_PRESENT, Folio, Mm, Node
+from mkold.mm.mm_types import (
+    FOLIO_REFERENCED,
+    NO_INDEX,
+    PTE_PRESENT,
+    TRANSPARENT_HUGEPAGE,
+    Folio,
+    Mm,
+    Node,
+)
 from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_flush_young,
     mmu_notifier_invalidate_range_end,
@@ -48,6 +59,20 @@ PAGEOUT_REFERENCES = parameter("PAGEOUT_REFERENCES", 0)
 
 
 @kernel
+def zap_present(node: Ptr[Node], pte: u64) -> None:
+    """The entry ``pte``, emptied just now, maps its folio no more; caller holds its lock."""
+    if TRANSPARENT_HUGEPAGE and large_folio_zapped(node, pte):
+        return
+    folio = pfn_folio(node, pte_pfn(pte))
+    spin_lock(node.lrugen.lru_lock)
+    mine = lru_gen_del_folio(addr(node.lrugen), folio)
+    WRITE_ONCE(folio.index, NO_INDEX)
+    spin_unlock(node.lrugen.lru_lock)
+    if mine:
+        free_folio(node, pte_pfn(pte))
+
+
+@kernel
 def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     """Empty one entry; its frame is freed here, or by whoever has isolated it."""
     node = mm.node
@@ -56,13 +81,7 @@ def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     pte = READ_ONCE(ptep.value)
     set_pte(ptep, 0)
     if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
-        folio = pfn_folio(node, pte_pfn(pte))
-        spin_lock(node.lrugen.lru_lock)
-        mine = lru_gen_del_folio(addr(node.lrugen), folio)
-        WRITE_ONCE(folio.index, NO_INDEX)
-        spin_unlock(node.lrugen.lru_lock)
-        if mine:
-            free_folio(node, pte_pfn(pte))
+        zap_present(node, pte)
     spin_unlock(ptl.value)
 
 
@@ -71,6 +90,8 @@ def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
     """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
     mmu_notifier_invalidate_range_start(mm, start, end)
     for page in range(start, end):
+        if TRANSPARENT_HUGEPAGE:
+            zap_or_split_huge_pmd(mm, page, start, end)
         ptep = pte_offset(mm, page)
         if ptep != NULL:
             zap_pte(mm, page, ptep)
@@ -124,6 +145,8 @@ def madvise_pageout(mm: Ptr[Mm], start: u64, end: u64) -> None:
     """Send pages ``[start, end)`` to swap, young or not."""
     lru_add_drain(mm.node)
     for page in range(start, end):
+        if TRANSPARENT_HUGEPAGE:
+            split_folio_of(mm, page)
         ptep = pte_offset(mm, page)
         if ptep != NULL:
             pageout_page(mm, page, ptep)

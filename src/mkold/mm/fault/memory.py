@@ -15,7 +15,7 @@ Rules
 * No frame left: reclaim, and if that yields nothing, PFN_ERR_RETRY.
 
 Source: mm/memory.c (do_anonymous_page, do_wp_page, do_swap_page).
-Known limits: no read-ahead, no swap cache, no huge pages on the host's side.
+Known limits: no read-ahead, no swap cache; huge pages are ``mm/huge``'s.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.frames import alloc_folio, free_folio
+from mkold.mm.huge.pmd import handle_huge_fault
 from mkold.mm.mglru.evict import shrink_node
 from mkold.mm.mglru.generations import folio_add_lru
 from mkold.mm.mm_types import (
@@ -50,6 +51,7 @@ from mkold.mm.mm_types import (
     PTE_READ,
     PTE_SWAP,
     PTE_WRITE,
+    TRANSPARENT_HUGEPAGE,
     Mm,
 )
 from mkold.mm.mmu_notifier import (
@@ -58,10 +60,11 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import (
+    find_host_pte,
+    mapped_pfn,
     pmd_mkyoung,
     pte_alloc,
     pte_lockptr,
-    pte_offset,
     pte_pfn,
     set_pte,
     vma_contains,
@@ -234,6 +237,10 @@ def faultin_page(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
     """As ``hva_to_pfn``, for the process's own access."""
     if not vma_contains(mm, page):
         return PFN_ERR_FAULT, 0
+    if TRANSPARENT_HUGEPAGE:
+        pfn, writable = handle_huge_fault(mm, page, write)
+        if pfn:
+            return pfn, writable
     ptep = pte_alloc(mm, page)
     while True:
         pte = READ_ONCE(ptep.value)
@@ -296,13 +303,14 @@ def get_user(mm: Ptr[Mm], page: u64, offset: u64) -> tuple[u64, u64]:
         pfn, _writable = faultin_page(mm, page, 0)
         if pfn >= PFN_ERR:
             return pfn, 0
-        ptep = pte_offset(mm, page)
+        ptep = find_host_pte(mm, page)
         ptl = pte_lockptr(mm, page)
         spin_lock(ptl.value)
         pte = READ_ONCE(ptep.value)
         word: u64 = 0
         if pte & PTE_PRESENT:
-            word = READ_ONCE(cast(Ptr[u64], (pte_pfn(pte) << PAGE_SHIFT) + offset).value)
+            frame = mapped_pfn(mm, page, pte)
+            word = READ_ONCE(cast(Ptr[u64], (frame << PAGE_SHIFT) + offset).value)
             pmd_mkyoung(mm, page)
             if not pte & PTE_ACCESSED:
                 atomic_or(ptep.value, PTE_ACCESSED)

@@ -49,6 +49,7 @@ from mkold.lang import (
     try_cmpxchg,
     u64,
 )
+from mkold.mm.large_folio import folio_nr_pages
 from mkold.mm.list import init_list_head, list_add, list_add_tail, list_del, list_empty
 from mkold.mm.mm_types import (
     FOLIO_ACTIVE,
@@ -153,8 +154,8 @@ def folio_inc_gen(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> u64:
         kept = old & ~(FOLIO_GEN_MASK | uses())
         ok, _seen = try_cmpxchg(folio.flags, old, kept | (new_gen + 1))
         if ok:
-            atomic_sub(lrugen.nr_pages[old_gen], 1)
-            atomic_add(lrugen.nr_pages[new_gen], 1)
+            atomic_sub(lrugen.nr_pages[old_gen], folio_nr_pages(folio))
+            atomic_add(lrugen.nr_pages[new_gen], folio_nr_pages(folio))
             return new_gen
 
 
@@ -182,7 +183,16 @@ def lru_gen_add_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio], in_swapcache: u64)
     if flags & FOLIO_ACTIVE and not (MGLRU_WORKINGSET or MGLRU_KEEPS_REFS):
         mask |= FOLIO_REFS_MASK | FOLIO_REFERENCED
     set_mask_bits(folio, mask, gen + 1)
-    atomic_add(lrugen.nr_pages[gen], 1)
+    atomic_add(lrugen.nr_pages[gen], folio_nr_pages(folio))
+    list_add(addr(folio.lru), addr(lrugen.lists[gen]))
+
+
+@kernel
+def lru_add_page_tail(lrugen: Ptr[LruGen], folio: Ptr[Folio], gen: u64) -> None:
+    """Put a folio that was a part of another onto that one's list; caller holds
+    ``lru_lock``."""
+    set_mask_bits(folio, FOLIO_GEN_MASK, gen + 1)
+    atomic_add(lrugen.nr_pages[gen], folio_nr_pages(folio))
     list_add(addr(folio.lru), addr(lrugen.lists[gen]))
 
 
@@ -196,7 +206,7 @@ def lru_gen_del_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> bool:
             return False
         ok, _seen = try_cmpxchg(folio.flags, old, old & ~FOLIO_GEN_MASK)
         if ok:
-            atomic_sub(lrugen.nr_pages[gen], 1)
+            atomic_sub(lrugen.nr_pages[gen], folio_nr_pages(folio))
             list_del(addr(folio.lru))
             return True
 

@@ -8,7 +8,7 @@ Rules
 * A walk that reclaim needs leaves out tables that the Bloom filter does not name; one
   that the user asks for (by an interval) walks all, as debugfs does with ``force_scan``.
   A table whose lock is taken is left out, and kept for the next walk. Tables dense in
-  young entries go into the next walk's filter.
+  young entries go into the next walk's filter. A huge entry is always looked at.
 * With ``MGLRU_NONLEAF`` 1, and hardware for it (``HW_PMD_YOUNG``), a table whose own entry is
   not young is left out and the bit cleared of one that is walked. Pages that the guest alone
   made young are then not seen. Linux 6.1 does so; since commit 1d4832becdc2 not while
@@ -32,22 +32,38 @@ from mkold.lang import (
     get_cycles,
     kernel,
     parameter,
+    smp_processor_id,
+    spin_lock,
     spin_trylock,
     spin_unlock,
     u64,
 )
 from mkold.mm.mglru.bloom import reset_bloom_filter, test_bloom_filter, update_bloom_filter
 from mkold.mm.mglru.generations import inc_max_seq, lru_gen_from_seq
-from mkold.mm.mglru.young import age_batch, reset_batch_size, suitable_to_scan
+from mkold.mm.mglru.young import (
+    age_batch,
+    clear_young_notify,
+    promote,
+    reset_batch_size,
+    suitable_to_scan,
+)
 from mkold.mm.mm_types import (
     AGING_NONE,
     MIN_LRU_BATCH,
     NO_INDEX,
     PTE_TABLE_SHIFT,
+    TRANSPARENT_HUGEPAGE,
     AgingStats,
     Mm,
 )
-from mkold.mm.pgtable import HW_PMD_YOUNG, pmdp_test_and_clear_young, pte_lockptr
+from mkold.mm.pgtable import (
+    HW_PMD_YOUNG,
+    pmd_offset,
+    pmd_trans_huge,
+    pmdp_test_and_clear_young,
+    pte_lockptr,
+    pte_pfn,
+)
 
 HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
 MGLRU_NONLEAF = parameter("MGLRU_NONLEAF", 0)
@@ -85,6 +101,24 @@ def walk_pte_table(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64
 
 
 @kernel
+def walk_huge_pmd(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64) -> None:
+    """Age what a huge entry maps: its bit, and all of its pages in the secondary tables."""
+    node = mm.node
+    page = mm.vma_start + (index << PTE_TABLE_SHIFT)
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    pmdp = pmd_offset(mm, page)
+    pmd = READ_ONCE(pmdp.value)
+    if pmd_trans_huge(pmd):
+        stats.entries += 1
+        if clear_young_notify(mm, page, page + (1 << PTE_TABLE_SHIFT), pmdp):
+            stats.young += 1
+            scratch = addr(node.scratch[smp_processor_id()])
+            promote(node, scratch, pte_pfn(pmd), lru_gen_from_seq(max_seq))
+    spin_unlock(ptl.value)
+
+
+@kernel
 def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
     """Walk every table that is worth it; caller holds ``aging_lock``."""
     node = mm.node
@@ -93,7 +127,9 @@ def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
     reset_bloom_filter(addr(node.lrugen), max_seq + 1)
     for i in range(mm.n_tables):
         table = READ_ONCE(mm.pmd[i])
-        if table and not READ_ONCE(node.stop) and not table_is_idle(mm, i):
+        if TRANSPARENT_HUGEPAGE and pmd_trans_huge(table):
+            walk_huge_pmd(mm, stats, i, max_seq)
+        elif table and not READ_ONCE(node.stop) and not table_is_idle(mm, i):
             if force_scan or test_bloom_filter(addr(node.lrugen), max_seq, table):
                 if walk_pte_table(mm, stats, i, max_seq):
                     update_bloom_filter(addr(node.lrugen), max_seq + 1, table)

@@ -34,6 +34,7 @@ from mkold.lang import (
     smp_processor_id,
     u64,
 )
+from mkold.mm.large_folio import folio_nr_pages
 from mkold.mm.mglru.generations import NO_GEN, folio_lru_gen, folio_update_gen
 from mkold.mm.mm_types import (
     AGING_LOCKLESS,
@@ -53,27 +54,34 @@ MGLRU_NOTIFIERS = parameter("MGLRU_NOTIFIERS", 1)
 
 
 @kernel
-def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], batched: u64, bit: u64) -> bool:
-    """Whether the page was accessed by host or guest; clears what is not batched."""
+def clear_young_notify(mm: Ptr[Mm], start: u64, end: u64, ptep: Ptr[u64]) -> bool:
+    """Whether the pages that one entry maps were accessed by host or guest; clears both."""
     young = ptep_test_and_clear_young(ptep)
-    if batched:
-        return young or bit != 0
     if not MGLRU_NOTIFIERS:
         return young
     if READ_ONCE(mm.node.lrugen.mode) == AGING_LOCKLESS:
-        guest = mmu_notifier_test_clear_young(mm, page, page + 1, 1, NULL)
+        guest = mmu_notifier_test_clear_young(mm, start, end, 1, NULL)
     else:
-        guest = mmu_notifier_clear_young(mm, page, page + 1)
+        guest = mmu_notifier_clear_young(mm, start, end)
     return young or guest != 0
+
+
+@kernel
+def page_young(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], batched: u64, bit: u64) -> bool:
+    """Whether the page was accessed by host or guest; clears what is not batched."""
+    if batched:
+        return ptep_test_and_clear_young(ptep) or bit != 0
+    return clear_young_notify(mm, page, page + 1, ptep)
 
 
 @kernel
 def promote(node: Ptr[Node], scratch: Ptr[Scratch], pfn: u64, gen: u64) -> None:
     """Move a folio to ``gen`` by number, noting the change of counts in ``scratch``."""
-    old_gen = folio_update_gen(pfn_folio(node, pfn), gen)
+    folio = pfn_folio(node, pfn)
+    old_gen = folio_update_gen(folio, gen)
     if old_gen != NO_GEN and old_gen != gen:
-        scratch.nr_pages[old_gen] -= 1
-        scratch.nr_pages[gen] += 1
+        scratch.nr_pages[old_gen] -= folio_nr_pages(folio)
+        scratch.nr_pages[gen] += folio_nr_pages(folio)
 
 
 @kernel

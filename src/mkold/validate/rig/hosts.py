@@ -57,6 +57,7 @@ class Host:
     kernels : by name, the usual one first
     mmu : mode of mkold's MMU
     log : the dirty log of its guests, as ``vm.Vm`` has it
+    huge : whether its guests can be compared with huge pages
     parameters : of mkold's build
     """
 
@@ -80,6 +81,7 @@ class Host:
     kind: str = ""
     mmu: str = ""
     log: str = ""
+    huge: bool = False
     parameters: Mapping[str, int] = field(default_factory=dict)
 
     def kernel(self, name: str) -> HostKernel:
@@ -163,6 +165,7 @@ _X86 = Host(
     kernels=_X86_KERNELS,
     mmu="npt",
     log="manual",
+    huge=True,
     parameters={"HW_PMD_YOUNG": 1},
 )
 
@@ -171,6 +174,7 @@ _X86_SHADOW = replace(
     name="x86-shadow",
     sentence="the same, the TDP MMU turned off: shadow tables map every guest",
     arch="x86-shadow",
+    huge=False,
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
 )
 

@@ -21,6 +21,8 @@
 ``clear-dirty-log``         ``KVM_CLEAR_DIRTY_LOG`` for the pages
 ``log-auto``, ``-manual``,  what getting leaves to clearing, and whether a log begins with all
 ``log-all-set``             bits set (``KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2``)
+``drop``, ``collapse``      ``MADV_DONTNEED``, ``MADV_COLLAPSE`` for each run of pages at once
+``protect``                 ``mprotect(PROT_READ)`` for each run of pages, and back
 ==========================  ================================================================
 """
 
@@ -34,11 +36,12 @@ from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
 from mkold.validate.topics.dirty import DIRTY, DIRTY_MANUAL
 from mkold.validate.topics.hash import HASH
+from mkold.validate.topics.huge import HUGE
 from mkold.validate.topics.lru import EVICTION, LRU
 from mkold.validate.topics.nested import NESTED
 
 TOPICS: tuple[Topic, ...] = (
-    ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, DIRTY, DIRTY_MANUAL,
+    ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, DIRTY, DIRTY_MANUAL, HUGE,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()

@@ -17,7 +17,7 @@ from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import Ptr, atomic_or, kernel, u64
 from mkold.mm.fault.memory import faultin_page
 from mkold.mm.mm_types import PFN_ERR, PTE_ACCESSED, PTE_DIRTY, Mm
-from mkold.mm.pgtable import pmd_mkyoung, pte_offset
+from mkold.mm.pgtable import find_host_pte, pmd_mkyoung
 from mkold.validate.pages import pages_of, pages_text
 from mkold.validate.real import Real
 from mkold.validate.step import Step
@@ -35,7 +35,7 @@ def process_access(mm: Ptr[Mm], page: u64, write: u64) -> u64:
     if write:
         bits |= PTE_DIRTY
     pmd_mkyoung(mm, page)
-    ptep = pte_offset(mm, page)
+    ptep = find_host_pte(mm, page)
     atomic_or(ptep.value, bits)
     return 0
 

@@ -22,7 +22,8 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_young,
     mmu_notifier_test_clear_young,
 )
-from mkold.mm.pgtable import pte_offset, ptep_test_and_clear_young
+from mkold.mm.pgtable import find_host_pte, ptep_test_and_clear_young
+from mkold.validate.look import in_word
 from mkold.validate.pages import bitmap, runs
 from mkold.validate.real import Real, bits_of
 from mkold.validate.step import Step, chunks
@@ -86,7 +87,7 @@ def ask_batch(mm: Ptr[Mm], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]) -
 @kernel
 def ask_host_young(mm: Ptr[Mm], page: u64, clear: u64) -> u64:
     """Whether the process's own entry of ``page`` has the accessed bit; clears it."""
-    ptep = pte_offset(mm, page)
+    ptep = find_host_pte(mm, page)
     if ptep == NULL:
         return 0
     pte = READ_ONCE(ptep.value)
@@ -98,22 +99,40 @@ def ask_host_young(mm: Ptr[Mm], page: u64, clear: u64) -> u64:
 
 
 @kernel
-def ask_present(mm: Ptr[Mm], page: u64) -> u64:
+def ask_present(mm: Ptr[Mm], page: u64, word: u64) -> u64:
     """Whether the process's own entry of ``page`` is present."""
-    ptep = pte_offset(mm, page)
+    ptep = find_host_pte(mm, page)
     if ptep == NULL:
         return 0
     return (READ_ONCE(ptep.value) & PTE_PRESENT) != 0
 
 
 @kernel
-def ask_swapped(mm: Ptr[Mm], page: u64) -> u64:
+def ask_swapped(mm: Ptr[Mm], page: u64, word: u64) -> u64:
     """Whether the content of ``page`` is in swap."""
-    ptep = pte_offset(mm, page)
+    ptep = find_host_pte(mm, page)
     if ptep == NULL:
         return 0
     pte = READ_ONCE(ptep.value)
     return (pte & PTE_SWAP) != 0 and (pte & PTE_PRESENT) == 0
+
+
+@kernel
+def look_host(mm: Ptr[Mm], start: u64, n: u64, word: u64) -> u64:
+    """``ask_host_young`` in a word."""
+    return in_word(ask_host_young, mm, start, n, word)
+
+
+@kernel
+def look_present(mm: Ptr[Mm], start: u64, n: u64, word: u64) -> u64:
+    """``ask_present`` in a word."""
+    return in_word(ask_present, mm, start, n, word)
+
+
+@kernel
+def look_swapped(mm: Ptr[Mm], start: u64, n: u64, word: u64) -> u64:
+    """``ask_swapped`` in a word."""
+    return in_word(ask_swapped, mm, start, n, word)
 
 
 def real(real: Real, step: Step) -> int:
@@ -149,18 +168,14 @@ def system_look(system: System) -> dict[str, int]:
     pages = system.vm.all_pages
     return {
         "young": system.each(pages, partial(_test_young, system)),
-        "host": system.each(pages, partial(_host_young, system, 0)),
-        "present": system.each(pages, partial(_entry, system, "ask_present")),
-        "swapped": system.each(pages, partial(_entry, system, "ask_swapped")),
+        "host": system.words("look_host"),
+        "present": system.words("look_present"),
+        "swapped": system.words("look_swapped"),
     }
 
 
 def _host_young(system: System, clear: int, page: int) -> int:
     return system.call("ask_host_young", system.mm.at, system.hva(page), clear)
-
-
-def _entry(system: System, name: str, page: int) -> int:
-    return system.call(name, system.mm.at, system.hva(page))
 
 
 def _test_young(system: System, page: int) -> int:
@@ -200,8 +215,8 @@ AGING = Topic(
     real=real,
     system=system,
     entries=(
-        ask_clear_young, ask_test_young, ask_batch, ask_range, ask_host_young, ask_present,
-        ask_swapped,
+        ask_clear_young, ask_test_young, ask_batch, ask_range, ask_host_young, look_host,
+        look_present, look_swapped,
     ),
     real_look=real_look,
     system_look=system_look,

@@ -11,8 +11,9 @@ from mkold.mm.mglru.evict import run_eviction
 from mkold.mm.mglru.generations import lru_add_drain
 from mkold.mm.mglru.walk import try_to_inc_max_seq
 from mkold.mm.mm_types import FOLIO_GEN_MASK, MAX_NR_GENS, PTE_PRESENT, Mm
-from mkold.mm.pgtable import pte_offset, pte_pfn
+from mkold.mm.pgtable import find_host_pte, pte_pfn
 from mkold.mm.rmap import pfn_folio
+from mkold.validate.look import in_word
 from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import System
@@ -23,16 +24,32 @@ SEEN = ("listed", "behind-1", "behind-2")
 
 
 @kernel
-def ask_generation(mm: Ptr[Mm], page: u64) -> u64:
+def generation(mm: Ptr[Mm], page: u64) -> u64:
     """What ``page``'s folio stores of its generation: the number plus one; 0: it is on no
     list, or there is none."""
-    ptep = pte_offset(mm, page)
+    ptep = find_host_pte(mm, page)
     if ptep == NULL:
         return 0
     pte = READ_ONCE(ptep.value)
     if not (pte & PTE_PRESENT) or pte_pfn(pte) == mm.node.zero_pfn:
         return 0
     return READ_ONCE(pfn_folio(mm.node, pte_pfn(pte)).flags) & FOLIO_GEN_MASK
+
+
+@kernel
+def ask_generation(mm: Ptr[Mm], page: u64, which: u64) -> u64:
+    """Whether ``page`` is on a list (0), or a bit (1, 2) of how far behind the youngest."""
+    stored = generation(mm, page)
+    if not which or not stored:
+        return stored != 0
+    behind = (mm.node.lrugen.max_seq + 1 - stored) % MAX_NR_GENS
+    return (behind >> (which - 1)) & 1
+
+
+@kernel
+def look_generation(mm: Ptr[Mm], start: u64, n: u64, which: u64) -> u64:
+    """``ask_generation`` in a word."""
+    return in_word(ask_generation, mm, start, n, which)
 
 
 def real(real: Real, step: Step) -> None:
@@ -57,16 +74,7 @@ def real_look(real: Real) -> dict[str, int]:
 def system_look(system: System) -> dict[str, int]:
     """The same."""
     system.call("lru_add_drain", system.node.at)
-    found = dict.fromkeys(SEEN, 0)
-    max_seq = system.node["lrugen.max_seq"]
-    for page in range(system.vm.n_pages):
-        stored = system.call("ask_generation", system.mm.at, system.hva(page))
-        if stored:
-            behind = (max_seq + 1 - stored) % MAX_NR_GENS
-            found["listed"] |= 1 << page
-            found["behind-1"] |= (behind & 1) << page
-            found["behind-2"] |= (behind >> 1) << page
-    return found
+    return {name: system.words("look_generation", which) for which, name in enumerate(SEEN)}
 
 
 def pages_alone(vm: Vm) -> bool:
@@ -85,7 +93,7 @@ LRU = Topic(
     kinds={"aging-pass": Kind(False, 7, 0.0)},
     real=real,
     system=system,
-    entries=(try_to_inc_max_seq, lru_add_drain, ask_generation),
+    entries=(try_to_inc_max_seq, lru_add_drain, look_generation),
     real_look=real_look,
     system_look=system_look,
 )

@@ -60,7 +60,7 @@ AGE_MODE = parameter("AGE_MODE", AGE_BY_RCU)
 # How a shared walk clears: 0 by compare-and-swap, 1 the bit alone (wrong: the marker is that
 # bit).
 STAGE2_CLEAR_YOUNG = parameter("STAGE2_CLEAR_YOUNG", 0)
-# 1, as before commit df6556adf27b: of a range, the first page's leaf.
+# 1, as before commit df6556adf27b (Linux 6.1): of a range, the first page's leaf.
 AGE_ONE_LEAF = parameter("AGE_ONE_LEAF", 0)
 
 # How many entries one step of the scan looks at, and how far it asks ahead (0: it doesn't).

@@ -12,9 +12,12 @@ old one (SRCU).
 
 from __future__ import annotations
 
-from mkold.kvm.types import MemorySlot
+from mkold.kvm.host_level import host_pfn_mapping_level
+from mkold.kvm.memslots import gfn_to_hva
+from mkold.kvm.types import Kvm, MemorySlot
 from mkold.kvm.x86.mmu.spte import KVM_PAGES_PER_HPAGE, PG_LEVEL_4K
 from mkold.lang import NULL, READ_ONCE, Ptr, atomic_or, kernel, u64
+from mkold.mm.mm_types import TRANSPARENT_HUGEPAGE
 
 
 @kernel
@@ -33,10 +36,11 @@ def mark_page_dirty_in_slot(slot: Ptr[MemorySlot], gfn: u64) -> None:
 
 
 @kernel
-def kvm_mmu_max_mapping_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
+def kvm_mmu_max_mapping_level(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64) -> u64:
     """The largest level at which ``gfn`` can be mapped by one leaf: the host's memory is
     contiguous in pages of that level (``max_level``), guest and host addresses are aligned
-    alike, and all of the leaf lies in the slot, which is not logged."""
+    alike, and all of the leaf lies in the slot, which is not logged. With huge pages of the
+    host (``TRANSPARENT_HUGEPAGE``) it must map the page by such a one at the moment."""
     level: u64 = PG_LEVEL_4K + READ_ONCE(slot.max_level)
     if level > PG_LEVEL_4K and kvm_slot_dirty_track_enabled(slot):
         return PG_LEVEL_4K
@@ -48,4 +52,7 @@ def kvm_mmu_max_mapping_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
         if same and inside:
             break
         level -= 1
+    if TRANSPARENT_HUGEPAGE and level > PG_LEVEL_4K:
+        host = PG_LEVEL_4K + host_pfn_mapping_level(kvm.mm, gfn_to_hva(slot, gfn))
+        level = min(level, host)
     return level

@@ -105,7 +105,7 @@ def map_if_right(
     """Map ``gfn`` if its frame is still ``pfn``, and there are tables left; 1 if not."""
     level: u64 = PG_LEVEL_4K
     if not vcpu.arch.guest_mode:
-        level = kvm_mmu_max_mapping_level(slot, gfn)
+        level = kvm_mmu_max_mapping_level(kvm, slot, gfn)
     npages = KVM_PAGES_PER_HPAGE(level)
     first = gfn_to_hva(slot, gfn & ~(npages - 1))
     stale: u64 = 0

@@ -174,7 +174,7 @@ def recover_huge_page(
         sptep, spte, met = tdp_walk(spt, gfn, level)
         if met > level or not is_shadow_present_pte(spte) or is_large_pte(spte):
             return 0, met
-        if kvm_mmu_max_mapping_level(slot, gfn) >= level:
+        if kvm_mmu_max_mapping_level(kvm, slot, gfn) >= level:
             huge = tdp_mmu_make_huge_spte(spte_to_child_pt(spte), level - 1, level)
             if huge != 0 and tdp_mmu_set_spte_atomic(kvm, sptep, spte, huge, level):
                 return 1, level

@@ -81,6 +81,11 @@ int age_bytes(unsigned op, unsigned first, unsigned n, unsigned step, uint8_t *b
 void host_boot(void);
 int write_file(const char *path, const char *text);
 
+/* huge.c */
+void huge_boot(void);
+int huge_step(const char *name, const char *pages);
+int huge_look(void);
+
 /* lru.c */
 int lru_pass(void);
 int lru_look(void);

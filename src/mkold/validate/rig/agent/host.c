@@ -198,4 +198,5 @@ void host_boot(void)
 	if (swap_on("/dev/zram0"))
 		printf("no swap: %s\n", strerror(errno));
 	aging = open("/dev/mkold-aging", O_RDWR);
+	huge_boot();
 }

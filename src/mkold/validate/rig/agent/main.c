@@ -71,6 +71,10 @@ static int perform(const char *name, char *rest)
 		return host_put(word, more);
 	if (!strcmp(name, "cat"))
 		return host_cat(word);
+	if (!strcmp(name, "huge"))
+		return huge_step(word, more);
+	if (!strcmp(name, "huge-look"))
+		return huge_look();
 	if (!strcmp(name, "pass"))
 		return lru_pass();
 	if (!strcmp(name, "generations"))

@@ -30,7 +30,8 @@ static int (*clear_flush_young)(struct mm_struct *mm, unsigned long start, unsig
 static int (*test_young)(struct mm_struct *mm, unsigned long address);
 static int lie;
 
-static pte_t *host_pte(struct mm_struct *mm, unsigned long address)
+/* The entry that maps a page; sets *huge if that is a PMD. */
+static pte_t *host_pte(struct mm_struct *mm, unsigned long address, bool *huge)
 {
 	pgd_t *pgd = pgd_offset(mm, address);
 	p4d_t *p4d;
@@ -48,7 +49,8 @@ static pte_t *host_pte(struct mm_struct *mm, unsigned long address)
 	pmd = pmd_offset(pud, address);
 	if (pmd_none(*pmd))
 		return NULL;
-	if (pmd_leaf(*pmd))
+	*huge = pmd_leaf(*pmd);
+	if (*huge)
 		return (pte_t *)pmd; /* its accessed bit is where a small entry has it */
 	return pte_offset_kernel(pmd, address);
 }
@@ -100,7 +102,8 @@ static unsigned int generation(pte_t pte)
 
 static bool host_answer(struct mm_struct *mm, unsigned int op, unsigned long at)
 {
-	pte_t *ptep = host_pte(mm, at), pte;
+	bool huge = false;
+	pte_t *ptep = host_pte(mm, at, &huge), pte;
 
 	if (!ptep)
 		return false;
@@ -108,6 +111,8 @@ static bool host_answer(struct mm_struct *mm, unsigned int op, unsigned long at)
 	if (!pte_present(pte))
 		return false;
 	switch (op) {
+	case MKOLD_HOST_HUGE:
+		return huge;
 	case MKOLD_HOST_YOUNG:
 		return pte_young(pte);
 	case MKOLD_CLEAR_HOST_YOUNG:

@@ -17,6 +17,7 @@ enum mkold_op {
 	MKOLD_GENERATION_2,
 	MKOLD_LIE, /* the next answer says the opposite of the first page asked for */
 	MKOLD_FLUSH_HOST, /* the process's own translations are forgotten */
+	MKOLD_HOST_HUGE, /* whether the process maps it by a PMD */
 };
 
 /* For each step pages from start on: a byte for its first page. */
