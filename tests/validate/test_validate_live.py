@@ -40,7 +40,7 @@ def test_a_real_kernel_agrees(
     recording = read_script("x")
     assert recording.release
     assert recording.answers is not None
-    assert len(recording.answers) == 60
+    assert len(recording.answers) == len(recording.steps) > 50
 
 
 def test_a_lie_of_the_kernel_is_caught(
