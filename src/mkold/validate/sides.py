@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from mkold.native import Image
 from mkold.validate.real import Real
@@ -13,10 +14,18 @@ from mkold.validate.topic import Topic
 from mkold.validate.topics import TOPIC_OF, TOPICS
 from mkold.validate.vm import Vm
 
+Machine = TypeVar("Machine", Real, System)
+
 
 def topics_of(vm: Vm) -> list[Topic]:
     """Those that a VM can have."""
     return [topic for topic in TOPICS if topic.fits(vm)]
+
+
+def _seen(
+    side: Machine, looks: Iterable[Callable[[Machine], dict[str, int]] | None]
+) -> dict[str, int]:
+    return {kind: bits for look in looks if look for kind, bits in look(side).items()}
 
 
 class RealSide:
@@ -31,8 +40,7 @@ class RealSide:
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
-        looks = [topic.real_look for topic in topics_of(self.real.vm) if topic.real_look]
-        return {kind: bits for look in looks for kind, bits in look(self.real).items()}
+        return _seen(self.real, (topic.real_look for topic in topics_of(self.real.vm)))
 
 
 class SystemSide:
@@ -47,8 +55,7 @@ class SystemSide:
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
-        looks = [topic.system_look for topic in topics_of(self.system.vm) if topic.system_look]
-        return {kind: bits for look in looks for kind, bits in look(self.system).items()}
+        return _seen(self.system, (topic.system_look for topic in topics_of(self.system.vm)))
 
 
 def image_of(spec: SystemSpec, topics: Sequence[Topic], *, edit: Edit | None = None) -> Image:

@@ -65,6 +65,16 @@ def real(real: Real, step: Step) -> None:
     real.ask(f"{who} {access[0]} {pages_text(step.pages)}")
 
 
+def guest_touches(system: System, access: str, pages: int, write: int) -> int:
+    """The guest enters, makes the kernel function ``access`` of each page, and leaves; not 0:
+    it has no memory somewhere."""
+    failed = system.call("guest_enter", system.kvm, system.vcpu)
+    for page in pages_of(pages):
+        failed |= system.call(access, system.kvm, system.vcpu, BASE_GFN + page, write)
+    system.call("guest_leave", system.vcpu)
+    return failed
+
+
 def system(system: System, step: Step) -> None:
     """Page by page."""
     who, access = step.name.split("-")
@@ -74,12 +84,7 @@ def system(system: System, step: Step) -> None:
             if system.call("process_access", system.mm.at, system.hva(page), write):
                 raise MkoldError("the system's process was refused its own memory")
         return
-    failed = system.call("guest_enter", system.kvm, system.vcpu)
-    for page in pages_of(step.pages):
-        gfn = BASE_GFN + page
-        failed |= system.call("guest_access", system.kvm, system.vcpu, gfn, write)
-    system.call("guest_leave", system.vcpu)
-    if failed:
+    if guest_touches(system, "guest_access", step.pages, write):
         raise MkoldError("the system's guest was refused its own memory")
 
 

@@ -19,11 +19,12 @@ from mkold.kvm.powerpc.switch import kvm_vm_ioctl_allocate_htab
 from mkold.kvm.types import KVM_PFN_ERR
 from mkold.kvm.vcpu import kvm_vcpu_access
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
-from mkold.validate.pages import pages_of, pages_text
+from mkold.validate.pages import pages_text
 from mkold.validate.real import Real
 from mkold.validate.step import Step
-from mkold.validate.system import BASE_GFN, System
+from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
+from mkold.validate.topics.access import guest_touches
 from mkold.validate.vm import Vm
 
 
@@ -50,11 +51,7 @@ def system(system: System, step: Step) -> None:
         failed = system.call("kvm_vm_ioctl_configure_mmu", system.kvm, 1)
     else:
         write = int(step.name == "alias-write")
-        failed = system.call("guest_enter", system.kvm, system.vcpu)
-        for page in pages_of(step.pages):
-            gfn = BASE_GFN + page
-            failed |= system.call("alias_access", system.kvm, system.vcpu, gfn, write)
-        system.call("guest_leave", system.vcpu)
+        failed = guest_touches(system, "alias_access", step.pages, write)
     if failed:
         raise MkoldError(f"the system's VM was refused its memory: {step}")
 
