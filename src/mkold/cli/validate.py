@@ -139,11 +139,11 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
         raise UsageError(f"{MOST_STEPS} steps and {MOST_PAGES} pages are the most")
     jobs = []
     for row in _hosts(args):
-        row.kernel(args.kernel)
+        damon = row.kernel(args.kernel).damon
         if args.huge and not row.huge:
             raise UsageError(f"host {row.name} is not compared with huge pages yet; x86 is")
         kernel = args.kernel or next(iter(row.kernels))
-        vm = draw_vm(n_pages, args.seed, row.kind, row.log, huge=args.huge)
+        vm = draw_vm(n_pages, args.seed, row.kind, row.log, huge=args.huge, damon=damon)
         steps = tuple(draw(args.steps, vm, args.seed))
         jobs.append((row, Script(row.name, kernel, vm, steps)))
     return jobs

@@ -63,6 +63,8 @@ FOLIO_WORKINGSET = 0x10
 FOLIO_REFS_SHIFT = 5
 FOLIO_REFS_MASK = 0x60  # accesses beyond the first (``tiers.py``)
 FOLIO_ACTIVE = 0x80  # on no list, and to be added as a used one
+FOLIO_YOUNG = 0x100  # both: ``page_idle.py``
+FOLIO_IDLE = 0x200
 
 # What the aging walk and the eviction may use to learn about accesses.
 AGING_NONE = 0

@@ -46,19 +46,21 @@ def read_step(text: str) -> Step:
 
 
 def draw_vm(
-    n_pages: int, seed: int, guest: str = "", log: str = "", *, huge: bool = False
-) -> Vm:
+    n_pages: int, seed: int, guest: str = "", log: str = "", *, huge: bool = False,
+    damon: bool = False,
+) -> Vm:  # fmt: skip
     """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
-    what log its host has; every other VM uses it, but none with huge pages."""
+    what log its host has; every other VM uses it, but none with huge pages. ``damon``: whether
+    its host has that."""
     if huge or random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
     if n == 1 or n_pages < 8 * n:
-        return Vm(n_pages, guest=guest, log=log, huge=huge)
+        return Vm(n_pages, 0, guest, log, huge, damon)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
-    return Vm(n_pages, slots, guest, log, huge)
+    return Vm(n_pages, slots, guest, log, huge, damon)
 
 
 def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:

@@ -20,6 +20,7 @@ from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot, kvm_memslot_set_level
 from mkold.kvm.types import TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.mm.damon import DamonCtx, DamonRegion
 from mkold.mm.large_frames import huge_frames_init
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
@@ -89,6 +90,7 @@ class System:
     kvm, vcpu, mm, node : addresses and places of these structs
     bitmap : address of a word for answers
     l1_leaves : of a guest that has a guest: its page where its leaf tables begin
+    damon, regions : addresses of DAMON's context, and of room for a region a page
     logs : addresses of words for dirty bitmaps, and for what is read of them
     """
 
@@ -106,6 +108,8 @@ class System:
         self._tlb = layout.area(TlbEntry.size << values["TLB_BITS"])
         self.bitmap = layout.area(1)
         log_words = n_pages // 64 + 2 * MOST_SLOTS
+        self.damon = layout.struct(DamonCtx)
+        self.regions = layout.area(DamonRegion.size * n_pages)
         self.logs = layout.area(log_words), layout.area(log_words)
         shift, nesting = values["PAGE_SHIFT"], machine.nesting
         self._own_pages = nesting.own_pages(n_pages, shift) if nesting else 0

@@ -12,7 +12,7 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-HEAD = ("pages", "slots", "guest", "log", "huge")
+HEAD = ("pages", "slots", "guest", "log", "huge", "damon")
 # What a guest may be besides one that touches its memory.
 GUESTS = ("", "hash", "nested")
 PLAIN, MANUAL = "plain", "manual"
@@ -30,6 +30,7 @@ class Vm:
     log : whether steps log dirty pages: empty, ``plain``, or ``manual`` where they also clear
         the log by themselves
     huge : whether the process asks for huge pages for all of them
+    damon : whether the host has DAMON, and steps use it
     """
 
     n_pages: int
@@ -37,6 +38,7 @@ class Vm:
     guest: str = ""
     log: str = ""
     huge: bool = False
+    damon: bool = False
 
     @property
     def all_pages(self) -> int:
@@ -56,6 +58,7 @@ class Vm:
             "guest": self.guest,
             "log": self.log,
             "huge": "yes" if self.huge else "",
+            "damon": "yes" if self.damon else "",
         }
 
 
@@ -81,7 +84,8 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     log = head.get("log", "")
     if log not in ("", PLAIN, MANUAL):
         raise InputError(f"a log is {PLAIN} or {MANUAL}, not {log!r}")
-    huge = head.get("huge", "")
-    if huge not in ("", "yes"):
-        raise InputError(f"a VM has huge pages ('huge yes') or none, not {huge!r}")
-    return Vm(n_pages, slots, guest, log, huge == "yes")
+    has = {word: head.get(word, "") for word in ("huge", "damon")}
+    for word, text in has.items():
+        if text not in ("", "yes"):
+            raise InputError(f"a VM has it ('{word} yes') or not, not {text!r}")
+    return Vm(n_pages, slots, guest, log, has["huge"] == "yes", has["damon"] == "yes")

@@ -33,6 +33,7 @@ from mkold.mm.mglru.generations import (
 )
 from mkold.mm.mm_types import (
     FOLIO_REFERENCED,
+    FOLIO_YOUNG,
     NO_INDEX,
     PTE_PRESENT,
     TRANSPARENT_HUGEPAGE,
@@ -131,7 +132,7 @@ def pageout_page(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:
         spin_lock(node.lrugen.lru_lock)
         folio = pfn_folio(node, pte_pfn(pte))
-        set_mask_bits(folio, FOLIO_REFERENCED, 0)
+        set_mask_bits(folio, FOLIO_REFERENCED | FOLIO_YOUNG, 0)
         mine = lru_gen_del_folio(addr(node.lrugen), folio)
         ptep_test_and_clear_young(ptep)
         spin_unlock(node.lrugen.lru_lock)

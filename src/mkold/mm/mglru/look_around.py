@@ -9,6 +9,7 @@ Rules
   unless the LRU asks no notifiers (``MGLRU_NOTIFIERS`` 0): then by the host's own bit alone.
 * The window is at most 64 pages around the page, inside the VMA and inside one table, and
   is skipped when the table's lock was contended.
+* That somebody else cleared the page's bits counts as an access too (``mm/page_idle.py``).
 * A window dense in young pages puts its table into the filter of the current walk.
 
 Source: mm/vmscan.c (lru_gen_look_around), mm/rmap.c (folio_referenced_one);
@@ -52,6 +53,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_young,
     mmu_notifier_test_clear_young,
 )
+from mkold.mm.page_idle import PAGE_IDLE_FLAG, folio_clear_idle, folio_test_clear_young
 from mkold.mm.pgtable import pte_lockptr, pte_offset, ptep_test_and_clear_young
 from mkold.mm.tiers import MGLRU_WORKINGSET
 
@@ -123,5 +125,9 @@ def folio_referenced(mm: Ptr[Mm], folio: Ptr[Folio]) -> bool:
     young: u64 = 0
     if READ_ONCE(folio.index) == page:
         young = folio_referenced_one(mm, page, contended)
+        if PAGE_IDLE_FLAG:
+            if young:
+                folio_clear_idle(folio)
+            young |= folio_test_clear_young(folio)
     spin_unlock(ptl.value)
     return young != 0

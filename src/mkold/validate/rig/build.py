@@ -19,7 +19,9 @@ from mkold.validate.rig.hosts import Host
 from mkold.validate.rig.parts import compiler
 
 SOURCES = Path(__file__).parent
-AGENT = ("main.c", "pages.c", "vm.c", "dirty.c", "host.c", "huge.c", "lru.c")
+AGENT = (
+    "main.c", "pages.c", "vm.c", "damon.c", "dirty.c", "host.c", "huge.c", "lru.c",
+)  # fmt: skip
 MODULE = ("mkold_aging.c", "mkold_aging.h")
 # What newer kernels were configured with that this compiler has no option for.
 UNKNOWN_TO_GCC_12 = ("CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",)

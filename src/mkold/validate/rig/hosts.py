@@ -26,6 +26,7 @@ class HostKernel:
     kernel : mkold's name for how its KVM ages
     newest : whether it is from what Debian has not released yet
     page_size : mkold's name for its base page
+    damon : whether it was configured with DAMON
     """
 
     package: str
@@ -33,6 +34,7 @@ class HostKernel:
     kernel: str = ""
     newest: bool = False
     page_size: str = "4k"
+    damon: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "
 
 _X86_KERNELS = {
     "6.12": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$", "6.12", kernel="6.12"
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$", "6.12", kernel="6.12", damon=True
     ),
     "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$", "6.1", kernel="6.1"),
     "newest": HostKernel(

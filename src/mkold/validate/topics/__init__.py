@@ -22,6 +22,8 @@
 ``log-auto``, ``-manual``,  what getting leaves to clearing, and whether a log begins with all
 ``log-all-set``             bits set (``KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2``)
 ``drop``, ``collapse``      ``MADV_DONTNEED``, ``MADV_COLLAPSE`` for each run of pages at once
+``damon-watch``             a kdamond has prepared these pages, a region each
+``damon-check``             it checks them, answers which were accessed, and ends
 ``protect``                 ``mprotect(PROT_READ)`` for each run of pages, and back
 ==========================  ================================================================
 """
@@ -34,6 +36,7 @@ from mkold.validate.topic import Kind, Topic
 from mkold.validate.topics.access import ACCESS
 from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
+from mkold.validate.topics.damon import DAMON
 from mkold.validate.topics.dirty import DIRTY, DIRTY_MANUAL
 from mkold.validate.topics.hash import HASH
 from mkold.validate.topics.huge import HUGE
@@ -42,6 +45,7 @@ from mkold.validate.topics.nested import NESTED
 
 TOPICS: tuple[Topic, ...] = (
     ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, DIRTY, DIRTY_MANUAL, HUGE,
+    DAMON,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()

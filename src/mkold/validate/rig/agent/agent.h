@@ -86,11 +86,17 @@ void huge_boot(void);
 int huge_step(const char *name, const char *pages);
 int huge_look(void);
 
+/* damon.c */
+int damon_watch(const char *pages);
+int damon_check(void);
+void damon_end(void);
+
 /* lru.c */
 int lru_pass(void);
 int lru_look(void);
 int lru_evict(const char *words);
 void lru_new_group(void);
+void lru_drain(void);
 
 int done(void);
 int failed(const char *what);

@@ -55,7 +55,7 @@ void lru_new_group(void)
 }
 
 /* What was just faulted in may wait in the processor's batch: the kernel empties it for this. */
-static void drain(void)
+void lru_drain(void)
 {
 	static uint8_t *page;
 
@@ -72,7 +72,7 @@ static int command(char sign, unsigned behind, unsigned swappiness, unsigned lon
 	unsigned group;
 	char text[80];
 
-	drain();
+	lru_drain();
 	if (!find_group(&group, &max_seq)) {
 		errno = ENOENT;
 		return failed(LRU_GEN);
@@ -102,7 +102,7 @@ int lru_look(void)
 	unsigned long max_seq;
 	unsigned group;
 
-	drain();
+	lru_drain();
 	if (!find_group(&group, &max_seq)) {
 		free(seen);
 		errno = ENOENT;

@@ -81,6 +81,10 @@ static int perform(const char *name, char *rest)
 		return lru_look();
 	if (!strcmp(name, "evict"))
 		return lru_evict(word);
+	if (!strcmp(name, "damon-watch"))
+		return damon_watch(word);
+	if (!strcmp(name, "damon-check"))
+		return damon_check();
 	if (!strcmp(name, "sleep")) {
 		usleep(strtoul(word, NULL, 10));
 		return done();

@@ -94,6 +94,7 @@ int vm_create(size_t n_pages, int huge, const char *slot_text)
 	const char *trouble;
 	int kvm;
 
+	damon_end();
 	vm_destroy();
 	lru_new_group();
 	vm.n_pages = n_pages;
