@@ -101,10 +101,13 @@ class Host:
 
 
 _POWER_KERNELS = {
-    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$", "6.12"),
+    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$", "6.12", damon=True),
     "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$", "6.1"),
     "6.12-64k": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$", "6.12", page_size="64k"
+        r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$",
+        "6.12",
+        page_size="64k",
+        damon=True,
     ),
     "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", "7.2", newest=True),
 }
@@ -142,7 +145,11 @@ _X86_KERNELS = {
     ),
     "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$", "6.1", kernel="6.1"),
     "newest": HostKernel(
-        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-amd64$", "7.2", kernel="6.15", newest=True
+        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-amd64$",
+        "7.2",
+        kernel="6.15",
+        newest=True,
+        damon=True,
     ),
 }
 
@@ -182,7 +189,7 @@ _X86_SHADOW = replace(
 
 _ARM64_KERNELS = {
     "6.12": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15"
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15", damon=True
     ),
     "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1", kernel="6.1"),
     "newest": HostKernel(
