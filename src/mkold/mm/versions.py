@@ -11,6 +11,8 @@ highest one below it.
 ``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
 ``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/``)
 ``PAGEOUT_REFERENCES``  whether MADV_PAGEOUT keeps what the guest used (``fault/madvise.py``)
+``PT_RECLAIM``          whether MADV_DONTNEED gives empty tables back (``fault/madvise.py``)
+``SPLIT_ZERO_PAGES``    whether a split maps zeros to the zero page (``huge/split.py``)
 ``SWAPIN_WRITABLE``     how a page comes back from swap for a read (``fault/memory.py``)
 ======================  =================================================================
 """
@@ -36,6 +38,7 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
         "PAGEOUT_REFERENCES": 0,
+        "SPLIT_ZERO_PAGES": 1,
         "SWAPIN_WRITABLE": 1,
     },
     "7.2": {
@@ -44,6 +47,8 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "MGLRU_NOTIFIERS": 1,
         "MGLRU_WORKINGSET": 1,
         "PAGEOUT_REFERENCES": 0,
+        "PT_RECLAIM": 1,
+        "SPLIT_ZERO_PAGES": 1,
         "SWAPIN_WRITABLE": 1,
     },
 }

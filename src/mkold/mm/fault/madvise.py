@@ -4,7 +4,9 @@ Host and secondary entries go alike. A folio that eviction has isolated stays ev
 free (see ``mkold.mm.rmap``). A page that is to go out is not asked whether it is young; with
 ``PAGEOUT_REFERENCES`` 1 it is, as in Linux 6.1: one that the guest used stays, not young any
 more, in the second youngest generation. The host's own bit is cleared before and counts not.
-A large folio is split before a page of it goes to swap.
+A large folio is split before a page of it goes to swap. With ``PT_RECLAIM`` 1 (x86 since Linux
+6.14) a table that ``MADV_DONTNEED`` went through whole, and that is empty then, is given back,
+so that the next fault may map all of its area.
 
 Source: mm/madvise.c, mm/memory.c (zap_pte_range), mm/vmscan.c (reclaim_pages).
 """
@@ -17,6 +19,7 @@ from mkold.lang import (
     WRITE_ONCE,
     Ptr,
     addr,
+    cast,
     kernel,
     parameter,
     spin_lock,
@@ -24,8 +27,9 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.frames import free_folio
-from mkold.mm.huge.pmd import large_folio_zapped, zap_or_split_huge_pmd
+from mkold.mm.huge.pmd import area_start, large_folio_zapped, zap_or_split_huge_pmd
 from mkold.mm.huge.split import split_folio_of
+from mkold.mm.large_folio import HPAGE_PMD_NR
 from mkold.mm.mglru.generations import (
     lru_add_drain,
     lru_gen_add_folio,
@@ -47,6 +51,8 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import (
+    pmd_offset,
+    pte_deposit,
     pte_lockptr,
     pte_offset,
     pte_pfn,
@@ -57,6 +63,9 @@ from mkold.mm.rmap import folio_pfn, pfn_folio, try_to_unmap
 from mkold.mm.tiers import set_mask_bits
 
 PAGEOUT_REFERENCES = parameter("PAGEOUT_REFERENCES", 0)
+
+# Whether empty tables are given back; without huge pages it can't be seen, and is not done.
+PT_RECLAIM = parameter("PT_RECLAIM", 0)
 
 
 @kernel
@@ -87,6 +96,23 @@ def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
 
 
 @kernel
+def try_to_free_pte(mm: Ptr[Mm], page: u64) -> None:
+    """Give the table of the area of ``page`` back, if there is one, and it is empty."""
+    table = pte_offset(mm, area_start(mm, page))
+    if table == NULL:
+        return
+    ptl = pte_lockptr(mm, page)
+    spin_lock(ptl.value)
+    used: u64 = 0
+    for i in range(HPAGE_PMD_NR):
+        used |= READ_ONCE(table[i])
+    if not used:
+        set_pte(pmd_offset(mm, page), 0)
+        pte_deposit(mm, page, cast(u64, table))
+    spin_unlock(ptl.value)
+
+
+@kernel
 def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
     """Drop pages ``[start, end)``, host and secondary entries alike; they read as zero."""
     mmu_notifier_invalidate_range_start(mm, start, end)
@@ -96,6 +122,10 @@ def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
         ptep = pte_offset(mm, page)
         if ptep != NULL:
             zap_pte(mm, page, ptep)
+        first = page + 1 - HPAGE_PMD_NR
+        if TRANSPARENT_HUGEPAGE and PT_RECLAIM and first >= start:
+            if first == area_start(mm, page):
+                try_to_free_pte(mm, page)
     mmu_notifier_invalidate_range_end(mm, start, end)
 
 

@@ -5,9 +5,11 @@ Rules
 * Secondary entries of all its pages go, whether mapped or not. The process's entries stay
   as they were, young and dirty bits too; a huge one gives way to a table.
 * The small folios stand in the same generation. Frames that nothing maps are freed.
+* With ``SPLIT_ZERO_PAGES`` 1 (since Linux 6.12) a page that has nothing but zeros maps the
+  shared zero page from then on, young and read-only, and its frame is freed.
 
 Source: mm/huge_memory.c (split_huge_page_to_list, __split_huge_page_tail), mm/rmap.c
-(try_to_migrate_one), mm/migrate.c (remove_migration_pte).
+(try_to_migrate_one), mm/migrate.c (remove_migration_pte, try_to_map_unused_to_zeropage).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from mkold.lang import (
     WRITE_ONCE,
     Ptr,
     addr,
+    cast,
     kernel,
+    parameter,
     spin_lock,
     spin_unlock,
     u64,
@@ -32,7 +36,17 @@ from mkold.mm.mglru.generations import (
     lru_add_page_tail,
     lru_gen_del_folio,
 )
-from mkold.mm.mm_types import FOLIO_GEN_MASK, NO_INDEX, PTE_PRESENT, Folio, Mm
+from mkold.mm.mm_types import (
+    FOLIO_GEN_MASK,
+    NO_INDEX,
+    PAGE_SHIFT,
+    PTE_ACCESSED,
+    PTE_PFN_SHIFT,
+    PTE_PRESENT,
+    PTE_READ,
+    Folio,
+    Mm,
+)
 from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
@@ -44,8 +58,12 @@ from mkold.mm.pgtable import (
     pte_lockptr,
     pte_offset,
     pte_pfn,
+    set_pte,
 )
 from mkold.mm.rmap import folio_pfn, pfn_folio
+
+# Whether a page of zeros maps the shared zero page when its folio is split.
+SPLIT_ZERO_PAGES = parameter("SPLIT_ZERO_PAGES", 0)
 
 
 @kernel
@@ -59,6 +77,27 @@ def frame_is_mapped(mm: Ptr[Mm], page: u64, pfn: u64) -> bool:
 
 
 @kernel
+def contains_data(pfn: u64) -> bool:
+    """Whether a frame has anything but zeros."""
+    words = cast(Ptr[u64], pfn << PAGE_SHIFT)
+    data: u64 = 0
+    for i in range(1 << PAGE_SHIFT):
+        data |= READ_ONCE(words[i])
+    return data != 0
+
+
+@kernel
+def try_to_map_unused_to_zeropage(mm: Ptr[Mm], page: u64, pfn: u64) -> bool:
+    """Let ``page`` map the shared zero page in the place of ``pfn``, if that has zeros alone;
+    caller holds the lock of its table."""
+    if not SPLIT_ZERO_PAGES or contains_data(pfn):
+        return False
+    bits: u64 = PTE_PRESENT | PTE_READ | PTE_ACCESSED
+    set_pte(pte_offset(mm, page), bits | (mm.node.zero_pfn << PTE_PFN_SHIFT))
+    return True
+
+
+@kernel
 def split_frames(mm: Ptr[Mm], first: u64, page: u64, gen: u64, flags: u64) -> None:
     """Each frame from ``first`` on is a folio, mapped from ``page`` on; or freed."""
     node = mm.node
@@ -67,7 +106,8 @@ def split_frames(mm: Ptr[Mm], first: u64, page: u64, gen: u64, flags: u64) -> No
         folio.head = 0
         WRITE_ONCE(folio.flags, flags)
         WRITE_ONCE(folio.index, NO_INDEX)
-        if not frame_is_mapped(mm, page + i, first + i):
+        mapped = frame_is_mapped(mm, page + i, first + i)
+        if not mapped or try_to_map_unused_to_zeropage(mm, page + i, first + i):
             free_folio(node, first + i)
         else:
             WRITE_ONCE(folio.index, page + i)

@@ -4,6 +4,7 @@ Rules
 -----
 * The process's own load or store faults until its entry allows it; then the hardware sets the
   accessed bit, and for a store the dirty bit.
+* A store leaves something other than zero.
 * Between two steps the guest is outside; entering again it finds no translation of before
   (QEMU drops them at a world switch).
 """
@@ -14,15 +15,21 @@ from mkold.base.errors import MkoldError
 from mkold.kvm.tlb import kvm_make_request
 from mkold.kvm.types import KVM_PFN_ERR, REQ_TLB_FLUSH_ALL, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
-from mkold.lang import Ptr, atomic_or, kernel, u64
+from mkold.lang import WRITE_ONCE, Ptr, atomic_or, cast, kernel, u64
 from mkold.mm.fault.memory import faultin_page
-from mkold.mm.mm_types import PFN_ERR, PTE_ACCESSED, PTE_DIRTY, Mm
+from mkold.mm.mm_types import PAGE_SHIFT, PFN_ERR, PTE_ACCESSED, PTE_DIRTY, Mm
 from mkold.mm.pgtable import find_host_pte, pmd_mkyoung
 from mkold.validate.pages import pages_of, pages_text
 from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import BASE_GFN, System
 from mkold.validate.topic import Kind, Topic
+
+
+@kernel
+def store_word(pfn: u64) -> None:
+    """What a store does to the content of its frame."""
+    WRITE_ONCE(cast(Ptr[u64], pfn << PAGE_SHIFT).value, 1)
 
 
 @kernel
@@ -37,6 +44,8 @@ def process_access(mm: Ptr[Mm], page: u64, write: u64) -> u64:
     pmd_mkyoung(mm, page)
     ptep = find_host_pte(mm, page)
     atomic_or(ptep.value, bits)
+    if write:
+        store_word(pfn)
     return 0
 
 
@@ -50,7 +59,12 @@ def guest_enter(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
 @kernel
 def guest_access(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
     """One load or store of the guest, in guest mode; 1: it has no memory there."""
-    return kvm_vcpu_access(kvm, vcpu, gfn, write) >= KVM_PFN_ERR
+    pfn = kvm_vcpu_access(kvm, vcpu, gfn, write)
+    if pfn >= KVM_PFN_ERR:
+        return 1
+    if write:
+        store_word(pfn)
+    return 0
 
 
 @kernel

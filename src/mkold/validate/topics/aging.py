@@ -4,7 +4,8 @@ Rules
 -----
 * Aging is asked chunk by chunk, as the module does. The *locked* way takes the notifiers' old
   calls. The *lockless* way takes ``test_clear_young``: pages in batches by bitmap, longer
-  chunks without one.
+  chunks without one; nor has a VM with huge pages one, as its answer is for all pages of a
+  leaf at once, where page by page the first one takes the bit from the others.
 
 A step's answer has a bit for each chunk, at its first page.
 """
@@ -158,9 +159,9 @@ def system(system: System, step: Step) -> int:
     flush = step.name == "clear-flush-young"
     if system.way == "locked" or flush:
         return _asked(system, step, "ask_clear_young", int(flush))
-    return (
-        _batched(system, step.pages) if step.by == 1 else _asked(system, step, "ask_range", 1)
-    )
+    if step.by == 1 and not system.vm.huge:
+        return _batched(system, step.pages)
+    return _asked(system, step, "ask_range", 1)
 
 
 def system_look(system: System) -> dict[str, int]:

@@ -19,9 +19,10 @@ static void read_page(size_t page)
 	(void)*(volatile uint8_t *)(vm.pages + page * page_size);
 }
 
+/* Never a zero: a page that has nothing else may be mapped to the shared zero page. */
 static void write_page(size_t page)
 {
-	*(volatile uint8_t *)(vm.pages + page * page_size) = (uint8_t)page;
+	*(volatile uint8_t *)(vm.pages + page * page_size) = (uint8_t)page | 1;
 }
 
 int host_touch(int write, const char *pages)
