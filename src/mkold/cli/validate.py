@@ -141,7 +141,7 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     for row in _hosts(args):
         damon = row.kernel(args.kernel).damon
         if args.huge and not row.huge:
-            raise UsageError(f"host {row.name} is not compared with huge pages yet; x86 is")
+            raise UsageError(f"host {row.name} is not compared with huge pages; x86 is")
         kernel = args.kernel or next(iter(row.kernels))
         vm = draw_vm(n_pages, args.seed, row.kind, row.log, huge=args.huge, damon=damon)
         steps = tuple(draw(args.steps, vm, args.seed))

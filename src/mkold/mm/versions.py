@@ -6,6 +6,7 @@ highest one below it.
 ======================  =================================================================
 ``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
 ``MGLRU_KEEPS_REFS``    whether what comes back from swap is protected (``tiers.py``)
+``COLLAPSE_READ_ONLY``  whether what nobody may write is collapsed (``fault/collapse.py``)
 ``COW_CHANGE_PTE``      whether a copied page is told of by ``change_pte`` (``fault/memory.py``)
 ``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
 ``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
@@ -42,6 +43,7 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "SWAPIN_WRITABLE": 1,
     },
     "7.2": {
+        "COLLAPSE_READ_ONLY": 1,
         "COW_CHANGE_PTE": 0,
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,

@@ -8,14 +8,17 @@ Rules (``user_mem_abort``)
   holds.
 * A permission fault on a leaf of the right size only relaxes permissions; anything else maps.
   EAGAIN of either sends the guest back: it faults again, if it still has to.
+* With huge pages of the host (``TRANSPARENT_HUGEPAGE``) a block is mapped if the process maps
+  it by a huge entry, which is looked up under ``mmu_lock`` (``transparent_hugepage_adjust``);
+  a permission fault on a block keeps its size.
 * With a dirty log pages are mapped by themselves, writable only for a write.
 * An access flag fault sets the bit under ``mmu_lock`` for reading, and looks at nothing else;
   the result does not matter.
 
 Source: arch/arm64/kvm/mmu.c (``kvm_handle_guest_abort``, ``user_mem_abort``,
 ``handle_access_fault``).
-Known limits: sizes come from the memslot (``max_level``), not from the host's tables; no
-devices, no tags, no nested guests.
+Known limits: without huge pages of the host sizes come from the memslot alone (``max_level``);
+no devices, no tags, no nested guests.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from mkold.kvm.arm64.pgtable.walk import (
     KVM_PGTABLE_WALK_HANDLE_FAULT,
     KVM_PGTABLE_WALK_SHARED,
 )
+from mkold.kvm.host_level import host_pfn_mapping_level
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
 from mkold.kvm.retry import mmu_invalidate_retry
@@ -63,7 +67,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.fault.memory import hva_to_pfn
-from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY
+from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY, TRANSPARENT_HUGEPAGE
 from mkold.sync.rcu import rcu_core
 
 # 0 leaves out the check of the retry counter: a seeded fault.
@@ -90,6 +94,20 @@ def fault_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
             break
         level += 1
     return level
+
+
+@kernel
+def transparent_hugepage_adjust(
+    kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], gfn: u64, level: u64
+) -> u64:
+    """Under ``mmu_lock``: ``level``, or that of a page where the process maps ``gfn`` by no
+    huge entry."""
+    if level == KVM_PGTABLE_LAST_LEVEL:
+        return level
+    if vcpu.arch.fsc == ESR_ELx_FSC_PERM and vcpu.arch.fault_level < KVM_PGTABLE_LAST_LEVEL:
+        return vcpu.arch.fault_level
+    host = host_pfn_mapping_level(kvm.mm, gfn_to_hva(slot, gfn))
+    return max(level, KVM_PGTABLE_LAST_LEVEL - host)
 
 
 class Store(Struct):
@@ -153,6 +171,8 @@ def map_found(
     if CHECK_RETRY:
         stale = mmu_invalidate_retry(kvm, mmu_seq, first, first + kvm_granule_pages(level))
     if not stale:
+        if TRANSPARENT_HUGEPAGE:
+            level = transparent_hugepage_adjust(kvm, vcpu, slot, gfn, level)
         ret = fault_in(kvm, vcpu, slot, gfn, pfn, level, writable)
     kvm_mmu_read_unlock(kvm)
     if ret == 0 and writable:

@@ -2,7 +2,8 @@
 
 Rules
 -----
-* Only areas that lie in the range whole, have a table, and in it an entry that may be written.
+* Only areas that lie in the range whole, have a table, and in it an entry that may be written;
+  with ``COLLAPSE_READ_ONLY`` 1 (Linux 7.2) whatever is in the table.
 * Pages in swap come back first, as for a read. What was never written reads as zero.
 * Secondary entries of all the area go. The new entry is young, dirty and writable; the folio
   joins the second youngest generation.
@@ -14,7 +15,18 @@ they wait until the end. See ``mm/huge/pmd.py`` for other CPUs.
 
 from __future__ import annotations
 
-from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, spin_lock, spin_unlock, u64
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    Ptr,
+    addr,
+    cast,
+    kernel,
+    parameter,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
 from mkold.mm.fault.madvise import zap_present
 from mkold.mm.fault.memory import faultin_page
 from mkold.mm.huge.pmd import area_start, set_huge_pmd, thp_vma_suitable
@@ -30,13 +42,18 @@ from mkold.mm.pgtable import pmd_offset, pte_deposit, pte_lockptr, pte_offset, p
 from mkold.mm.rmap import pfn_folio
 from mkold.mm.swap import copy_page
 
+# Whether an area is collapsed of which no entry may be written.
+COLLAPSE_READ_ONLY = parameter("COLLAPSE_READ_ONLY", 0)
+
 
 @kernel
 def hpage_collapse_scan_pmd(mm: Ptr[Mm], start: u64) -> bool:
-    """Whether the area from ``start`` on has a table with an entry that may be written."""
+    """Whether the area from ``start`` on has a table that can be collapsed."""
     table = pte_offset(mm, start)
     if table == NULL:
         return False
+    if COLLAPSE_READ_ONLY:
+        return True
     writable: u64 = 0
     for i in range(HPAGE_PMD_NR):
         pte = READ_ONCE(table[i])

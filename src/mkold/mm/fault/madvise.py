@@ -96,6 +96,13 @@ def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
 
 
 @kernel
+def went_through_area(mm: Ptr[Mm], page: u64, start: u64) -> bool:
+    """Whether ``page`` is the last one of its area, and the area began behind ``start``."""
+    first = area_start(mm, page)
+    return first >= start and page + 1 == first + HPAGE_PMD_NR
+
+
+@kernel
 def try_to_free_pte(mm: Ptr[Mm], page: u64) -> None:
     """Give the table of the area of ``page`` back, if there is one, and it is empty."""
     table = pte_offset(mm, area_start(mm, page))
@@ -122,10 +129,8 @@ def madvise_dontneed(mm: Ptr[Mm], start: u64, end: u64) -> None:
         ptep = pte_offset(mm, page)
         if ptep != NULL:
             zap_pte(mm, page, ptep)
-        first = page + 1 - HPAGE_PMD_NR
-        if TRANSPARENT_HUGEPAGE and PT_RECLAIM and first >= start:
-            if first == area_start(mm, page):
-                try_to_free_pte(mm, page)
+        if TRANSPARENT_HUGEPAGE and PT_RECLAIM and went_through_area(mm, page, start):
+            try_to_free_pte(mm, page)
     mmu_notifier_invalidate_range_end(mm, start, end)
 
 

@@ -5,8 +5,8 @@ Rules
 * A fault in an area that has neither table nor huge entry maps a large folio, young, dirty and
   writable even if it is for a read, where all of the area lies in the VMA.
 * To split an entry is to put a table in its place whose entries have the frames, and the young
-  and dirty bit, of the huge one; secondary entries of all the area go before. The folio stays
-  one.
+  and dirty bit, of the huge one; the table's own entry is young. Secondary entries of all the
+  area go before. The folio stays one.
 * What unmaps all of an area takes the entry; what unmaps a part splits it first.
 * An entry changes under the lock of its area's table. The table of an area, once there, is
   kept beside that lock while a huge entry stands in its place.
@@ -51,6 +51,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import (
+    pmd_mkyoung,
     pmd_offset,
     pmd_trans_huge,
     pte_alloc_one,
@@ -136,6 +137,7 @@ def __split_huge_pmd_locked(mm: Ptr[Mm], page: u64) -> None:
     table = pte_alloc_one(mm, page)
     spin_unlock(mm.page_table_lock)
     fill_table(cast(Ptr[u64], table), pmd)
+    pmd_mkyoung(mm, page)
     smp_store_release(slot.value, table)
 
 

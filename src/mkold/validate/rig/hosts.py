@@ -135,6 +135,7 @@ def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "
         kernels=_POWER_KERNELS,
         mmu=mmu,
         log="" if kind else "plain",
+        huge=not kind,
         parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22, "HW_SETS_RC": 1},
     )
 
@@ -183,7 +184,6 @@ _X86_SHADOW = replace(
     name="x86-shadow",
     sentence="the same, the TDP MMU turned off: shadow tables map every guest",
     arch="x86-shadow",
-    huge=False,
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
 )
 
@@ -220,6 +220,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         modules={"lzo-rle": "", "zram": ""},
         kernels=_ARM64_KERNELS,
         log="manual",
+        huge=True,
         parameters={"HW_PTE_YOUNG": int(arch == "arm64")},
     )  # fmt: skip
 

@@ -9,6 +9,9 @@ Rules
 * A slot whose host memory is contiguous in larger pages (``max_level``) is mapped by
   leaves of that level where guest and host addresses are aligned alike and the whole leaf
   lies in the slot.
+* With huge pages of the host (``TRANSPARENT_HUGEPAGE``) the leaf is as large as the process's
+  entry of the page, which is looked up under ``mmu_lock``, where both addresses are aligned
+  alike; whether all of it lies in the slot is not asked.
 * On return to the guest the access is tried again; nothing is emulated.
 * A leaf that replaces tables queues their freeing (``call_rcu``) on this CPU; when much is
   queued the fault, which holds no lock yet, runs it first.
@@ -19,6 +22,7 @@ Source: arch/powerpc/kvm/book3s_64_mmu_radix.c (``kvmppc_book3s_radix_page_fault
 
 from __future__ import annotations
 
+from mkold.kvm.host_level import host_pfn_mapping_level
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.powerpc.asm.kvm_host import Kvm, Vcpu
@@ -48,7 +52,7 @@ from mkold.lang import (
     u64,
 )
 from mkold.mm.fault.memory import hva_to_pfn
-from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY
+from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY, TRANSPARENT_HUGEPAGE
 from mkold.sync.rcu import rcu_core
 
 
@@ -81,6 +85,20 @@ def fault_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
 
 
 @kernel
+def find_kvm_host_level(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], gfn: u64) -> u64:
+    """The level of the process's entry that maps ``gfn``, if guest and host addresses are
+    aligned alike; with a log, or elsewhere, a page's."""
+    if READ_ONCE(slot.dirty_bitmap) != NULL:
+        return 0
+    kvm_mmu_lock(kvm, addr(vcpu.stat.lock_waits))
+    level = host_pfn_mapping_level(kvm.mm, gfn_to_hva(slot, gfn))
+    kvm_mmu_unlock(kvm)
+    if (slot.base_gfn ^ slot.userspace_addr) & (level_pages(level) - 1):
+        return 0
+    return level
+
+
+@kernel
 def kvmppc_hv_handle_set_rc(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> u64:
     """Set R (and C) on an entry that is there already; 1 if that is all it needed.
 
@@ -104,7 +122,6 @@ def kvmppc_book3s_instantiate_page(
 ) -> u64:
     """Look up the frame of ``gfn`` and map it; RESUME_GUEST also where a retry is due."""
     level = fault_level(slot, gfn)
-    offset = gfn & (level_pages(level) - 1)
     mmu_seq = READ_ONCE(kvm.mmu_invalidate_seq)
     smp_rmb()  # pairs with the lock in kvm_mmu_invalidate_end: seq first, then the frame
     hva = gfn_to_hva(slot, gfn)
@@ -114,6 +131,9 @@ def kvmppc_book3s_instantiate_page(
             cpu_relax()
             return RESUME_GUEST
         return RESUME_HOST
+    if TRANSPARENT_HUGEPAGE:
+        level = find_kvm_host_level(kvm, vcpu, slot, gfn)
+    offset = gfn & (level_pages(level) - 1)
     pte = pfn_pte(pfn - offset, leaf_bits(writable, writable))
     result = kvmppc_create_pte(kvm, gfn, pte, level, mmu_seq, hva, addr(vcpu.stat.lock_waits))
     if result == ENOMEM:
