@@ -3,9 +3,10 @@
 What allows writing again needs no code of its own: the next write is a fault, which finds the
 page's own frame and makes the entry writable (``do_wp_page``). ``PROT_WRITE`` makes what is the
 process's own writable at once, as it is nobody else's. A huge entry is changed as one if all of
-its area is, and split if a part is.
+its area is, and split if a part is. With ``MPROTECT_YOUNG`` 1 (POWER, whose ``pte_modify`` takes
+the accessed bit of the new protection too) what is changed is young.
 
-Source: mm/mprotect.c (change_pte_range).
+Source: mm/mprotect.c (change_pte_range), arch/powerpc/include/asm/book3s/64/pgtable.h.
 Known limits: there is no permission of the VMA; a write in between is allowed by its fault.
 """
 
@@ -18,17 +19,21 @@ from mkold.lang import (
     atomic_fetch_andnot_relaxed,
     atomic_or,
     kernel,
+    parameter,
     spin_lock,
     spin_unlock,
     u64,
 )
 from mkold.mm.huge.pmd import __split_huge_pmd, area_start, thp_vma_suitable
-from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, TRANSPARENT_HUGEPAGE, Mm
+from mkold.mm.mm_types import PTE_ACCESSED, PTE_PRESENT, PTE_WRITE, TRANSPARENT_HUGEPAGE, Mm
 from mkold.mm.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
 from mkold.mm.pgtable import find_host_pte, pte_lockptr, pte_pfn, vma_contains
+
+# Whether an entry whose protection changes becomes young.
+MPROTECT_YOUNG = parameter("MPROTECT_YOUNG", 0)
 
 
 @kernel
@@ -38,6 +43,8 @@ def change_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     spin_lock(ptl.value)
     if READ_ONCE(ptep.value) & PTE_PRESENT:
         atomic_fetch_andnot_relaxed(ptep.value, PTE_WRITE)
+        if MPROTECT_YOUNG:
+            atomic_or(ptep.value, PTE_ACCESSED)
     spin_unlock(ptl.value)
 
 

@@ -113,7 +113,9 @@ _POWER_KERNELS = {
 }
 
 
-def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "") -> Host:
+def _power(
+    name: str, sentence: str, *options: str, kind: str = "", mmu: str = "", huge: bool = False
+) -> Host:
     return Host(
         name=name,
         sentence=sentence,
@@ -135,8 +137,13 @@ def _power(name: str, sentence: str, *options: str, kind: str = "", mmu: str = "
         kernels=_POWER_KERNELS,
         mmu=mmu,
         log="" if kind else "plain",
-        huge=not kind,
-        parameters={"HW_PTE_YOUNG": 0, "HPT_ALIAS": 1 << 22, "HW_SETS_RC": 1},
+        huge=huge,
+        parameters={
+            "HW_PTE_YOUNG": 0,
+            "HPT_ALIAS": 1 << 22,
+            "HW_SETS_RC": 1,
+            "MPROTECT_YOUNG": 1,
+        },
     )
 
 
@@ -248,6 +255,7 @@ _ROWS = (
         "pseries",
         "a guest of POWER9's hypervisor with guests of its own",
         "-M", "pseries,cap-nested-hv=on,cap-ccf-assist=off", "-cpu", "POWER9",
+        huge=True,  # powernv's device tree, as QEMU 7.2 has it, names no page of 2 MiB
     ),
 )  # fmt: skip
 
