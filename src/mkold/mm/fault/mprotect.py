@@ -3,8 +3,8 @@
 What allows writing again needs no code of its own: the next write is a fault, which finds the
 page's own frame and makes the entry writable (``do_wp_page``). ``PROT_WRITE`` makes what is the
 process's own writable at once, as it is nobody else's. A huge entry is changed as one if all of
-its area is, and split if a part is. With ``MPROTECT_YOUNG`` 1 (POWER, whose ``pte_modify`` takes
-the accessed bit of the new protection too) what is changed is young.
+its area is, and split if a part is. With ``MPROTECT_YOUNG`` 1 (POWER, whose ``pte_modify``
+takes the accessed bit of the new protection too) what is changed is young.
 
 Source: mm/mprotect.c (change_pte_range), arch/powerpc/include/asm/book3s/64/pgtable.h.
 Known limits: there is no permission of the VMA; a write in between is allowed by its fault.
