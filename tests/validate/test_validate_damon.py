@@ -12,7 +12,7 @@ from mkold.base.errors import InputError
 from mkold.cli.main import main
 from mkold.ir.variant import Skip
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, u64
-from mkold.mm.damon import DamonCtx, damon_get_folio
+from mkold.mm.damon import damon_get_folio
 from mkold.mm.mm_types import PTE_ACCESSED, PTE_PRESENT, Mm
 from mkold.mm.mmu_notifier import mmu_notifier_clear_young, mmu_notifier_test_clear_young
 from mkold.mm.page_idle import folio_set_idle, folio_set_young, folio_test_idle
@@ -27,7 +27,9 @@ from mkold.validate.system import Edit, System
 from mkold.validate.topics.damon import DAMON
 from mkold.validate.vm import Vm, vm_of
 
-RECORDING = Path(__file__).parent / "recordings" / "x86-6.12-damon.recording"
+RECORDINGS = Path(__file__).parent / "recordings"
+RECORDING = RECORDINGS / "x86-6.12-damon.recording"
+HUGE = RECORDINGS / "x86-6.12-huge-damon.recording"
 
 
 @kernel
@@ -47,7 +49,24 @@ def sampled_page_alone(mm: Ptr[Mm], ptep: Ptr[u64], page: u64, n: u64) -> None:
 
 
 @kernel
-def process_alone(ctx: Ptr[DamonCtx], mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
+def whole_huge_page(mm: Ptr[Mm], ptep: Ptr[u64], page: u64, n: u64) -> None:
+    """``damon_entry_mkold`` that begins where a huge entry does."""
+    pte = READ_ONCE(ptep.value)
+    if not pte & PTE_PRESENT:
+        return
+    folio = damon_get_folio(mm.node, pte_pfn(pte))
+    if folio == NULL:
+        return
+    first: u64 = page & ~(n - 1)
+    young: u64 = ptep_test_and_clear_young(ptep)
+    young |= mmu_notifier_clear_young(mm, first, first + n + 1)
+    if young:
+        folio_set_young(folio)
+    folio_set_idle(folio)
+
+
+@kernel
+def process_alone(mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
     """``damon_entry_young`` that does not ask the notifiers."""
     pte = READ_ONCE(ptep.value)
     if not pte & PTE_PRESENT:
@@ -59,7 +78,7 @@ def process_alone(ctx: Ptr[DamonCtx], mm: Ptr[Mm], ptep: Ptr[u64], page: u64) ->
 
 
 @kernel
-def zero_page_too(ctx: Ptr[DamonCtx], mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
+def zero_page_too(mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
     """``damon_entry_young`` that believes an accessed bit of the zero page's entry."""
     pte = READ_ONCE(ptep.value)
     if pte & PTE_PRESENT and pte & PTE_ACCESSED:
@@ -82,8 +101,8 @@ MUTANTS = (
 )
 
 
-def asked(edit: Edit | None = None) -> Comparison:
-    script = read_script(RECORDING)
+def asked(path: Path, edit: Edit) -> Comparison:
+    script = read_script(path)
     assert script.answers is not None
     spec = system_spec(host(script.host), script.kernel, "locked")
     image = image_of(spec, topics_of(script.vm), edit=edit)
@@ -107,7 +126,14 @@ def test_some_were_accessed_and_some_were_not() -> None:
 @pytest.mark.quality
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
 def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
-    assert asked(mutant.edit).differences
+    assert asked(RECORDING, mutant.edit).differences
+
+
+@pytest.mark.quality
+def test_a_huge_page_is_cleared_from_the_sampled_page_on() -> None:
+    mutant = Mutant("from its start", stand_in=("damon_entry_mkold", whole_huge_page))
+    assert asked(HUGE, mutant.edit).differences
+    assert not asked(RECORDING, mutant.edit).differences
 
 
 def test_it_is_drawn_where_the_kernel_has_it() -> None:

@@ -6,9 +6,10 @@ Rules
 * To *prepare* it is to clear its accessed bits, the process's own and by the notifiers, which
   nobody flushes. Had any been set, reclaim is left word of it; in any case the folio is idle.
 * DAMON hands the byte's address on as it is, not its page's. So the notifiers clear one page
-  more than is sampled, and after a huge entry a huge page's worth from the sampled page on.
+  more than is sampled, and after a huge entry a huge page's worth from the sampled page on,
+  and one more.
 * To *check* it is to look for a bit that is set, or for an idle folio that is none any more, by
-  reclaim or since another frame is there. What was looked at last answers for all of its folio.
+  reclaim or since another frame is there.
 * The zero page and what is on no list of the LRU have no folio: they are neither prepared nor
   found accessed.
 
@@ -20,12 +21,11 @@ page more.
 from __future__ import annotations
 
 from mkold.lang import NULL, READ_ONCE, Ptr, Struct, cast, kernel, spin_lock, spin_unlock, u64
-from mkold.mm.large_folio import HPAGE_PMD_NR, folio_test_large
+from mkold.mm.large_folio import HPAGE_PMD_NR
 from mkold.mm.mm_types import (
     FOLIO_GEN_MASK,
     PTE_ACCESSED,
     PTE_PRESENT,
-    PTE_TABLE_SHIFT,
     Folio,
     Mm,
     Node,
@@ -51,17 +51,10 @@ class DamonRegion(Struct):
 
 
 class DamonCtx(Struct):
-    """``struct damon_ctx`` with its target's regions, in the order of addresses.
-
-    ``last_page``, ``last_order`` (log2 of its folio's pages) and ``last_accessed`` are what the
-    check looked at last.
-    """
+    """``struct damon_ctx`` with its target's regions, in the order of addresses."""
 
     nr_regions: u64
     regions: Ptr[DamonRegion]
-    last_page: u64
-    last_order: u64
-    last_accessed: u64
 
 
 @kernel
@@ -107,30 +100,28 @@ def damon_va_mkold(mm: Ptr[Mm], page: u64) -> None:
 
 
 @kernel
-def damon_entry_young(ctx: Ptr[DamonCtx], mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
-    """Whether ``page``, which ``ptep`` maps, was accessed; notes how large its folio is. Caller
-    holds the lock."""
+def damon_entry_young(mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
+    """Whether ``page``, which ``ptep`` maps, was accessed. Caller holds the lock."""
     pte = READ_ONCE(ptep.value)
     if not pte & PTE_PRESENT:
         return False
     folio = damon_get_folio(mm.node, pte_pfn(pte))
     if folio == NULL:
         return False
-    ctx.last_order = PTE_TABLE_SHIFT if folio_test_large(folio) else 0
     if pte & PTE_ACCESSED or not folio_test_idle(folio):
         return True
     return mmu_notifier_test_clear_young(mm, page, page + 1, 0, NULL) != 0
 
 
 @kernel
-def damon_va_young(ctx: Ptr[DamonCtx], mm: Ptr[Mm], page: u64) -> bool:
+def damon_va_young(mm: Ptr[Mm], page: u64) -> bool:
     """Whether a page of the process was accessed since it was made old."""
     ptl = pte_lockptr(mm, page)
     spin_lock(ptl.value)
     ptep = find_host_pte(mm, page)
     young: u64 = 0
     if ptep != NULL:
-        young = damon_entry_young(ctx, mm, ptep, page)
+        young = damon_entry_young(mm, ptep, page)
     spin_unlock(ptl.value)
     return young != 0
 
@@ -155,8 +146,5 @@ def damon_va_prepare_access_checks(ctx: Ptr[DamonCtx], mm: Ptr[Mm]) -> None:
 def damon_va_check_accesses(ctx: Ptr[DamonCtx], mm: Ptr[Mm]) -> None:
     """Count the regions that were accessed."""
     for i in range(ctx.nr_regions):
-        page = ctx.regions[i].page
-        if not i or (ctx.last_page >> ctx.last_order) != (page >> ctx.last_order):
-            ctx.last_accessed = damon_va_young(ctx, mm, page)
-            ctx.last_page = page
-        ctx.regions[i].nr_accesses += ctx.last_accessed
+        if damon_va_young(mm, ctx.regions[i].page):
+            ctx.regions[i].nr_accesses += 1

@@ -51,8 +51,7 @@ def draw_vm(
 ) -> Vm:  # fmt: skip
     """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
     what log its host has; every other VM uses it, but none with huge pages. ``damon``: whether
-    its host has that; none with huge pages uses it."""
-    damon = damon and not huge
+    its host has that."""
     if huge or random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
