@@ -55,7 +55,7 @@ class Nesting(Choice):
 
     Parameters
     ----------
-    mode : in which mode of its MMU it can
+    modes : in which modes of its MMU it can
     boot : ``boot(kvm, vcpu, n_pages)`` lets L1 make its tables for a guest of so many pages, on
         one of its vCPUs, before any runs; 0, or 1 if there is no memory
     enter : ``enter(kvm, vcpu, number)`` lets a vCPU run that guest from there on; likewise
@@ -67,7 +67,7 @@ class Nesting(Choice):
     audit : in place of the architecture's, if it has to be another
     """
 
-    mode: str
+    modes: tuple[str, ...]
     boot: Definition
     enter: Definition
     number: int

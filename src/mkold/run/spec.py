@@ -95,7 +95,7 @@ class MachineSpec:
         if self.variant:
             chosen("variant", arch.variants, self.variant)
         mmu = chosen("mode", arch.modes, self.mmu)
-        if self.nested and (not arch.nesting or arch.nesting.mode != mmu):
+        if self.nested and (not arch.nesting or mmu not in arch.nesting.modes):
             raise UsageError(f"{arch.name} has no guest of a guest in mode {mmu}")
         return replace(
             self,

@@ -13,7 +13,7 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import bitmap, read_pages
 from mkold.validate.step import Step, is_run
 from mkold.validate.topic import Kind
-from mkold.validate.topics import KINDS, TOPIC_OF
+from mkold.validate.topics import KINDS, topic_of
 from mkold.validate.vm import Vm
 
 MANY = 64  # pages of a range, at most
@@ -71,7 +71,7 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
         name: kind
         for name, kind in KINDS.items()
         if (not names or name in names)
-        and TOPIC_OF[name].fits(vm)
+        and topic_of(name, vm)
         and not (vm.huge and kind.counts)  # eviction knows no large folio
     }
     weights = [kind.weight for kind in kinds.values()]

@@ -29,7 +29,7 @@ from mkold.validate.compare import ANSWER, Answers
 from mkold.validate.draw import read_step
 from mkold.validate.pages import hex_bitmap, read_hex_bitmap
 from mkold.validate.step import Step
-from mkold.validate.topics import KINDS, TOPIC_OF
+from mkold.validate.topics import KINDS, topic_of
 from mkold.validate.vm import HEAD, Vm, vm_of
 
 _KEYS = ("host", "kernel", "release", *HEAD)
@@ -151,7 +151,7 @@ class _Reader:
         for step in self._steps:
             if vm.slots and KINDS[step.name].guest and step.pages & ~vm.slots:
                 raise InputError(f"{self.name}: the guest has not all of these pages: {step}")
-            if not TOPIC_OF[step.name].fits(vm):
+            if not topic_of(step.name, vm):
                 raise InputError(f"{self.name}: this guest can't do a step: {step}")
             if step.pages >> vm.n_pages:
                 raise InputError(f"{self.name} has {vm.n_pages} pages, and a step: {step}")

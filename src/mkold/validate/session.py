@@ -25,6 +25,7 @@ from mkold.validate.shrink import Shrinker
 from mkold.validate.sides import RealSide, SystemSide, image_of, topics_of
 from mkold.validate.step import Step
 from mkold.validate.system import System, SystemSpec
+from mkold.validate.vm import NESTED
 
 Progress = Callable[[str], None]
 LIE_AT = 0.5  # of the steps, where the module is told to lie
@@ -71,7 +72,7 @@ def system_spec(host: Host, kernel: str, way: str) -> SystemSpec:
     row = host.kernel(kernel)
     machine = MachineSpec(
         arch=host.arch, kernel=row.kernel, mm=row.mm, page_size=row.page_size, mmu=host.mmu,
-        nested=host.kind == "nested",
+        nested=host.kind in NESTED,
     ).check()  # fmt: skip
     return SystemSpec(machine, way, tuple(host.parameters.items()))
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from mkold.base.errors import InputError
 from mkold.native import Image
 from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import Edit, System, SystemSpec, system_image
 from mkold.validate.topic import Topic
-from mkold.validate.topics import TOPIC_OF, TOPICS
+from mkold.validate.topics import TOPICS, topic_of
 from mkold.validate.vm import Vm
 
 Machine = TypeVar("Machine", Real, System)
@@ -20,6 +21,13 @@ Machine = TypeVar("Machine", Real, System)
 def topics_of(vm: Vm) -> list[Topic]:
     """Those that a VM can have."""
     return [topic for topic in TOPICS if topic.fits(vm)]
+
+
+def _topic(step: Step, vm: Vm) -> Topic:
+    topic = topic_of(step.name, vm)
+    if topic is None:
+        raise InputError(f"this guest can't do a step: {step}")
+    return topic
 
 
 def _seen(
@@ -36,7 +44,7 @@ class RealSide:
 
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""
-        return TOPIC_OF[step.name].real(self.real, step)
+        return _topic(step, self.real.vm).real(self.real, step)
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
@@ -51,7 +59,7 @@ class SystemSide:
 
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""
-        return TOPIC_OF[step.name].system(self.system, step)
+        return _topic(step, self.system.vm).system(self.system, step)
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""

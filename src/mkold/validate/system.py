@@ -39,6 +39,7 @@ WAYS = ("locked", "lockless")
 WORD_PAGES = 64
 HUGE_RUNS = 48  # of frames, for large folios
 BASE_GFN = 4096
+L1_ALIGN = 512  # pages: L1's own begin at a table of the host's
 VMA_START = 1 << 20  # the process's pages begin at a multiple of any leaf's size
 ENTRIES: tuple[Definition, ...] = (
     memblock_init, page_alloc_init, node_init, lru_init, mm_init,
@@ -114,7 +115,9 @@ class System:
         shift, nesting = values["PAGE_SHIFT"], machine.nesting
         self._own_pages = nesting.own_pages(n_pages, shift) if nesting else 0
         self.l1_leaves = self._own_pages - -(-n_pages >> shift)
-        n_pages += self._own_pages
+        if nesting:
+            self._own_first = -(-n_pages // L1_ALIGN) * L1_ALIGN
+            n_pages = self._own_first + self._own_pages
         slab_words = table_words(n_pages + BASE_GFN, machine)
         self._host_memory = HostMemory(
             layout, values, n_pages, frames_for(n_pages, 1.0), slab_words,
@@ -159,11 +162,11 @@ class System:
 
     def _boot_l1(self) -> int:
         """Let a guest that has a guest make its tables, in memory of its own behind the pages
-        of the process; 1: no memory."""
+        of the process, which no table of the host's maps too; 1: no memory."""
         nesting, n_pages = self._machine.nesting, self.vm.n_pages
         if not nesting:
             return 0
-        hva = VMA_START + n_pages
+        hva = VMA_START + self._own_first
         slot = self.call("kvm_add_memslot", self.kvm, 0, self._own_pages, hva)
         failed = self.call(nesting.boot.name, self.kvm, self.vcpu, n_pages)
         for page in range(n_pages):

@@ -14,7 +14,9 @@ from mkold.validate.pages import pages_text, read_pages, runs
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
 HEAD = ("pages", "slots", "guest", "log", "huge", "damon")
 # What a guest may be besides one that touches its memory.
-GUESTS = ("", "hash", "nested")
+GUESTS = ("", "hash", "nested", "npt")
+# Those that have a guest.
+NESTED = ("nested", "npt")
 PLAIN, MANUAL = "plain", "manual"
 
 

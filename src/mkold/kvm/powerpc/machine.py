@@ -108,7 +108,7 @@ machine = Architecture(
         "the guest is one of the guest's own: L1 has a table of its memory, L0 a shadow tree; "
         "the hardware faults where R or C has to be set, as POWER9 does",
         {"HW_SETS_RC": 0},
-        mode="radix",
+        modes=("radix",),
         boot=l1_boot,
         enter=kvmhv_enter_nested_guest,
         number=L2_LPID,

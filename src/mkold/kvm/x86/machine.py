@@ -133,10 +133,10 @@ machine = Architecture(
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 1},
     audit=kvm_tdp_mmu_audit,
     nesting=Nesting(
-        "the guest is one of the guest's own: L1 has EPT tables of its memory, which L0's "
+        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, which L0's "
         "shadow MMU follows; the TDP MMU maps L1",
         {"TDP_MMU_ENABLED": 1, **L1_GEOMETRY},
-        mode="ept",
+        modes=("ept", "npt"),
         boot=l1_boot,
         enter=nested.nested_enter,
         number=1,
@@ -220,9 +220,10 @@ shadow = Architecture(
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "ENABLE_PML": 0},
     audit=kvm_shadow_mmu_audit,
     nesting=Nesting(
-        "the guest is one of the guest's own: L1 has EPT tables of its memory, L0 follows them",
+        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, L0 follows "
+        "them",
         L1_GEOMETRY,
-        mode="ept",
+        modes=("ept", "npt"),
         boot=l1_boot,
         enter=shadow_nested_enter,
         number=1,

@@ -5,14 +5,15 @@ Rules
 * A page of the guest's is mapped by the TDP MMU, and for each table of L2's that leads to it by
   an SPTE in its rmap word: what unmaps does both. What ages does both; a test stops with the
   first that says young.
+* Entries of the TDP MMU for L1's tables are write-protected as long as these are in step with
+  what follows them (``shadow.unsync``, ``shadow.sync``).
 * The rmap words are there from the first shadow root on. Until then nothing of this is looked
   at; the lockless ager goes by the number of indirect tables (``shadow.age``).
 * The series' second version refuses from the first shadow root on (``x86``).
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_unmap_gfn_range``, ``kvm_age_gfn``, ``kvm_test_age_gfn``,
 ``mmu_alloc_shadow_roots``).
-Known limits: the TDP MMU's entries of L1's tables stay writable, as L1 writes to none after it
-has made them.
+Known limits: the vCPUs of a VM that have L2's root share it with no other of L1's guests.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from mkold.kvm.x86.shadow.memslot_rmap import (
 )
 from mkold.kvm.x86.shadow.pages import kvm_mmu_init_shadow, kvm_mmu_put_root
 from mkold.kvm.x86.shadow.rmap_zap import kvm_rmap_zap_gfn_range
+from mkold.kvm.x86.shadow.sync import kvm_mmu_sync_roots
 from mkold.kvm.x86.shadow.zap import kvm_mmu_zap_oldest_mmu_pages
 from mkold.kvm.x86.tdp.roots import kvm_tdp_mmu_put_root
 from mkold.lang import NULL, Ptr, addr, cast, kernel, u64
@@ -136,7 +138,10 @@ def nested_enter(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], number: u64) -> u64:
         kvm_tdp_mmu_put_root(kvm, root)
     vcpu.arch.guest_mode = 1
     kvm_make_request(vcpu, REQ_TLB_FLUSH_ALL)
-    return mmu_first_shadow_root_alloc(kvm) or kvm_mmu_load(kvm, vcpu)
+    if mmu_first_shadow_root_alloc(kvm) or kvm_mmu_load(kvm, vcpu):
+        return 1
+    kvm_mmu_sync_roots(kvm, vcpu)
+    return 0
 
 
 @kernel

@@ -194,6 +194,16 @@ _X86_SHADOW = replace(
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
 )
 
+_X86_NESTED = replace(
+    _X86,
+    name="x86-nested",
+    sentence="the same, the guest has a guest: shadow tables beside the TDP MMU's",
+    guest="guest_x86_nested.c",
+    kind="npt",
+    log="",
+    huge=False,
+)
+
 _ARM64_KERNELS = {
     "6.12": HostKernel(
         r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15", damon=True
@@ -235,6 +245,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
 _ROWS = (
     _X86,
     _X86_SHADOW,
+    _X86_NESTED,
     _arm64("arm64", "Arm, VHE, the hardware sets the access flag", "max,pauth-impdef=on"),
     _arm64("arm64-soft", "Arm, VHE, software sets the access flag", "cortex-a72", "arm64-swaf"),
     _power("power9", "POWER9, kvm_hv on the radix tree", "-M", "powernv9", "-cpu", "POWER9"),

@@ -11,10 +11,11 @@
 ``aging-pass``              a pass of the multi-generational LRU, walking all; and flushed
 ``alias-read``, ``-write``  POWER, hash: the guest touches pages by their second names
 ``mmu-hash``, ``-radix``    POWER: the VM gets an empty hash table, or a radix tree
-``l2-read``, ``l2-write``   POWER: the guest's guest touches pages; L1 maps what it lacks
-``l1-unmap``, ``-protect``  L1 takes pages, or the permission to write, from L2; and says so
-``l1-clear-young``          R in L1's own table, tested and cleared; it tells nobody
-``l1-flush``, ``-all``      L1 has all translations of L2 forgotten; or its table too
+``l2-read``, ``l2-write``   the guest's guest touches pages; L1 maps what it lacks
+``l1-unmap``, ``-protect``  L1 takes pages, or the permission to write, from L2; POWER: and says so
+``l1-clear-young``          R or A in L1's own table, tested and cleared; it tells nobody
+``l1-clean``                x86: D in L1's own table, likewise
+``l1-flush``, ``-all``      POWER: L1 has all translations of L2 forgotten; or its table too
 ``evict by K``              it evicts K pages, but none of the two youngest generations; flushed
 ``log-on``, ``log-off``     ``KVM_MEM_LOG_DIRTY_PAGES`` of the memslots with any of the pages
 ``get-dirty-log``           ``KVM_GET_DIRTY_LOG`` of these memslots
@@ -42,12 +43,21 @@ from mkold.validate.topics.hash import HASH
 from mkold.validate.topics.huge import HUGE
 from mkold.validate.topics.lru import EVICTION, LRU
 from mkold.validate.topics.nested import NESTED
+from mkold.validate.topics.nested_x86 import NESTED_X86
+from mkold.validate.vm import Vm
 
 TOPICS: tuple[Topic, ...] = (
-    ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, DIRTY, DIRTY_MANUAL, HUGE,
+    ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, NESTED_X86, DIRTY, DIRTY_MANUAL, HUGE,
     DAMON,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()
 }
-TOPIC_OF: Mapping[str, Topic] = {name: topic for topic in TOPICS for name in topic.kinds}
+
+
+def topic_of(name: str, vm: Vm) -> Topic | None:
+    """The topic of a step of ``vm``; None: it can't have it."""
+    for topic in TOPICS:
+        if name in topic.kinds and topic.fits(vm):
+            return topic
+    return None

@@ -18,7 +18,7 @@ from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
-from mkold.validate.vm import Vm
+from mkold.validate.vm import NESTED, Vm
 
 SEEN = ("listed", "behind-1", "behind-2")
 
@@ -79,7 +79,7 @@ def system_look(system: System) -> dict[str, int]:
 
 def pages_alone(vm: Vm) -> bool:
     """Whether the LRU has no others than the VM's pages: L1 keeps tables there."""
-    return vm.guest != "nested"
+    return vm.guest not in NESTED
 
 
 EVICTION = Topic(

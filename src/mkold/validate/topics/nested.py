@@ -118,6 +118,8 @@ def real(real: Real, step: Step) -> int | None:
             real.ask(f"l2 {step.name[3]} {pages}")
         case "l1-clear-young":
             return bits_of(real.ask(f"l1-age {pages}")[0])
+        case "l1-clean":
+            return bits_of(real.ask(f"l1-clean {pages}")[0])
         case "l1-flush" | "l1-flush-all":
             real.ask(f"l1-flush {'all' if step.name.endswith('all') else 'tlb'}")
         case _:

@@ -3,7 +3,8 @@
 Locks: ``mmu_lock`` is a reader-writer lock. The TDP MMU's entries change under it held for
 reading, by compare-and-swap, or for writing; ``tdp_mmu_roots`` changes under
 ``tdp_mmu_pages_lock`` too and is walked under RCU. What is the shadow MMU's changes under
-``mmu_lock`` held for writing.
+``mmu_lock`` held for writing, but for ``unsync``, which becomes 1 under
+``mmu_unsync_pages_lock`` and ``mmu_lock`` held for reading.
 
 Sources: arch/x86/include/asm/kvm_host.h, arch/x86/kvm/mmu/mmu_internal.h
 (``struct kvm_mmu_page``).
@@ -29,7 +30,8 @@ class KvmMmuPage(Struct):
     how many vCPUs have it as their root; its places among tables of one hash, and of all; of an
     indirect one, what each entry translates (``shadow.pages``).
     ``tdp_mmu_scheduled_root_to_zap``: an invalid root of the TDP MMU still has the VM's
-    reference.
+    reference. ``unsync``: the guest may have written to the table that this one follows since
+    this one was like it. The table behind begins on a cache line.
     """
 
     level: u64
@@ -47,6 +49,8 @@ class KvmMmuPage(Struct):
     lru: ListHead
     shadowed_translation: Ptr[u64]
     tdp_mmu_scheduled_root_to_zap: u64
+    unsync: u64
+    pad: Array[u64, 7]
 
 
 @kernel
@@ -90,6 +94,7 @@ class KvmArch(Struct):
     pages: Array[atomic64_t, 3]
     mmu_page_cache: KmemCache
     shadow: ShadowMmu
+    mmu_unsync_pages_lock: spinlock_t
 
 
 class Kvm(types.Kvm):
@@ -99,10 +104,13 @@ class Kvm(types.Kvm):
 
 
 class GuestWalker(Struct):
-    """``struct guest_walker``: by which of the guest's tables, by level, a page was found."""
+    """``struct guest_walker``: by which of the guest's tables and entries, by level, a page was
+    found, and what access these allow."""
 
     gfn: u64
+    pte_access: u64
     table_gfn: Array[u64, 9]
+    ptes: Array[u64, 9]
 
 
 class VcpuArch(Struct):

@@ -145,7 +145,7 @@ def fault_in_and_map(
 @kernel
 def nested_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n_gfn: u64, write: u64) -> u64:
     """A fault of a guest of the guest, on its page ``n_gfn``."""
-    found = walk_guest_tables(kvm, vcpu, n_gfn)
+    found = walk_guest_tables(kvm, vcpu, n_gfn, write)
     if found == WALK_RETRY:
         cpu_relax()
         return RESUME_GUEST

@@ -9,7 +9,7 @@ Rules
   tables said when the entry was made may be another thing, if they were written to unseen.
 
 Source: arch/x86/kvm/mmu/paging_tmpl.h (``FNAME(fetch)``).
-Known limits: access is all or nothing.
+Known limits: only a leaf of the guest's may allow less than all.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from __future__ import annotations
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K, ROOT_LEVEL, spte_index
-from mkold.kvm.x86.shadow.map import make_spte, mmu_set_spte
-from mkold.kvm.x86.shadow.pages import ACC_ALL, role_of
+from mkold.kvm.x86.shadow.map import make_indirect_spte, make_spte, mmu_set_spte
+from mkold.kvm.x86.shadow.pages import ACC_ALL, kvm_mmu_page_set_access, role_of
+from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC
 from mkold.kvm.x86.shadow.zap import kvm_mmu_get_child_sp
 from mkold.lang import Ptr, addr, kernel, u64
 
@@ -47,5 +48,8 @@ def fetch_walked(
         role = role_of(0, ACC_ALL)
         sp = kvm_mmu_get_child_sp(kvm, vcpu, sp, spte_index(n_gfn, level), below, role)
     gfn = walker.gfn
-    spte = make_spte(kvm, slot, gfn, pfn, PG_LEVEL_4K, writable)
-    mmu_set_spte(kvm, vcpu, slot, sp, spte_index(n_gfn, PG_LEVEL_4K), gfn, spte)
+    index = spte_index(n_gfn, PG_LEVEL_4K)
+    access = walker.pte_access
+    spte = make_indirect_spte(kvm, slot, gfn, pfn, access, writable, CAN_UNSYNC)
+    mmu_set_spte(kvm, vcpu, slot, sp, index, gfn, spte)
+    kvm_mmu_page_set_access(sp, index, access)

@@ -5,7 +5,8 @@ Rules
 * A leaf is in the chain of its page's word, at its level; it is present before it is listed.
 * A larger leaf gives way to tables, and tables to a larger leaf: they are unlinked, and stay to
   be found again.
-* A page that a table of the guest's own lies in is not writable (``gfn_is_write_tracked``).
+* A page that a table of the guest's own lies in is writable only if that may fall out of step
+  (``unsync``).
 
 Source: arch/x86/kvm/mmu/mmu.c (``make_spte``, ``mmu_set_spte``, ``direct_map``).
 """
@@ -19,7 +20,10 @@ from mkold.kvm.x86.mmu.memslot import mark_page_dirty_in_slot
 from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     KVM_PAGES_PER_HPAGE,
+    PG_LEVEL_4K,
+    PT_WRITABLE_MASK,
     ROOT_LEVEL,
+    SHADOW_HOST_WRITABLE_MASK,
     is_last_spte,
     is_shadow_present_pte,
     make_leaf_spte,
@@ -28,12 +32,12 @@ from mkold.kvm.x86.mmu.spte import (
 )
 from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
-    gfn_is_write_tracked,
     kvm_mmu_page_set_translation,
     role_of,
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
+from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC, mmu_try_to_unsync_pages
 from mkold.kvm.x86.shadow.zap import kvm_mmu_get_child_sp, mmu_page_zap_pte
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 
@@ -43,12 +47,30 @@ def make_spte(
     kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64, pfn: u64, level: u64, writable: u64
 ) -> u64:
     """The leaf that maps ``pfn``, the frame of ``gfn``, and those beside it at ``level``."""
-    if writable and gfn_is_write_tracked(kvm, gfn):
+    if writable and mmu_try_to_unsync_pages(kvm, gfn, CAN_UNSYNC):
         writable = 0
     if writable:
         mark_page_dirty_in_slot(slot, gfn)
     first = pfn - (gfn & (KVM_PAGES_PER_HPAGE(level) - 1))
     return make_leaf_spte(not KVM_AD_ENABLED, first, level, writable)
+
+
+@kernel
+def make_indirect_spte(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64, pfn: u64, access: u64, host_writable: u64,
+    can_unsync: u64,
+) -> u64:  # fmt: skip
+    """The leaf that maps ``pfn``, the frame of ``gfn``, of which the guest's own entry allows
+    ``access``."""
+    writable: u64 = host_writable and (access & PT_WRITABLE_MASK) != 0
+    if writable and mmu_try_to_unsync_pages(kvm, gfn, can_unsync):
+        writable = 0
+    if writable:
+        mark_page_dirty_in_slot(slot, gfn)
+    spte = make_leaf_spte(not KVM_AD_ENABLED, pfn, PG_LEVEL_4K, writable)
+    if host_writable:
+        spte |= SHADOW_HOST_WRITABLE_MASK
+    return spte
 
 
 @kernel

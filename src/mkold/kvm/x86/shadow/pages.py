@@ -6,18 +6,18 @@ Rules
 * A table is known by the guest page that it begins at, its level, and its role: whether it is
   direct (maps consecutive pages) and what access it allows. One that is not linked any more is
   kept and found again.
-* An indirect table keeps for each entry which guest page it maps (``shadowed_translation``);
-  there are ``indirect_shadow_pages`` of them.
+* An indirect table keeps for each entry which guest page it maps, and what access the guest's
+  own entry allows (``shadowed_translation``); there are ``indirect_shadow_pages`` of them.
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_mmu_get_shadow_page``, ``account_shadowed``).
-Known limits: roles have no mode of the guest's; a table of a guest's that is out of step
-(``unsync``) is not modelled; tables are not made obsolete all at once.
+Known limits: roles have no mode of the guest's; tables are not made obsolete all at once; one
+that is out of step (``unsync``) when it is found again is brought back at the next entry only
+(``sync``).
 """
 
 from __future__ import annotations
 
 from mkold.kvm.memory_cache import kvm_mmu_memory_cache_alloc
-from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
 from mkold.kvm.x86.mmu.spte import (
@@ -35,7 +35,7 @@ from mkold.kvm.x86.shadow.rmap import (
 from mkold.kvm.x86.shadow.spte_update import (
     mmu_spte_set,
 )
-from mkold.kvm.x86.shadow.write_protect import kvm_mmu_slot_gfn_write_protect
+from mkold.kvm.x86.shadow.write_protect import kvm_vcpu_write_protect_gfn
 from mkold.lang import NULL, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
 from mkold.mm.list import init_list_head, list_add
 from mkold.mm.mm_types import ListHead
@@ -46,7 +46,8 @@ KVM_MMU_HASH_SHIFT = parameter("KVM_MMU_HASH_SHIFT", 10)
 
 ROLE_DIRECT = 1
 ROLE_ACCESS_SHIFT = 1
-ACC_ALL = 7
+ACC_BITS = 3
+ACC_ALL = (1 << ACC_BITS) - 1
 LRU_OFFSET = KvmMmuPage.offset("lru")
 
 
@@ -75,7 +76,7 @@ def spte_to_child_sp(spte: u64) -> Ptr[KvmMmuPage]:
 def kvm_mmu_page_get_gfn(sp: Ptr[KvmMmuPage], index: u64) -> u64:
     """The first guest page that entry ``index`` maps."""
     if sp.shadowed_translation != NULL:
-        return sp.shadowed_translation[index]
+        return sp.shadowed_translation[index] >> ACC_BITS
     return sp.gfn + (index << level_shift(sp.level))
 
 
@@ -83,7 +84,20 @@ def kvm_mmu_page_get_gfn(sp: Ptr[KvmMmuPage], index: u64) -> u64:
 def kvm_mmu_page_set_translation(sp: Ptr[KvmMmuPage], index: u64, gfn: u64) -> None:
     """Entry ``index`` maps ``gfn``, which a direct table says by itself."""
     if sp.shadowed_translation != NULL:
-        sp.shadowed_translation[index] = gfn
+        sp.shadowed_translation[index] = (gfn << ACC_BITS) | ACC_ALL
+
+
+@kernel
+def kvm_mmu_page_get_access(sp: Ptr[KvmMmuPage], index: u64) -> u64:
+    """What the guest's own entry ``index`` allowed when an indirect table last followed it."""
+    return sp.shadowed_translation[index] & ACC_ALL
+
+
+@kernel
+def kvm_mmu_page_set_access(sp: Ptr[KvmMmuPage], index: u64, access: u64) -> None:
+    """The guest's own entry ``index`` allows ``access``."""
+    word = sp.shadowed_translation[index]
+    sp.shadowed_translation[index] = (word & ~ACC_ALL) | access
 
 
 @kernel
@@ -128,24 +142,26 @@ def kvm_mmu_find_shadow_page(kvm: Ptr[Kvm], gfn: u64, level: u64, role: u64) -> 
 
 
 @kernel
-def gfn_is_write_tracked(kvm: Ptr[Kvm], gfn: u64) -> u64:
-    """Whether ``gfn`` is a table of the guest's own that is being followed."""
-    if not kvm.arch.indirect_shadow_pages:
-        return 0
-    sp = cast(Ptr[KvmMmuPage], mmu_page_bucket(kvm, gfn).value)
-    while sp != NULL:
-        if sp.gfn == gfn and not sp_direct(sp) and not sp.invalid:
-            return 1
+def kvm_next_sp_with_gptes(sp: Ptr[KvmMmuPage], gfn: u64) -> Ptr[KvmMmuPage]:
+    """The first table, from ``sp`` on in its chain, that follows the guest's page ``gfn``."""
+    while sp != NULL and (sp.gfn != gfn or sp_direct(sp) or sp.invalid):
         sp = sp.hash_next
-    return 0
+    return sp
+
+
+@kernel
+def kvm_first_sp_with_gptes(kvm: Ptr[Kvm], gfn: u64) -> Ptr[KvmMmuPage]:
+    """The first of all that follow the guest's page ``gfn``, or NULL."""
+    return kvm_next_sp_with_gptes(
+        cast(Ptr[KvmMmuPage], mmu_page_bucket(kvm, gfn).value), gfn
+    )
 
 
 @kernel
 def account_shadowed(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage]) -> None:
     """A table follows one of the guest's own, which is not to be written to unseen."""
     WRITE_ONCE(kvm.arch.indirect_shadow_pages, kvm.arch.indirect_shadow_pages + 1)
-    slot = gfn_to_memslot(kvm, sp.gfn)
-    if slot != NULL and kvm_mmu_slot_gfn_write_protect(slot, sp.gfn):
+    if kvm_vcpu_write_protect_gfn(kvm, sp.gfn):
         kvm_flush_remote_tlbs(kvm)
 
 
@@ -165,6 +181,7 @@ def kvm_mmu_alloc_shadow_page(
     sp.parent_ptes = 0
     sp.role = role
     sp.root_count = 0
+    sp.unsync = 0
     sp.hash_next = cast(Ptr[KvmMmuPage], bucket.value)
     sp.shadowed_translation = cast(Ptr[u64], NULL)
     if not sp_direct(sp):

@@ -18,6 +18,7 @@ Known limits: no dirty bits in the log; large leaves are not split.
 from __future__ import annotations
 
 from mkold.kvm.bitops import __ffs
+from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import MemorySlot
@@ -30,7 +31,11 @@ from mkold.kvm.x86.mmu.spte import (
     is_shadow_present_pte,
     is_writable_pte,
 )
-from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, gfn_to_rmap
+from mkold.kvm.x86.shadow.memslot_rmap import (
+    KVM_MAX_HUGEPAGE_LEVEL,
+    TDP_MMU_ENABLED,
+    gfn_to_rmap,
+)
 from mkold.kvm.x86.shadow.rmap import (
     KVM_RMAP_MANY,
     kvm_rmap_get,
@@ -39,6 +44,7 @@ from mkold.kvm.x86.shadow.rmap import (
     rmap_sptep,
 )
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
+from mkold.kvm.x86.tdp.dirty import kvm_tdp_mmu_write_protect_gfn
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, parameter, u64, xchg
 
 # 0: an SPTE without W is passed over, MMU-writable or not: a fault of its time (7c8a4742c4ab).
@@ -83,6 +89,19 @@ def kvm_mmu_slot_gfn_write_protect(slot: Ptr[MemorySlot], gfn: u64) -> u64:
     flush: u64 = 0
     for level in range(PG_LEVEL_4K, KVM_MAX_HUGEPAGE_LEVEL + 1):
         flush |= rmap_write_protect(gfn_to_rmap(slot, gfn, level), 1)
+    return flush
+
+
+@kernel
+def kvm_vcpu_write_protect_gfn(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """As ``kvm_mmu_slot_gfn_write_protect``, by the TDP MMU's entries too where there are any,
+    for a page that may lie in no slot."""
+    slot = gfn_to_memslot(kvm, gfn)
+    if slot == NULL:
+        return 0
+    flush = kvm_mmu_slot_gfn_write_protect(slot, gfn)
+    if TDP_MMU_ENABLED:
+        flush |= kvm_tdp_mmu_write_protect_gfn(kvm, gfn)
     return flush
 
 

@@ -7,6 +7,8 @@ Rules
   freed at once, nobody has seen it.
 * A leaf that allows the access already is left alone.
 * A page of a logged slot is marked dirty before its writable leaf is there.
+* Where the guest has a guest, a page that one of its tables for it lies in is writable only if
+  what follows that table may fall out of step (``shadow.unsync``).
 * A leaf that takes a table's place: the table is taken down, then the range is flushed.
 
 Source: arch/x86/kvm/mmu/tdp_mmu.c (``kvm_tdp_mmu_map``,
@@ -33,6 +35,8 @@ from mkold.kvm.x86.mmu.spte import (
     spte_index,
     spte_to_child_pt,
 )
+from mkold.kvm.x86.shadow.memslot_rmap import TDP_MMU_ENABLED
+from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC, mmu_try_to_unsync_pages
 from mkold.kvm.x86.tdp.change import tdp_mmu_link_sp, tdp_mmu_set_spte_atomic
 from mkold.kvm.x86.tdp.huge import tdp_mmu_split_huge_page
 from mkold.kvm.x86.tdp.iter import SHARED, is_leaf
@@ -61,10 +65,14 @@ def is_access_allowed(spte: u64, write: u64) -> bool:
 
 
 @kernel
-def make_spte(slot: Ptr[MemorySlot], gfn: u64, pfn: u64, level: u64, writable: u64) -> u64:
+def make_spte(
+    kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64, pfn: u64, level: u64, writable: u64
+) -> u64:
     """The leaf for ``gfn``, which the host has in frame ``pfn``; if it may be written to, the
     page is dirty from here on."""
     first = pfn & ~(KVM_PAGES_PER_HPAGE(level) - 1)
+    if TDP_MMU_ENABLED and writable and mmu_try_to_unsync_pages(kvm, gfn, CAN_UNSYNC):
+        writable = 0
     if writable:
         mark_page_dirty_in_slot(slot, gfn)
     return make_leaf_spte(not KVM_AD_ENABLED, first, level, writable)
@@ -78,7 +86,7 @@ def tdp_mmu_map_handle_target_level(
     """Set the leaf of ``gfn`` in the place of ``old``; RET_PF_*."""
     if is_leaf(old, level) and is_access_allowed(old, write):
         return RET_PF_SPURIOUS
-    new = make_spte(slot, gfn, pfn, level, writable)
+    new = make_spte(kvm, slot, gfn, pfn, level, writable)
     if new == old:
         return RET_PF_SPURIOUS
     if not tdp_mmu_set_spte_atomic(kvm, sptep, old, new, level):
