@@ -9,7 +9,8 @@ Rules
   what follows them (``shadow.unsync``, ``shadow.sync``).
 * The rmap words are there from the first shadow root on. Until then nothing of this is looked
   at; the lockless ager goes by the number of indirect tables (``shadow.age``).
-* The series' second version refuses from the first shadow root on (``x86``).
+* The series' second version refuses from the first shadow root on (``x86``). Any version does if
+  it is to fill a bitmap: by rmap words there is no way to.
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_unmap_gfn_range``, ``kvm_age_gfn``, ``kvm_test_age_gfn``,
 ``mmu_alloc_shadow_roots``).
@@ -114,6 +115,8 @@ def kvm_arch_test_clear_young(
     kvm: Ptr[Kvm], gfn: u64, end: u64, clear: u64, bitmap: Ptr[u64], last_bit: u64
 ) -> tuple[u64, u64]:
     """Without the lock."""
+    if bitmap != NULL and kvm_memslots_have_rmaps(kvm):
+        return 1, 0
     failed, young = x86.kvm_arch_test_clear_young(kvm, gfn, end, clear, bitmap, last_bit)
     if not failed and (clear or not young):
         young |= age_rmaps(kvm, gfn, end, clear)
