@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *SUBJECT,
         "kvm/architectures",
         "kvm/powerpc",
+        "kvm/x86",
         "run",
         "lang",
     },

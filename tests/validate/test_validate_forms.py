@@ -22,7 +22,7 @@ from mkold.validate.pages import (
 )
 from mkold.validate.script import Script, read_script, script_text
 from mkold.validate.step import Step, chunks
-from mkold.validate.topics import KINDS, TOPIC_OF
+from mkold.validate.topics import KINDS, topic_of
 from mkold.validate.vm import GUESTS, Vm
 
 BITS = st.integers(0, (1 << 200) - 1)
@@ -67,7 +67,7 @@ def test_a_guest_touches_what_it_has() -> None:
 def test_every_kind_is_drawn_and_a_seed_says_which(guest: str) -> None:
     vm = Vm(64, guest=guest, log="manual")
     steps = draw(800, vm, 3)
-    assert {step.name for step in steps} == {name for name in KINDS if TOPIC_OF[name].fits(vm)}
+    assert {step.name for step in steps} == {name for name in KINDS if topic_of(name, vm)}
     assert steps == draw(800, vm, 3) != draw(800, vm, 4)
 
 

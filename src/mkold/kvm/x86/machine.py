@@ -133,8 +133,8 @@ machine = Architecture(
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "KVM_AD_ENABLED": 1},
     audit=kvm_tdp_mmu_audit,
     nesting=Nesting(
-        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, which L0's "
-        "shadow MMU follows; the TDP MMU maps L1",
+        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, which "
+        "L0's shadow MMU follows; the TDP MMU maps L1",
         {"TDP_MMU_ENABLED": 1, **L1_GEOMETRY},
         modes=("ept", "npt"),
         boot=l1_boot,
@@ -220,8 +220,8 @@ shadow = Architecture(
     parameters={"KVM_HAVE_MMU_RWLOCK": 1, "ENABLE_PML": 0},
     audit=kvm_shadow_mmu_audit,
     nesting=Nesting(
-        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, L0 follows "
-        "them",
+        "the guest is one of the guest's own: L1 has EPT or NPT tables of its memory, L0 "
+        "follows them",
         L1_GEOMETRY,
         modes=("ept", "npt"),
         boot=l1_boot,

@@ -6,11 +6,11 @@ Rules
   an SPTE in its rmap word: what unmaps does both. What ages does both; a test stops with the
   first that says young.
 * Entries of the TDP MMU for L1's tables are write-protected as long as these are in step with
-  what follows them (``shadow.unsync``, ``shadow.sync``).
+  what follows them (``mmu.unsync``, ``shadow.sync``).
 * The rmap words are there from the first shadow root on. Until then nothing of this is looked
   at; the lockless ager goes by the number of indirect tables (``shadow.age``).
-* The series' second version refuses from the first shadow root on (``x86``). Any version does if
-  it is to fill a bitmap: by rmap words there is no way to.
+* The series' second version refuses from the first shadow root on (``x86``). Any version does
+  if it is to fill a bitmap: by rmap words there is no way to.
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_unmap_gfn_range``, ``kvm_age_gfn``, ``kvm_test_age_gfn``,
 ``mmu_alloc_shadow_roots``).

@@ -12,7 +12,7 @@
 ``alias-read``, ``-write``  POWER, hash: the guest touches pages by their second names
 ``mmu-hash``, ``-radix``    POWER: the VM gets an empty hash table, or a radix tree
 ``l2-read``, ``l2-write``   the guest's guest touches pages; L1 maps what it lacks
-``l1-unmap``, ``-protect``  L1 takes pages, or the permission to write, from L2; POWER: and says so
+``l1-unmap``, ``-protect``  L1 takes pages, or the permission to write, from L2
 ``l1-clear-young``          R or A in L1's own table, tested and cleared; it tells nobody
 ``l1-clean``                x86: D in L1's own table, likewise
 ``l1-flush``, ``-all``      POWER: L1 has all translations of L2 forgotten; or its table too

@@ -2,11 +2,11 @@
 
 Rules
 -----
-* L1's table of L2's memory begins empty. Before L2 touches pages L1 maps what it lacks, and gives
-  back the right to write; A and D are set by the walk, which is L0's.
+* L1's table of L2's memory begins empty. Before L2 touches pages L1 maps what it lacks, and
+  gives back the right to write; A and D are set by the walk, which is L0's.
 * L1 changes its tables and tells nobody: each entry of L2 flushes.
-* Eight pages of L2 share a leaf table, on both sides; in the real one they lie 64 entries apart,
-  so that L0 maps none in advance beside the one that faulted (``FNAME(pte_prefetch)``).
+* Eight pages of L2 share a leaf table, on both sides; in the real one they lie 64 entries
+  apart, so that L0 maps none in advance beside the one that faulted (``FNAME(pte_prefetch)``).
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def l1_store(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], table: u64, n: u64, entry: u64) -> 
 
 @kernel
 def l1_allow(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], table: u64, n: u64, gfn: u64, write: u64) -> u64:
-    """L1 maps its page ``gfn`` as L2's page ``n``, or lets it be written to, where that lacks."""
+    """L1 maps its page ``gfn`` as L2's page ``n``, or lets it be written to, where that
+    lacks."""
     entry = l1_load(kvm, table, n)
     if entry == 0:
         return l1_store(kvm, vcpu, table, n, PT_ACCESS_MASK | (gfn << SPTE_BASE_SHIFT))

@@ -19,6 +19,7 @@ from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.tlb import kvm_vcpu_of
 from mkold.kvm.types import READING_SHADOW_PAGE_TABLES, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, sp_spt
+from mkold.kvm.x86.mmu.page_hash import sp_direct
 from mkold.kvm.x86.mmu.spte import (
     PG_LEVEL_4K,
     SHADOW_NONPRESENT_VALUE,
@@ -30,7 +31,11 @@ from mkold.kvm.x86.mmu.spte import (
     spte_to_pfn,
 )
 from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, rmap_of_gfn, slot_pages
-from mkold.kvm.x86.shadow.pages import kvm_mmu_page_get_gfn, lru_sp, sp_direct, spte_to_child_sp
+from mkold.kvm.x86.shadow.pages import (
+    kvm_mmu_page_get_gfn,
+    lru_sp,
+    spte_to_child_sp,
+)
 from mkold.kvm.x86.shadow.rmap import (
     KVM_RMAP_LOCKED,
     KVM_RMAP_MANY,

@@ -17,9 +17,9 @@ from __future__ import annotations
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K, ROOT_LEVEL, spte_index
+from mkold.kvm.x86.mmu.unsync import CAN_UNSYNC
 from mkold.kvm.x86.shadow.map import make_indirect_spte, make_spte, mmu_set_spte
 from mkold.kvm.x86.shadow.pages import ACC_ALL, kvm_mmu_page_set_access, role_of
-from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC
 from mkold.kvm.x86.shadow.zap import kvm_mmu_get_child_sp
 from mkold.lang import Ptr, addr, kernel, u64
 

@@ -82,9 +82,7 @@ def update_accessed_dirty_bits(
         if want & ~old:
             gfn = walker.table_gfn[level]
             hva = gfn_to_hva(gfn_to_memslot(kvm, gfn), gfn)
-            failed, seen = cmpxchg_user(
-                kvm.mm, hva, spte_index(n_gfn, level), old, old | want
-            )
+            failed, seen = cmpxchg_user(kvm.mm, hva, spte_index(n_gfn, level), old, old | want)
             if failed or seen != old:
                 return 1
             walker.ptes[level] = old | want
@@ -93,8 +91,8 @@ def update_accessed_dirty_bits(
 
 @kernel
 def walk_guest_tables(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], n_gfn: u64, write: u64) -> u64:
-    """Look ``n_gfn`` up: ``vcpu.arch.walker`` says by which tables and entries, the guest's page,
-    and what access it has."""
+    """Look ``n_gfn`` up: ``vcpu.arch.walker`` says by which tables and entries, the guest's
+    page, and what access it has."""
     walker = addr(vcpu.arch.walker)
     gfn = kvm.arch.shadow.l1_root
     access: u64 = PT_ACCESS_MASK

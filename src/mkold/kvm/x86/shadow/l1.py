@@ -2,8 +2,9 @@
 leaving.
 
 L1 runs on one of the VM's vCPUs, in guest mode, and writes its tables as it writes anything; a
-write to one that is followed, above the leaves, L0 emulates. They are the first pages of its memory, level by level from the root, of as many levels as
-KVM's own; L2's page ``n`` is L1's page ``n`` behind those.
+write to one above the leaves that is followed, L0 emulates. They are the first pages of its
+memory, level by level from the root, of as many levels as KVM's own; L2's page ``n`` is L1's
+page ``n`` behind those.
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_init_shadow_ept_mmu``), vmx/nested.c
 (``nested_vmx_enter_non_root_mode``), svm/nested.c (``nested_svm_transition_tlb_flush``).
@@ -26,10 +27,10 @@ from mkold.kvm.x86.mmu.spte import (
     SPTE_LEVEL_BITS,
     level_shift,
 )
+from mkold.kvm.x86.mmu.unsync import kvm_gfn_is_write_tracked
 from mkold.kvm.x86.shadow.fault import kvm_mmu_load
 from mkold.kvm.x86.shadow.pages import kvm_mmu_put_root
 from mkold.kvm.x86.shadow.sync import kvm_mmu_sync_roots, kvm_mmu_track_write
-from mkold.kvm.x86.shadow.unsync import kvm_gfn_is_write_tracked
 from mkold.lang import READ_ONCE, WRITE_ONCE, Ptr, addr, cast, kernel, u64
 from mkold.mm.fault.user import put_user
 from mkold.mm.mm_types import PAGE_SHIFT

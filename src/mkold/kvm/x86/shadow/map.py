@@ -30,6 +30,7 @@ from mkold.kvm.x86.mmu.spte import (
     spte_index,
     spte_to_pfn,
 )
+from mkold.kvm.x86.mmu.unsync import CAN_UNSYNC, mmu_try_to_unsync_pages
 from mkold.kvm.x86.shadow.pages import (
     ACC_ALL,
     kvm_mmu_page_set_translation,
@@ -37,7 +38,6 @@ from mkold.kvm.x86.shadow.pages import (
 )
 from mkold.kvm.x86.shadow.rmap_zap import rmap_add
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
-from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC, mmu_try_to_unsync_pages
 from mkold.kvm.x86.shadow.zap import kvm_mmu_get_child_sp, mmu_page_zap_pte
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 

@@ -19,6 +19,7 @@ from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.types import MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm
 from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K, level_shift
+from mkold.kvm.x86.mmu.unsync import TDP_MMU_ENABLED
 from mkold.lang import (
     BUG_ON,
     NULL,
@@ -33,8 +34,6 @@ from mkold.lang import (
 )
 from mkold.mm.page_alloc import memblock_alloc
 
-# 0: every guest has shadow pages alone. 1: it has them for guests of its own.
-TDP_MMU_ENABLED = parameter("TDP_MMU_ENABLED", 0)
 # The largest leaf.
 KVM_MAX_HUGEPAGE_LEVEL = parameter("KVM_MAX_HUGEPAGE_LEVEL", 3)
 

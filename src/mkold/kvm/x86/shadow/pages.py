@@ -20,6 +20,7 @@ from __future__ import annotations
 from mkold.kvm.memory_cache import kvm_mmu_memory_cache_alloc
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt, spt_sp
+from mkold.kvm.x86.mmu.page_hash import KVM_MMU_HASH_SHIFT, mmu_page_bucket, sp_direct
 from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     SHADOW_NONPRESENT_VALUE,
@@ -36,15 +37,12 @@ from mkold.kvm.x86.shadow.spte_update import (
     mmu_spte_set,
 )
 from mkold.kvm.x86.shadow.write_protect import kvm_vcpu_write_protect_gfn
-from mkold.lang import NULL, WRITE_ONCE, Ptr, addr, cast, kernel, parameter, u64
+from mkold.lang import NULL, WRITE_ONCE, Ptr, addr, cast, kernel, u64
 from mkold.mm.list import init_list_head, list_add
 from mkold.mm.mm_types import ListHead
 from mkold.mm.page_alloc import memblock_alloc
 from mkold.mm.slab import kmem_cache_init
 
-KVM_MMU_HASH_SHIFT = parameter("KVM_MMU_HASH_SHIFT", 10)
-
-ROLE_DIRECT = 1
 ROLE_ACCESS_SHIFT = 1
 ACC_BITS = 3
 ACC_ALL = (1 << ACC_BITS) - 1
@@ -58,12 +56,6 @@ LRU_OFFSET = KvmMmuPage.offset("lru")
 def role_of(direct: u64, access: u64) -> u64:
     """The role of a table."""
     return direct | (access << ROLE_ACCESS_SHIFT)
-
-
-@kernel
-def sp_direct(sp: Ptr[KvmMmuPage]) -> bool:
-    """Whether a table maps consecutive pages, whatever a guest's own tables say."""
-    return (sp.role & ROLE_DIRECT) != 0
 
 
 @kernel
@@ -124,13 +116,6 @@ def kvm_mmu_init_shadow(kvm: Ptr[Kvm]) -> u64:
 
 
 @kernel
-def mmu_page_bucket(kvm: Ptr[Kvm], gfn: u64) -> Ptr[u64]:
-    """Where tables that begin at ``gfn`` are chained."""
-    hashed = (gfn * 0x9E3779B97F4A7C15) >> (64 - KVM_MMU_HASH_SHIFT)
-    return kvm.arch.shadow.mmu_page_hash + hashed
-
-
-@kernel
 def kvm_mmu_find_shadow_page(kvm: Ptr[Kvm], gfn: u64, level: u64, role: u64) -> Ptr[KvmMmuPage]:
     """The table of this identity, or NULL."""
     sp = cast(Ptr[KvmMmuPage], mmu_page_bucket(kvm, gfn).value)
@@ -139,22 +124,6 @@ def kvm_mmu_find_shadow_page(kvm: Ptr[Kvm], gfn: u64, level: u64, role: u64) -> 
             return sp
         sp = sp.hash_next
     return NULL
-
-
-@kernel
-def kvm_next_sp_with_gptes(sp: Ptr[KvmMmuPage], gfn: u64) -> Ptr[KvmMmuPage]:
-    """The first table, from ``sp`` on in its chain, that follows the guest's page ``gfn``."""
-    while sp != NULL and (sp.gfn != gfn or sp_direct(sp) or sp.invalid):
-        sp = sp.hash_next
-    return sp
-
-
-@kernel
-def kvm_first_sp_with_gptes(kvm: Ptr[Kvm], gfn: u64) -> Ptr[KvmMmuPage]:
-    """The first of all that follow the guest's page ``gfn``, or NULL."""
-    return kvm_next_sp_with_gptes(
-        cast(Ptr[KvmMmuPage], mmu_page_bucket(kvm, gfn).value), gfn
-    )
 
 
 @kernel

@@ -6,12 +6,12 @@ Rules
   tables are write-protected, and TLBs flushed, then each table is read.
 * An SPTE whose entry is not present any more, or was not used (A), or leads to another page, is
   dropped, young or not.
-* Up to 6.3 every other SPTE of the table is made anew, for the frame that it has; since then only
-  one whose access changed (e6722d9211b2).
-* What is made anew so nobody asked for: up to 6.12 it is old, and a page that was young is lost;
-  since 6.13 it is young, though nobody may have used it.
-* A write to a table above the leaves is emulated: the SPTE that follows the entry goes, the table
-  below it stays, and is found again.
+* Up to 6.3 every other SPTE of the table is made anew, for the frame that it has; since then
+  only one whose access changed (e6722d9211b2).
+* Nobody asked for what is made anew so: up to 6.12 it is old, and a page that was young is
+  lost; since 6.13 it is young, though nobody may have used it.
+* A write to a table above the leaves is emulated: the SPTE that follows the entry goes, the
+  table below it stays, and is found again.
 
 Source: arch/x86/kvm/mmu/mmu.c (``kvm_mmu_sync_roots``, ``mmu_sync_children``,
 ``kvm_mmu_track_write``), paging_tmpl.h (``FNAME(sync_spte)``, ``FNAME(sync_page)`` up to 6.3),
@@ -26,6 +26,7 @@ from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
+from mkold.kvm.x86.mmu.page_hash import kvm_first_sp_with_gptes, kvm_next_sp_with_gptes
 from mkold.kvm.x86.mmu.spte import (
     LINUX_VERSION,
     SHADOW_HOST_WRITABLE_MASK,
@@ -39,11 +40,9 @@ from mkold.kvm.x86.mmu.spte import (
 from mkold.kvm.x86.shadow.guest_walk import gpte_access, gpte_present
 from mkold.kvm.x86.shadow.map import make_indirect_spte
 from mkold.kvm.x86.shadow.pages import (
-    kvm_first_sp_with_gptes,
     kvm_mmu_page_get_access,
     kvm_mmu_page_get_gfn,
     kvm_mmu_page_set_access,
-    kvm_next_sp_with_gptes,
     lru_sp,
 )
 from mkold.kvm.x86.shadow.spte_update import mmu_spte_update
@@ -147,8 +146,8 @@ def kvm_mmu_sync_roots(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> None:
 
 @kernel
 def kvm_mmu_track_write(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, index: u64) -> None:
-    """A write to word ``index`` of the guest's page ``gfn`` was emulated. ``vcpu``, which wrote,
-    is out of guest mode."""
+    """A write to word ``index`` of the guest's page ``gfn`` was emulated. ``vcpu``, which
+    wrote, is out of guest mode."""
     flush: u64 = 0
     kvm_mmu_lock(kvm, addr(vcpu.stat.lock_waits))
     sp = kvm_first_sp_with_gptes(kvm, gfn)

@@ -31,9 +31,9 @@ from mkold.kvm.x86.mmu.spte import (
     is_shadow_present_pte,
     is_writable_pte,
 )
+from mkold.kvm.x86.mmu.unsync import TDP_MMU_ENABLED
 from mkold.kvm.x86.shadow.memslot_rmap import (
     KVM_MAX_HUGEPAGE_LEVEL,
-    TDP_MMU_ENABLED,
     gfn_to_rmap,
 )
 from mkold.kvm.x86.shadow.rmap import (

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
+from mkold.kvm.x86.mmu.page_hash import mmu_page_bucket, sp_direct
 from mkold.kvm.x86.mmu.spte import (
     SPTE_ENT_PER_PAGE,
     is_last_spte,
@@ -30,8 +31,6 @@ from mkold.kvm.x86.shadow.pages import (
     kvm_mmu_page_get_gfn,
     link_shadow_page,
     lru_sp,
-    mmu_page_bucket,
-    sp_direct,
     spte_to_child_sp,
 )
 from mkold.kvm.x86.shadow.rmap import (

@@ -8,7 +8,7 @@ Rules
 * A leaf that allows the access already is left alone.
 * A page of a logged slot is marked dirty before its writable leaf is there.
 * Where the guest has a guest, a page that one of its tables for it lies in is writable only if
-  what follows that table may fall out of step (``shadow.unsync``).
+  what follows that table may fall out of step (``mmu.unsync``).
 * A leaf that takes a table's place: the table is taken down, then the range is flushed.
 
 Source: arch/x86/kvm/mmu/tdp_mmu.c (``kvm_tdp_mmu_map``,
@@ -35,8 +35,7 @@ from mkold.kvm.x86.mmu.spte import (
     spte_index,
     spte_to_child_pt,
 )
-from mkold.kvm.x86.shadow.memslot_rmap import TDP_MMU_ENABLED
-from mkold.kvm.x86.shadow.unsync import CAN_UNSYNC, mmu_try_to_unsync_pages
+from mkold.kvm.x86.mmu.unsync import CAN_UNSYNC, TDP_MMU_ENABLED, mmu_try_to_unsync_pages
 from mkold.kvm.x86.tdp.change import tdp_mmu_link_sp, tdp_mmu_set_spte_atomic
 from mkold.kvm.x86.tdp.huge import tdp_mmu_split_huge_page
 from mkold.kvm.x86.tdp.iter import SHARED, is_leaf

@@ -1,15 +1,15 @@
-"""A table of the guest's own falls out of step with what follows it, so that it can be written to.
+"""A table of the guest's own may be written to: what follows it falls out of step.
 
 Rules
 -----
 * A page with a table of the guest's own is write-protected when something begins to follow it.
 * A table above the leaves stays so: a write to it is emulated, and what follows the entry goes
-  at once (``sync.kvm_mmu_track_write``).
+  at once (``shadow.sync.kvm_mmu_track_write``).
 * A leaf table may be written to from the first write on, which faults: the writes behind it are
-  not seen. What follows it is *unsync* from there on, until the vCPU goes into the guest's guest
-  again (``sync.kvm_mmu_sync_roots``).
-* ``mmu_lock`` is held for reading by faults of the TDP MMU, so a lock of its own keeps them apart.
-  Who brings tables into step holds ``mmu_lock`` for writing.
+  not seen. What follows it is *unsync* from there on, until the vCPU goes into the guest's
+  guest again (``shadow.sync.kvm_mmu_sync_roots``).
+* ``mmu_lock`` is held for reading by faults of the TDP MMU, so a lock of its own keeps them
+  apart. Who brings tables into step holds ``mmu_lock`` for writing.
 
 Source: arch/x86/kvm/mmu/mmu.c (``mmu_try_to_unsync_pages``, ``kvm_unsync_page``,
 ``kvm_gfn_is_write_tracked``).
@@ -19,9 +19,22 @@ Known limits: what is out of step is found by looking at all tables, not from it
 from __future__ import annotations
 
 from mkold.kvm.x86.asm.kvm_host import Kvm
+from mkold.kvm.x86.mmu.page_hash import kvm_first_sp_with_gptes, kvm_next_sp_with_gptes
 from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K
-from mkold.kvm.x86.shadow.pages import kvm_first_sp_with_gptes, kvm_next_sp_with_gptes
-from mkold.lang import NULL, READ_ONCE, WRITE_ONCE, Ptr, addr, kernel, spin_lock, spin_unlock, u64
+from mkold.lang import (
+    NULL,
+    READ_ONCE,
+    WRITE_ONCE,
+    Ptr,
+    kernel,
+    parameter,
+    spin_lock,
+    spin_unlock,
+    u64,
+)
+
+# 0: every guest has shadow pages alone. 1: it has them for guests of its own.
+TDP_MMU_ENABLED = parameter("TDP_MMU_ENABLED", 0)
 
 CAN_UNSYNC = 1
 
