@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from power_mutants import POWER_MUTANTS
 from validate_mutants import MUTANTS, Mutant
+from x86_mutants import X86_MUTANTS
 
 from mkold.validate.compare import compared, perform_all
 from mkold.validate.rig.hosts import host
@@ -18,7 +19,7 @@ from mkold.validate.system import System
 
 pytestmark = pytest.mark.quality
 
-ALL = (*MUTANTS, *POWER_MUTANTS)
+ALL = (*MUTANTS, *POWER_MUTANTS, *X86_MUTANTS)
 RECORDINGS = Path(__file__).parent / "recordings"
 MOST_STEPS = 300
 

@@ -22,6 +22,7 @@ QUICK = {
     "power9-6.12",
     "x86-6.12",
     "x86-6.12-evict",
+    "x86-nested-6.12",
 }  # a build takes ten seconds where it is the first
 CASES = [
     pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
