@@ -9,6 +9,7 @@ from mkold.kvm.main import kvm_create_vm, kvm_init
 from mkold.kvm.memslots import kvm_add_memslot
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.vcpu import kvm_vcpu_init
+from mkold.mm.fault.collapse import madvise_collapse
 from mkold.mm.fault.madvise import madvise_pageout
 from mkold.mm.fault.mprotect import mprotect_read
 from mkold.mm.mglru.generations import lru_init
@@ -29,6 +30,7 @@ _ENTRIES = (
     memblock_init, page_alloc_init, nr_free_pages, node_init, mm_init, lru_init,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
     read_cycles, replay, kswapd_work, kvm_flush_remote_tlbs, mprotect_read, madvise_pageout,
+    madvise_collapse,
 )  # fmt: skip
 
 

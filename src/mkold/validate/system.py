@@ -21,6 +21,8 @@ from mkold.kvm.memslots import kvm_add_memslot, kvm_memslot_set_level
 from mkold.kvm.types import TlbEntry
 from mkold.kvm.vcpu import kvm_vcpu_init
 from mkold.mm.damon import DamonCtx, DamonRegion
+from mkold.mm.fault.collapse import madvise_collapse
+from mkold.mm.fault.mprotect import mprotect_read
 from mkold.mm.large_frames import huge_frames_init
 from mkold.mm.mglru.generations import lru_init
 from mkold.mm.mm_init import mm_init, node_init
@@ -44,7 +46,7 @@ VMA_START = 1 << 20  # the process's pages begin at a multiple of any leaf's siz
 ENTRIES: tuple[Definition, ...] = (
     memblock_init, page_alloc_init, node_init, lru_init, mm_init,
     mmu_notifier_subscriptions_init, kvm_init, kvm_create_vm, kvm_add_memslot, kvm_vcpu_init,
-    kvm_memslot_set_level, huge_frames_init,
+    kvm_memslot_set_level, huge_frames_init, madvise_collapse, mprotect_read,
 )  # fmt: skip
 Edit = Callable[[Mapping[str, Function], Mapping[str, int]], Mapping[str, Function]]
 
