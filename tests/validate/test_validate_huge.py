@@ -103,7 +103,7 @@ PLACED = (
 def asked(path: Path, edit: Edit | None = None) -> Comparison:
     script = read_script(path)
     assert script.answers is not None
-    spec = system_spec(host(script.host), script.kernel, "locked")
+    spec = system_spec(host(script.host), script.kernel, "locked", script.release)
     image = image_of(spec, topics_of(script.vm), edit=edit)
     side = SystemSide(System(image, spec, script.vm))
     return compared(script.steps, script.answers, perform_all(side, script.steps))

@@ -32,7 +32,7 @@ def test_there_are_enough() -> None:
 def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
     script = read_script(RECORDINGS / f"{mutant.recording}.recording")
     assert script.answers is not None
-    spec = system_spec(host(script.host), script.kernel, mutant.way)
+    spec = system_spec(host(script.host), script.kernel, mutant.way, script.release)
     image = image_of(spec, topics_of(script.vm), edit=mutant.edit)
     system = SystemSide(System(image, spec, script.vm))
     found = compared(script.steps, script.answers, perform_all(system, script.steps))

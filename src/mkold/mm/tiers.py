@@ -60,6 +60,13 @@ def set_mask_bits(folio: Ptr[Folio], mask: u64, bits: u64) -> u64:
 
 
 @kernel
+def folio_set_referenced(folio: Ptr[Folio]) -> None:
+    """Remember that it was used, not how often."""
+    if not READ_ONCE(folio.flags) & FOLIO_REFERENCED:
+        set_mask_bits(folio, 0, FOLIO_REFERENCED)
+
+
+@kernel
 def folio_mark_accessed(folio: Ptr[Folio]) -> None:
     """Remember one use more that no walk has found."""
     while True:

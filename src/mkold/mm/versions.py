@@ -1,7 +1,7 @@
 """How the host's memory differs by the version of the kernel: build parameters.
 
-Each was seen on that version (``docs/truth.md``). A version that is not named is like the
-highest one below it.
+Each was seen on that version (``docs/truth.md``); of 6.12 two differ, since a patch that the
+stable kernels took up between 6.12.95 and 6.12.117.
 
 ======================  =================================================================
 ``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
@@ -20,9 +20,10 @@ highest one below it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-USUAL = "6.12"
+USUAL = "6.12.117"
 
 VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.1": {
@@ -35,6 +36,14 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "SWAPIN_WRITABLE": 0,
     },
     "6.12": {
+        "MGLRU_KEEPS_REFS": 1,
+        "COW_CHANGE_PTE": 0,
+        "MGLRU_NONLEAF": 0,
+        "MGLRU_NOTIFIERS": 1,
+        "PAGEOUT_REFERENCES": 0,
+        "SWAPIN_WRITABLE": 1,
+    },
+    "6.12.117": {
         "COW_CHANGE_PTE": 0,
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
@@ -54,3 +63,20 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "SWAPIN_WRITABLE": 1,
     },
 }
+
+
+def version_of(release: str) -> str:
+    """The version whose rules a kernel follows: the highest not above its release.
+
+    Parameters
+    ----------
+    release : as ``uname -r`` says it; ``USUAL`` of one that begins with no number
+    """
+    here = _numbers(release)
+    below = [name for name in VERSIONS if _numbers(name) <= here]
+    return max(below, key=_numbers, default=USUAL)
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    found = re.match(r"[0-9]+(\.[0-9]+)*", release)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()

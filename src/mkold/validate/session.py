@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mkold.base.errors import InputError
+from mkold.mm.versions import version_of
 from mkold.native import Image
 from mkold.run.spec import MachineSpec
 from mkold.validate.compare import Answers, Comparison, Difference, compared, perform_all
@@ -67,12 +68,12 @@ class HostResult:
         return any(way.comparison.differences for way in self.ways)
 
 
-def system_spec(host: Host, kernel: str, way: str) -> SystemSpec:
-    """mkold's system for a host and its kernel."""
+def system_spec(host: Host, kernel: str, way: str, release: str = "") -> SystemSpec:
+    """mkold's system for a host and its kernel, of which ``release`` is running."""
     row = host.kernel(kernel)
     machine = MachineSpec(
-        arch=host.arch, kernel=row.kernel, mm=row.mm, page_size=row.page_size, mmu=host.mmu,
-        nested=host.kind in NESTED,
+        arch=host.arch, kernel=row.kernel, mm=version_of(release),
+        page_size=row.page_size, mmu=host.mmu, nested=host.kind in NESTED,
     ).check()  # fmt: skip
     return SystemSpec(machine, way, tuple(host.parameters.items()))
 
@@ -174,9 +175,10 @@ def _compare(
     script = result.recording
     answers = script.answers or ()
     tell(f"{host.name}: building mkold's system")
-    image = image_of(system_spec(host, script.kernel, "locked"), topics_of(script.vm))
+    locked = system_spec(host, script.kernel, "locked", script.release)
+    image = image_of(locked, topics_of(script.vm))
     for way in ways:
-        spec = system_spec(host, script.kernel, way)
+        spec = system_spec(host, script.kernel, way, script.release)
         began = time.monotonic()
         tell(f"{host.name}: mkold's system, {spec.name}")
         system = SystemSide(System(image, spec, script.vm))

@@ -64,6 +64,7 @@ KERNELS = {
             "UNMAP_FREE": FREE_AT_ONCE,
             "AGING_BATCHED": 0,
             "AGE_ONE_LEAF": 1,
+            "KVM_FAULT_MARKS": 2,
         },
         lockless=False,
     ),

@@ -41,7 +41,13 @@ HOOKS = DEFAULTS | {
 }
 
 # A host on which PR alone runs VMs.
-PR_HOST = {"CPU_FTR_ARCH_300": 0, "MMU_FTR_TYPE_RADIX": 0, "KVM_HV": 0, "KVM_PR": 1}
+PR_HOST = {
+    "CPU_FTR_ARCH_300": 0,
+    "MMU_FTR_TYPE_RADIX": 0,
+    "KVM_HV": 0,
+    "KVM_PR": 1,
+    "KVM_FAULT_MARKS": 1,
+}
 
 VARIANTS = {
     "as_posted": Choice("the fast path as it was posted for review", AS_POSTED),
@@ -94,6 +100,8 @@ machine = Architecture(
         "pte_xchg": Choice("a compare-and-swap", {"CLEAR_YOUNG": CLEAR_BY_PTE_XCHG}),
         "radix_update_pte": Choice("an atomic clear", {"CLEAR_YOUNG": CLEAR_BY_UPDATE_PTE}),
     },
+    # kvm_hv gives back what it mapped, and marks nothing.
+    parameters={"KVM_FAULT_MARKS": 0},
     modes={
         "radix": Mode("a radix tree", configure=book3s.kvm_vm_ioctl_configure_mmu, word=1),
         "hash": Mode(

@@ -21,6 +21,7 @@ Known limits: no read-ahead, no swap cache; huge pages are ``mm/huge``'s.
 from __future__ import annotations
 
 from mkold.lang import (
+    NULL,
     READ_ONCE,
     Ptr,
     addr,
@@ -75,7 +76,7 @@ from mkold.mm.swap import (
     swap_readpage,
     wait_for_swap,
 )
-from mkold.mm.tiers import folio_mark_accessed
+from mkold.mm.tiers import folio_mark_accessed, folio_set_referenced
 from mkold.mm.workingset import lru_gen_refault, lru_gen_test_recent
 
 # How a page that comes back from swap for a read is mapped: 0 read-only, 1 writable.
@@ -83,6 +84,9 @@ SWAPIN_WRITABLE = parameter("SWAPIN_WRITABLE", 0)
 
 # Whether a page that was copied is told of by ``change_pte``: up to Linux 6.9.
 COW_CHANGE_PTE = parameter("COW_CHANGE_PTE", 0)
+
+# How often KVM marks a page as accessed when it has mapped it and lets go of it.
+KVM_FAULT_MARKS = parameter("KVM_FAULT_MARKS", 1)
 
 PTE_YOUNG_READ = PTE_PRESENT | PTE_READ | PTE_ACCESSED
 PTE_YOUNG_CLEAN = PTE_YOUNG_READ | PTE_WRITE
@@ -251,6 +255,28 @@ def faultin_page(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
 
 
 @kernel
+def hva_to_pfn_fast(mm: Ptr[Mm], page: u64) -> u64:
+    """The frame of a page that the process may write now; PFN_ERR: it is for the slow path."""
+    ptep = find_host_pte(mm, page)
+    if ptep == NULL:
+        return PFN_ERR
+    pte = READ_ONCE(ptep.value)
+    if not pte & PTE_PRESENT or not pte & PTE_WRITE:
+        return PFN_ERR
+    folio_set_referenced(pfn_folio(mm.node, pte_pfn(pte)))
+    return pte_pfn(pte)
+
+
+@kernel
+def hva_to_pfn_slow(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
+    """``hva_to_pfn`` with a fault if need be, which is a use of the page."""
+    pfn, writable = faultin_page(mm, page, write)
+    if pfn < PFN_ERR and pfn != mm.node.zero_pfn:
+        folio_mark_accessed(pfn_folio(mm.node, pfn))
+    return pfn, writable
+
+
+@kernel
 def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
     """The frame behind host page ``page``, faulted in if need be, for KVM; which marks it as
     accessed when it lets go of it.
@@ -273,11 +299,16 @@ def hva_to_pfn(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
 
     Source
     ------
-    virt/kvm/kvm_main.c (hva_to_pfn), mm/memory.c (handle_mm_fault)
+    virt/kvm/kvm_main.c (hva_to_pfn, kvm_release_pfn_clean), mm/gup.c (FOLL_TOUCH),
+    mm/memory.c (handle_mm_fault)
     """
-    pfn, writable = faultin_page(mm, page, write)
+    pfn = hva_to_pfn_fast(mm, page)
+    writable: u64 = 1
+    if pfn >= PFN_ERR:
+        pfn, writable = hva_to_pfn_slow(mm, page, write)
     if pfn < PFN_ERR and pfn != mm.node.zero_pfn:
-        folio_mark_accessed(pfn_folio(mm.node, pfn))
+        for _ in range(KVM_FAULT_MARKS):
+            folio_mark_accessed(pfn_folio(mm.node, pfn))
     return pfn, writable
 
 

@@ -22,7 +22,6 @@ class HostKernel:
     Parameters
     ----------
     package : pattern of the names of Debian's packages; the highest version is taken
-    mm : mkold's name for how it keeps the host's memory (``mkold.mm.versions``)
     kernel : mkold's name for how its KVM ages
     newest : whether it is from what Debian has not released yet
     page_size : mkold's name for its base page
@@ -30,7 +29,6 @@ class HostKernel:
     """
 
     package: str
-    mm: str
     kernel: str = ""
     newest: bool = False
     page_size: str = "4k"
@@ -101,15 +99,14 @@ class Host:
 
 
 _POWER_KERNELS = {
-    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$", "6.12", damon=True),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$", "6.1"),
+    "6.12": HostKernel(r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le$", damon=True),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-powerpc64le$"),
     "6.12-64k": HostKernel(
         r"^linux-image-6\.12\.[0-9]+\+deb12-powerpc64le-64k$",
-        "6.12",
         page_size="64k",
         damon=True,
     ),
-    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", "7.2", newest=True),
+    "newest": HostKernel(r"^linux-image-[0-9.]+\+deb[0-9]+-powerpc64le$", newest=True),
 }
 
 
@@ -149,12 +146,11 @@ def _power(
 
 _X86_KERNELS = {
     "6.12": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$", "6.12", kernel="6.12", damon=True
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$", kernel="6.12", damon=True
     ),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$", "6.1", kernel="6.1"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$", kernel="6.1"),
     "newest": HostKernel(
         r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-amd64$",
-        "7.2",
         kernel="6.15",
         newest=True,
         damon=True,
@@ -206,11 +202,11 @@ _X86_NESTED = replace(
 
 _ARM64_KERNELS = {
     "6.12": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", "6.12", kernel="6.15", damon=True
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", kernel="6.15", damon=True
     ),
-    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", "6.1", kernel="6.1"),
+    "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", kernel="6.1"),
     "newest": HostKernel(
-        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", "7.2", kernel="6.15", newest=True
+        r"^linux-image-[0-9.]+\+deb[0-9]+-cloud-arm64$", kernel="6.15", newest=True
     ),
 }
 
