@@ -32,6 +32,7 @@ from mkold.mm.fault.memory import (
     PTE_YOUNG_READ,
     PTE_YOUNG_WRITE,
     alloc_zeroed_or_reclaim,
+    faultin_page,
     install_pte,
 )
 from mkold.mm.list import list_add_tail, list_del, list_empty
@@ -342,6 +343,21 @@ MUTANTS = (
         "what is cleared of the log stays writable",
         (Skip("clear_dirty_pt_masked"),),
         recording="x86-6.12-log",
+    ),
+    Mutant(
+        "what comes back from swap has no uses",
+        (Set("MGLRU_KEEPS_REFS", 0),),
+        recording="power9-6.12-evict",
+    ),
+    Mutant(
+        "KVM marks once what it has mapped",
+        (Set("KVM_FAULT_MARKS", 1),),
+        recording="arm64-6.1-evict",
+    ),
+    Mutant(
+        "KVM's fault is no use of its own",
+        stand_in=("hva_to_pfn_slow", faultin_page),
+        recording="arm64-6.1-evict",
     ),
     Mutant("back from swap read-only", (Set("SWAPIN_WRITABLE", 0),)),
     Mutant(

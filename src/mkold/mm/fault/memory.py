@@ -257,10 +257,10 @@ def faultin_page(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
 @kernel
 def hva_to_pfn_fast(mm: Ptr[Mm], page: u64) -> u64:
     """The frame of a page that the process may write now; PFN_ERR: it is for the slow path."""
-    ptep = find_host_pte(mm, page)
-    if ptep == NULL:
+    if not vma_contains(mm, page):
         return PFN_ERR
-    pte = READ_ONCE(ptep.value)
+    ptep = find_host_pte(mm, page)
+    pte: u64 = READ_ONCE(ptep.value) if ptep != NULL else 0
     if not pte & PTE_PRESENT or not pte & PTE_WRITE:
         return PFN_ERR
     folio_set_referenced(pfn_folio(mm.node, pte_pfn(pte)))
