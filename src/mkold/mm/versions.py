@@ -41,6 +41,7 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "MGLRU_NONLEAF": 0,
         "MGLRU_NOTIFIERS": 1,
         "PAGEOUT_REFERENCES": 0,
+        "SPLIT_ZERO_PAGES": 1,
         "SWAPIN_WRITABLE": 1,
     },
     "6.12.117": {
