@@ -105,7 +105,7 @@ def asked(path: Path, edit: Edit | None = None) -> Comparison:
     assert script.answers is not None
     spec = system_spec(host(script.host), script.kernel, "locked", script.release)
     image = image_of(spec, topics_of(script.vm), edit=edit)
-    side = SystemSide(System(image, spec, script.vm))
+    side = SystemSide(System(image, spec, script.vm), script.answers)
     return compared(script.steps, script.answers, perform_all(side, script.steps))
 
 

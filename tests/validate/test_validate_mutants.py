@@ -34,7 +34,7 @@ def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
     assert script.answers is not None
     spec = system_spec(host(script.host), script.kernel, mutant.way, script.release)
     image = image_of(spec, topics_of(script.vm), edit=mutant.edit)
-    system = SystemSide(System(image, spec, script.vm))
+    system = SystemSide(System(image, spec, script.vm), script.answers)
     found = compared(script.steps, script.answers, perform_all(system, script.steps))
     assert found.differences
     assert found.differences[0].at < MOST_STEPS

@@ -66,6 +66,8 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
                       help=f"pages of the guest ({N_PAGES}; huge: {N_PAGES_HUGE})")  # fmt: skip
     what.add_argument("--huge", action="store_true",
                       help="with huge pages, the host's and the guest's")  # fmt: skip
+    what.add_argument("--running", action="store_true",
+                      help="with a vCPU that runs on, on a processor of its own")  # fmt: skip
     what.add_argument("--seed", type=seed, default=1, help="which sequence (%(default)s)")
     what.add_argument("--way", choices=("locked", "lockless"), default="",
                       help="of mkold's system (both, if the variant has both)")  # fmt: skip
@@ -143,7 +145,12 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
         if args.huge and not row.huge:
             raise UsageError(f"host {row.name} is not compared with huge pages; x86 is")
         kernel = args.kernel or next(iter(row.kernels))
-        vm = draw_vm(n_pages, args.seed, row.kind, row.log, huge=args.huge, damon=damon)
+        if args.running and row.kind:
+            raise UsageError(f"the guest of host {row.name} is not one that runs on")
+        vm = draw_vm(
+            n_pages, args.seed, row.kind, row.log, huge=args.huge, damon=damon,
+            running=args.running,
+        )  # fmt: skip
         steps = tuple(draw(args.steps, vm, args.seed))
         jobs.append((row, Script(row.name, kernel, vm, steps)))
     return jobs

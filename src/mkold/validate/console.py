@@ -32,6 +32,8 @@ from mkold.validate.rig.setup import Rig
 
 BOOT_S, ANSWER_S, END_S = 120.0, 60.0, 10.0
 KEPT_LINES = 12
+# On processor 1 no timer ticks and nothing runs but what is put there.
+ALONE = "isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1 irqaffinity=0"
 
 
 class TroubleError(MkoldError):
@@ -103,24 +105,29 @@ class Line:
         self._buffer += data
 
 
-def command_line(host: Host, rig: Rig, initrd: Path, console: Path) -> list[str]:
-    """QEMU's words."""
+def command_line(
+    host: Host, rig: Rig, initrd: Path, console: Path, *, running: bool = False
+) -> list[str]:
+    """QEMU's words. ``running``: a second processor, which belongs to the vCPU alone."""
     own = rig.root / "usr/bin" / host.program
     program = str(own) if own.exists() else host.program
     roms = [rig.root / "usr/share" / name for name in ("qemu", "seabios")]
     places = [word for rom in roms if rom.is_dir() for word in ("-L", str(rom))]
     apart = ["-serial", f"file:{console}"] if host.apart else []
     append = f"{host.console} mkold_line={host.line} panic=-1 quiet loglevel=1 {host.append}"
+    if running:
+        append += f" {ALONE}"
+    cpus = "2" if running else "1"
     return [
-        program, *places, "-accel", "tcg", "-smp", "1", "-display", "none", "-monitor", "none",
+        program, *places, "-accel", "tcg", "-smp", cpus, "-display", "none", "-monitor", "none",
         "-nodefaults", "-no-reboot", *apart, *host.options, "-kernel", str(rig.image),
         "-initrd", str(initrd), "-append", append.strip(),
     ]  # fmt: skip
 
 
 @contextmanager
-def booted(host: Host, rig: Rig) -> Iterator[Line]:
-    """A machine that runs, its agent ready.
+def booted(host: Host, rig: Rig, *, running: bool = False) -> Iterator[Line]:
+    """A machine that runs, its agent ready; ``running``: where a vCPU can run on.
 
     Raises
     ------
@@ -129,11 +136,10 @@ def booted(host: Host, rig: Rig) -> Iterator[Line]:
     with scratch_folder() as folder:
         initrd, console = folder / "initrd", folder / "console"
         initrd.write_bytes(make(rig.agent, rig.modules, host.modules, rig.module))
+        words = command_line(host, rig, initrd, console, running=running)
         with tempfile.TemporaryFile() as errors:
             with signals.whole():
-                process = _started(
-                    command_line(host, rig, initrd, console), rig, errors.fileno()
-                )
+                process = _started(words, rig, errors.fileno())
             try:
                 yield _ready(process, console, errors.fileno())
             finally:

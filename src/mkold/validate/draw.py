@@ -17,6 +17,7 @@ from mkold.validate.topics import KINDS, topic_of
 from mkold.validate.vm import Vm
 
 MANY = 64  # pages of a range, at most
+LOOPS = ("loop-read", "loop-write", "halt")
 FEW = 24  # that a step touches where an area is mapped whole by touching one
 
 
@@ -47,20 +48,21 @@ def read_step(text: str) -> Step:
 
 def draw_vm(
     n_pages: int, seed: int, guest: str = "", log: str = "", *, huge: bool = False,
-    damon: bool = False,
+    damon: bool = False, running: bool = False,
 ) -> Vm:  # fmt: skip
     """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
     what log its host has; every other VM uses it, but none with huge pages. ``damon``: whether
-    its host has that."""
+    its host has that; not used where a vCPU runs on."""
+    damon = damon and not running
     if huge or random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
     if n == 1 or n_pages < 8 * n:
-        return Vm(n_pages, 0, guest, log, huge, damon)
+        return Vm(n_pages, 0, guest, log, huge, damon, running)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))
-    return Vm(n_pages, slots, guest, log, huge, damon)
+    return Vm(n_pages, slots, guest, log, huge, damon, running)
 
 
 def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[Step]:
@@ -72,11 +74,14 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
         for name, kind in KINDS.items()
         if (not names or name in names)
         and topic_of(name, vm)
-        and not (vm.huge and kind.counts)  # eviction knows no large folio
+        # eviction knows no large folio, and its order is not that of two processors
+        and not ((vm.huge or vm.running) and kind.counts)
     }
     weights = [kind.weight for kind in kinds.values()]
     drawn = chance.choices(list(kinds), weights, k=n_steps)
     steps = [_step(chance, name, kinds[name], vm) for name in drawn]
+    if vm.running:
+        steps = _in_loops(steps)
     if not vm.slots:
         return steps
     guests = [kinds[step.name].guest for step in steps]
@@ -85,6 +90,23 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
         for step, guest in zip(steps, guests, strict=True)
         if not guest or step.pages & vm.slots
     ]
+
+
+def _in_loops(steps: list[Step]) -> list[Step]:
+    """While the guest is in a loop, not its short steps, which would end it; nor are pages of
+    the loop sent to swap: which of the two has a page first is for nobody to say."""
+    kept, loop = [], 0
+    for step in steps:
+        pages = step.pages
+        if step.name in LOOPS:
+            loop = pages
+        elif loop and step.name.startswith("guest-"):
+            continue
+        elif step.name == "pageout":
+            pages &= ~loop
+        if pages or not step.pages:
+            kept.append(replace(step, pages=pages))
+    return kept
 
 
 def _step(chance: random.Random, name: str, kind: Kind, vm: Vm) -> Step:

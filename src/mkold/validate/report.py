@@ -16,6 +16,7 @@ _WHAT = {
     "host": "which of the process's own entries have the accessed bit",
     "present": "which of the process's own entries are present",
     "swapped": "which pages are in swap",
+    "fresh": "which pages of its loop the guest sees as they are",
     "listed": "which pages are on a list of the LRU",
     "behind-1": "how many generations behind the youngest, odd or even",
     "behind-2": "how many generations behind the youngest, two or more",

@@ -115,7 +115,7 @@ def on_real(
     """
     tell(f"{host.name}: booting {rig.release}")
     began = time.monotonic()
-    with booted(host, rig) as line:
+    with booted(host, rig, running=script.vm.running) as line:
         boot_s = time.monotonic() - began
         began = time.monotonic()
         answers = _asked(
@@ -181,7 +181,7 @@ def _compare(
         spec = system_spec(host, script.kernel, way, script.release)
         began = time.monotonic()
         tell(f"{host.name}: mkold's system, {spec.name}")
-        system = SystemSide(System(image, spec, script.vm))
+        system = SystemSide(System(image, spec, script.vm), answers)
         comparison = compared(script.steps, answers, perform_all(system, script.steps))
         found = None
         if comparison.differences:
@@ -198,8 +198,9 @@ def _shrunk(
 ) -> Found:  # fmt: skip
     def differs(steps: Sequence[Step]) -> Difference | None:
         assert again is not None
-        system = SystemSide(System(image, spec, script.vm))
-        here = compared(steps, again(steps), perform_all(system, steps))
+        told = again(steps)
+        system = SystemSide(System(image, spec, script.vm), told)
+        here = compared(steps, told, perform_all(system, steps))
         return here.differences[0] if here.differences else None
 
     if again is None:

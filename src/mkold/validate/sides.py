@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mkold.base.errors import InputError
 from mkold.native import Image
+from mkold.validate.compare import Answers
 from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import Edit, System, SystemSpec, system_image
@@ -44,7 +45,11 @@ class RealSide:
 
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""
-        return _topic(step, self.real.vm).real(self.real, step)
+        answer = _topic(step, self.real.vm).real(self.real, step)
+        for topic in topics_of(self.real.vm):
+            if topic.real_after:
+                topic.real_after(self.real)
+        return answer
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""
@@ -52,14 +57,30 @@ class RealSide:
 
 
 class SystemSide:
-    """``compare.Side`` of mkold's system."""
+    """``compare.Side`` of mkold's system.
 
-    def __init__(self, system: System) -> None:
-        self.system = system
+    Parameters
+    ----------
+    system : that does the steps
+    told : what a real kernel answered to each: for what hardware is free to choose
+    """
+
+    def __init__(self, system: System, told: Sequence[Answers] = ()) -> None:
+        self.system, self._told, self._done = system, told, 0
 
     def perform(self, step: Step) -> int | None:
         """Do it; its answer, if it has one."""
-        return _topic(step, self.system.vm).system(self.system, step)
+        told = self._told[self._done] if self._done < len(self._told) else {}
+        self._done += 1
+        topics = topics_of(self.system.vm)
+        for topic in topics:
+            if topic.before:
+                topic.before(self.system, step, told)
+        answer = _topic(step, self.system.vm).system(self.system, step)
+        for topic in topics:
+            if topic.after:
+                topic.after(self.system, step, answer, told)
+        return answer
 
     def look(self) -> Mapping[str, int]:
         """The state that can be seen without changing it: a bitmap for each kind."""

@@ -10,7 +10,7 @@ Known limits: one vCPU, all calls from one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mkold.base.errors import MkoldError
 from mkold.ir.boot import BOOT_WORDS
@@ -83,6 +83,24 @@ def system_image(
     return build(called, values, hooks=hooks, checked=True, edit=edit)
 
 
+@dataclass(slots=True)
+class Loop:
+    """What the vCPU goes round.
+
+    Parameters
+    ----------
+    pages : that it touches; 0: it is outside
+    write : whether it writes
+    may_be_old : of ``pages`` those that were cleared, and not flushed since
+    frames : that it used for each page, the last time
+    """
+
+    pages: int = 0
+    write: int = 0
+    may_be_old: int = 0
+    frames: dict[int, int] = field(default_factory=dict)
+
+
 class System:
     """A VM on mkold's system.
 
@@ -94,12 +112,13 @@ class System:
     bitmap : address of a word for answers
     l1_leaves : of a guest that has a guest: its page where its leaf tables begin
     damon, regions : addresses of DAMON's context, and of room for a region a page
+    loop : what its vCPU goes round
     logs : addresses of words for dirty bitmaps, and for what is read of them
     """
 
     def __init__(self, image: Image, spec: SystemSpec, vm: Vm) -> None:
         self._image, self._machine = image, spec.machine.check()
-        self.vm, self.way = vm, spec.way
+        self.vm, self.way, self.loop = vm, spec.way, Loop()
         self._lay_out()
         self._boot()
 

@@ -55,6 +55,9 @@ class Topic:
     real_look, system_look : bitmaps of what can be seen without changing it
     parameters : of the build of a system that can do them
     fits : whether a VM can have these steps; elsewhere they are not drawn and nothing is seen
+    real_after : what is waited for behind any step, before it is looked
+    before, after : what mkold's system does around any step, its answer and what the real
+        kernel was seen to do being known: of what hardware may choose, it chooses the same
     """
 
     kinds: Mapping[str, Kind]
@@ -65,3 +68,6 @@ class Topic:
     system_look: Callable[[System], dict[str, int]] | None = None
     parameters: Mapping[str, int] = field(default_factory=dict)
     fits: Callable[[Vm], bool] = always
+    real_after: Callable[[Real], None] | None = None
+    before: Callable[[System, Step, Mapping[str, int]], None] | None = None
+    after: Callable[[System, Step, int | None, Mapping[str, int]], None] | None = None

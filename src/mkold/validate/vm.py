@@ -12,7 +12,7 @@ from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
-HEAD = ("pages", "slots", "guest", "log", "huge", "damon")
+HEAD = ("pages", "slots", "guest", "log", "huge", "damon", "running")
 # What a guest may be besides one that touches its memory.
 GUESTS = ("", "hash", "nested", "npt")
 # Those that have a guest.
@@ -33,6 +33,7 @@ class Vm:
         the log by themselves
     huge : whether the process asks for huge pages for all of them
     damon : whether the host has DAMON, and steps use it
+    running : whether the vCPU has a processor of its own, on which it can run on
     """
 
     n_pages: int
@@ -41,6 +42,7 @@ class Vm:
     log: str = ""
     huge: bool = False
     damon: bool = False
+    running: bool = False
 
     @property
     def all_pages(self) -> int:
@@ -61,6 +63,7 @@ class Vm:
             "log": self.log,
             "huge": "yes" if self.huge else "",
             "damon": "yes" if self.damon else "",
+            "running": "yes" if self.running else "",
         }
 
 
@@ -91,3 +94,10 @@ def vm_of(head: Mapping[str, str]) -> Vm:
         if text not in ("", "yes"):
             raise InputError(f"a VM has it ('{word} yes') or not, not {text!r}")
     return Vm(n_pages, slots, guest, log, has["huge"] == "yes", has["damon"] == "yes")
+    huge = head.get("huge", "")
+    if huge not in ("", "yes"):
+        raise InputError(f"a VM has huge pages ('huge yes') or none, not {huge!r}")
+    running = head.get("running", "")
+    if running not in ("", "yes") or (running and guest):
+        raise InputError(f"a plain guest runs on ('running yes') or not, not {running!r}")
+    return Vm(n_pages, slots, guest, log, huge == "yes", running == "yes")

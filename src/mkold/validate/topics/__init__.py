@@ -26,6 +26,8 @@
 ``damon-watch``             a kdamond has prepared these pages, a region each
 ``damon-check``             it checks them, answers which were accessed, and ends
 ``protect``                 ``mprotect(PROT_READ)`` for each run of pages, and back
+``loop-read``, ``-write``   the guest goes round the pages, while the steps behind it are done
+``halt``                    it leaves
 ==========================  ================================================================
 """
 
@@ -44,11 +46,12 @@ from mkold.validate.topics.huge import HUGE
 from mkold.validate.topics.lru import EVICTION, LRU
 from mkold.validate.topics.nested import NESTED
 from mkold.validate.topics.nested_x86 import NESTED_X86
+from mkold.validate.topics.running import RUNNING
 from mkold.validate.vm import Vm
 
 TOPICS: tuple[Topic, ...] = (
     ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, NESTED_X86, DIRTY, DIRTY_MANUAL, HUGE,
-    DAMON,
+    DAMON, RUNNING,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()

@@ -51,7 +51,7 @@ def ask_clear_young(mm: Ptr[Mm], start: u64, end: u64, flush: u64) -> u64:
 
 
 @kernel
-def ask_test_young(kvm: Ptr[Kvm], page: u64) -> u64:
+def asktest_young(kvm: Ptr[Kvm], page: u64) -> u64:
     """Whether host page ``page`` is young, by the slow path."""
     return kvm_test_clear_young_slow(kvm, page, page + 1, 0)
 
@@ -153,7 +153,7 @@ def real_look(real: Real) -> dict[str, int]:
 def system(system: System, step: Step) -> int:
     """The answers to all questions of the step, by the system's way."""
     if step.name == "test-young":
-        return system.each(step.pages, partial(_test_young, system))
+        return system.each(step.pages, partial(test_young, system))
     if step.name == "clear-host-young":
         return system.each(step.pages, partial(_host_young, system, 1))
     flush = step.name == "clear-flush-young"
@@ -168,7 +168,7 @@ def system_look(system: System) -> dict[str, int]:
     """The same of mkold's system."""
     pages = system.vm.all_pages
     return {
-        "young": system.each(pages, partial(_test_young, system)),
+        "young": system.each(pages, partial(test_young, system)),
         "host": system.words("look_host"),
         "present": system.words("look_present"),
         "swapped": system.words("look_swapped"),
@@ -179,11 +179,12 @@ def _host_young(system: System, clear: int, page: int) -> int:
     return system.call("ask_host_young", system.mm.at, system.hva(page), clear)
 
 
-def _test_young(system: System, page: int) -> int:
+def test_young(system: System, page: int) -> int:
+    """Whether the guest's table has a page as young, by the system's way."""
     hva = system.hva(page)
     if system.way == "lockless":
         return system.call("ask_range", system.mm.at, hva, hva + 1, 0)
-    return system.call("ask_test_young", system.kvm, hva)
+    return system.call("asktest_young", system.kvm, hva)
 
 
 def _asked(system: System, step: Step, name: str, word: int) -> int:
@@ -216,7 +217,7 @@ AGING = Topic(
     real=real,
     system=system,
     entries=(
-        ask_clear_young, ask_test_young, ask_batch, ask_range, ask_host_young, look_host,
+        ask_clear_young, asktest_young, ask_batch, ask_range, ask_host_young, look_host,
         look_present, look_swapped,
     ),
     real_look=real_look,

@@ -20,6 +20,7 @@
 #define CODE 0x1000UL
 #define MAILBOX 0x2000UL
 #define LIST 0x3000UL
+#define SEEN 0x43000UL
 #define BASE_GFN 4096UL
 #define MAX_SLOTS 6
 
@@ -29,6 +30,8 @@ struct mailbox {
 	volatile uint32_t count;  /* entries of the list: an address each, bit 0 set to store */
 	volatile uint32_t rounds; /* times through the list */
 };
+
+/* What it read or wrote for each entry of the list, it leaves at SEEN. */
 
 struct vm {
 	uint8_t *low, *pages;
@@ -57,8 +60,13 @@ struct mailbox *vm_mailbox(void);
 int vm_enter(void);
 int vm_fill_list(int write, const char *pages, size_t first_name);
 int vm_run(int write, const char *pages);
+
+/* running.c */
+void running_boot(void);
 int vm_loop(int write, const char *pages);
 int vm_halt(void);
+int vm_settle(void);
+int vm_fresh(void);
 
 /* dirty.c */
 int vm_dirty_log(char what, const char *pages);

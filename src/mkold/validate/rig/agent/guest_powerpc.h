@@ -12,6 +12,8 @@
 #define TOUCH_AND_LEAVE \
     "touch:	li	3, 0x2000\n" \
     "	li	4, 0x3000\n" \
+    "	li	12, 0x3000\n" /* SEEN */ \
+    "	oris	12, 12, 4\n" \
     "	lwz	5, 4(3)\n" \
     "	cmpwi	5, 0\n" \
     "	beq	round\n" \
@@ -24,7 +26,10 @@
     "	lwz	7, 0(6)\n" \
     "	b	step\n" \
     "store:	stw	4, 0(6)\n" \
-    "step:	bdnz	next\n" \
+    "	mr	7, 4\n" \
+    "step:	stw	7, 0(12)\n" \
+    "	addi	12, 12, 4\n" \
+    "	bdnz	next\n" \
     "round:	lwz	5, 8(3)\n" \
     "	addi	5, 5, 1\n" \
     "	stw	5, 8(3)\n" \

@@ -19,10 +19,14 @@ static void read_page(size_t page)
 	(void)*(volatile uint8_t *)(vm.pages + page * page_size);
 }
 
-/* Never a zero: a page that has nothing else may be mapped to the shared zero page. */
+/* Each time another byte, where the guest looks. Never a zero: a page that has nothing else may
+ * be mapped to the shared zero page. */
 static void write_page(size_t page)
 {
-	*(volatile uint8_t *)(vm.pages + page * page_size) = (uint8_t)page | 1;
+	static uint8_t stamp = 1;
+
+	stamp += 2;
+	*(volatile uint8_t *)(vm.pages + page * page_size + MKOLD_OFFSET(page)) = stamp;
 }
 
 int host_touch(int write, const char *pages)

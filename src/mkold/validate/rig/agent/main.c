@@ -51,7 +51,11 @@ static int perform(const char *name, char *rest)
 	if (!strcmp(name, "loop"))
 		return vm_loop(*word == 'w', more);
 	if (!strcmp(name, "halt"))
-		return vm_halt();
+		return vm_halt() ? failed("KVM_RUN") : done();
+	if (!strcmp(name, "settle"))
+		return vm_settle();
+	if (!strcmp(name, "fresh"))
+		return vm_fresh();
 	if (!strcmp(name, "log"))
 		return vm_dirty_log(*word, more);
 	if (!strcmp(name, "logmode"))
@@ -135,6 +139,7 @@ int main(void)
 	page_size = sysconf(_SC_PAGESIZE);
 	keep_heap();
 	host_boot();
+	running_boot();
 	in = open_line();
 	uname(&name);
 	if (in && out) {

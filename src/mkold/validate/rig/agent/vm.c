@@ -1,9 +1,9 @@
-/* The VM: made once, its one vCPU entered for each access, or looping in a thread. */
+/* The VM: made once, its one vCPU entered for each access (running.c: or for many). */
 #define _GNU_SOURCE
 #include "agent.h"
+#include "../module/mkold_aging.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,8 +13,6 @@
 struct vm vm = { .vm_fd = -1, .vcpu_fd = -1 };
 static uint8_t *reserved[2];
 static size_t n_reserved[2], run_size;
-static pthread_t looping;
-static int is_looping;
 struct kvm_userspace_memory_region slots[MAX_SLOTS];
 size_t n_slots;
 static uint32_t *list, list_bit;
@@ -74,6 +72,7 @@ static uint8_t *reserve(int which, size_t n_bytes)
 /* All of it, so that the next begins afresh. */
 static void vm_destroy(void)
 {
+	vm_halt();
 	if (vm.vcpu_fd >= 0) {
 		munmap(vm.run, run_size);
 		close(vm.vcpu_fd);
@@ -147,19 +146,22 @@ int vm_enter(void)
 
 static void add_address(size_t page)
 {
-	*list++ = (uint32_t)((BASE_GFN + list_name + page) * page_size + 64 * (page % 60)) | list_bit;
+	*list++ = (uint32_t)((BASE_GFN + list_name + page) * page_size + MKOLD_OFFSET(page)) |
+		  list_bit;
 }
 
-/* The guest calls the first page BASE_GFN + first_name. */
+/* The guest calls the first page BASE_GFN + first_name. It is outside, if it was in a loop. */
 int vm_fill_list(int write, const char *pages, size_t first_name)
 {
 	long n;
 
+	if (vm_halt())
+		return -1;
 	list_bit = write;
 	list_name = first_name;
 	list = (uint32_t *)(vm.low + LIST);
 	n = each_page(pages, add_address);
-	if (vm.vcpu_fd < 0 || is_looping || n < 0) {
+	if (vm.vcpu_fd < 0 || n < 0) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -173,34 +175,4 @@ int vm_run(int write, const char *pages)
 		return failed("pages");
 	vm_mailbox()->loop = 0;
 	return vm_enter() ? failed("KVM_RUN") : done();
-}
-
-static void *loop(void *unused)
-{
-	vm_enter();
-	return unused;
-}
-
-int vm_loop(int write, const char *pages)
-{
-	if (vm_fill_list(write, pages, 0))
-		return failed("pages");
-	vm_mailbox()->rounds = 0;
-	vm_mailbox()->loop = 1;
-	if (pthread_create(&looping, NULL, loop, NULL))
-		return failed("a thread");
-	is_looping = 1;
-	while (!vm_mailbox()->rounds)
-		usleep(1000);
-	return done();
-}
-
-int vm_halt(void)
-{
-	vm_mailbox()->loop = 0;
-	if (is_looping)
-		pthread_join(looping, NULL);
-	is_looping = 0;
-	fprintf(out, "@. rounds %u\n", vm_mailbox()->rounds);
-	return 0;
 }

@@ -6,6 +6,7 @@
  * The notifier calls are not exported. Their addresses come from kallsyms_lookup_name(), whose
  * own address a kprobe gives; that may lie behind the function's entry, so it is stepped back.
  */
+#include <linux/highmem.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/miscdevice.h>
@@ -28,6 +29,7 @@ static unsigned long (*lookup)(const char *name);
 static int (*clear_young)(struct mm_struct *mm, unsigned long start, unsigned long end);
 static int (*clear_flush_young)(struct mm_struct *mm, unsigned long start, unsigned long end);
 static int (*test_young)(struct mm_struct *mm, unsigned long address);
+static void (*drain_all)(void);
 static int lie;
 
 /* The entry that maps a page; sets *huge if that is a PMD. */
@@ -100,7 +102,15 @@ static unsigned int generation(pte_t pte)
 #endif
 }
 
-static bool host_answer(struct mm_struct *mm, unsigned int op, unsigned long at)
+static u8 byte_of(pte_t pte, u32 page)
+{
+	u8 *at = kmap_local_page(pte_page(pte)), byte = at[MKOLD_OFFSET(page)];
+
+	kunmap_local(at);
+	return byte;
+}
+
+static u8 host_answer(struct mm_struct *mm, unsigned int op, unsigned long at, u32 page)
 {
 	bool huge = false;
 	pte_t *ptep = host_pte(mm, at, &huge), pte;
@@ -121,12 +131,15 @@ static bool host_answer(struct mm_struct *mm, unsigned int op, unsigned long at)
 	case MKOLD_GENERATION_1:
 	case MKOLD_GENERATION_2:
 		return generation(pte) >> (op - MKOLD_GENERATION_0) & 1;
+	case MKOLD_BYTE:
+		return byte_of(pte, page);
 	}
 	return false;
 }
 
 /* Notifier calls answer with an int or, in later versions, a bool: the low byte is both. */
-static bool answer(struct mm_struct *mm, unsigned int op, unsigned long at, unsigned long end)
+static u8 answer(struct mm_struct *mm, unsigned int op, unsigned long at, unsigned long end,
+		 u32 page)
 {
 	switch (op) {
 	case MKOLD_CLEAR_YOUNG:
@@ -136,19 +149,21 @@ static bool answer(struct mm_struct *mm, unsigned int op, unsigned long at, unsi
 	case MKOLD_TEST_YOUNG:
 		return (u8)test_young(mm, at);
 	}
-	return host_answer(mm, op, at);
+	return host_answer(mm, op, at, page);
 }
 
 static void answer_all(struct mm_struct *mm, const struct mkold_aging *request, u8 *bytes)
 {
 	u32 i;
 
+	if (request->op == MKOLD_DRAIN)
+		drain_all();
 	mmap_read_lock(mm);
 	for (i = 0; i < request->n; i += request->step) {
 		unsigned long at = request->start + i * PAGE_SIZE;
 		u32 n = min(request->step, request->n - i);
 
-		bytes[i] = answer(mm, request->op, at, at + n * PAGE_SIZE);
+		bytes[i] = answer(mm, request->op, at, at + n * PAGE_SIZE, i);
 	}
 	mmap_read_unlock(mm);
 	if (request->op == MKOLD_CLEAR_HOST_YOUNG || request->op == MKOLD_FLUSH_HOST)
@@ -220,7 +235,8 @@ static int __init aging_init(void)
 	clear_young = (void *)lookup("__mmu_notifier_clear_young");
 	clear_flush_young = (void *)lookup("__mmu_notifier_clear_flush_young");
 	test_young = (void *)lookup("__mmu_notifier_test_young");
-	if (!clear_young || !clear_flush_young || !test_young)
+	drain_all = (void *)lookup("lru_add_drain_all");
+	if (!clear_young || !clear_flush_young || !test_young || !drain_all)
 		return -ENOENT;
 	return misc_register(&aging_device);
 }

@@ -18,7 +18,12 @@ enum mkold_op {
 	MKOLD_LIE, /* the next answer says the opposite of the first page asked for */
 	MKOLD_FLUSH_HOST, /* the process's own translations are forgotten */
 	MKOLD_HOST_HUGE, /* whether the process maps it by a PMD */
+	MKOLD_DRAIN, /* every CPU's batch of the LRU is emptied */
+	MKOLD_BYTE, /* the byte at MKOLD_OFFSET of the page, counted from start */
 };
+
+/* Where in a page guest and process touch it. */
+#define MKOLD_OFFSET(page) (64 * ((page) % 60))
 
 /* For each step pages from start on: a byte for its first page. */
 struct mkold_aging {
