@@ -28,7 +28,7 @@ from mkold.kvm.memslots import hva_range_in_slot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.retry import kvm_mmu_invalidate_begin, kvm_mmu_invalidate_end
 from mkold.kvm.tlb import kvm_flush_remote_tlbs
-from mkold.kvm.types import Kvm
+from mkold.kvm.types import KVM_ELIDE_TLB_FLUSH_IF_YOUNG, Kvm
 from mkold.lang import (
     NULL,
     Ptr,
@@ -119,10 +119,10 @@ def kvm_mmu_notifier_clear_young(notifier: Ptr[MmuNotifier], start: u64, end: u6
 
 @kernel
 def kvm_mmu_notifier_clear_flush_young(notifier: Ptr[MmuNotifier], start: u64, end: u64) -> u64:
-    """``clear_flush_young``: as ``clear_young``, and a flush if any page was young."""
+    """``clear_flush_young``: as ``clear_young``; if any was young, a flush, unless elided."""
     kvm = cast(Ptr[Kvm], notifier)
     young = kvm_test_clear_young_slow(kvm, start, end, 1)
-    if young:
+    if young and not KVM_ELIDE_TLB_FLUSH_IF_YOUNG:
         kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
         kvm_flush_remote_tlbs(kvm)
         kvm_mmu_unlock(kvm)

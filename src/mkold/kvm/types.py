@@ -42,6 +42,8 @@ KVM_MAX_VCPUS = 62  # with the host's thread and whoever boots: ir.boot.MAX_CPUS
 TLB_BITS = parameter("TLB_BITS", 10)
 # 1: count cycles spent waiting for mmu_lock and in faults. 0 leaves only the work itself.
 LOCK_STAT = parameter("LOCK_STAT", 1)
+# 1: clear_flush_young leaves translations as clear_young does (x86, from Linux 6.13 on).
+KVM_ELIDE_TLB_FLUSH_IF_YOUNG = parameter("KVM_ELIDE_TLB_FLUSH_IF_YOUNG", 0)
 
 # vcpu.mode
 OUTSIDE_GUEST_MODE = 0

@@ -194,6 +194,11 @@ class System:
             failed |= self.call("l1_store", self.kvm, self.vcpu, self.l1_leaves, page, 0)
         return failed | slot >> 63
 
+    @property
+    def elides_flush(self) -> bool:
+        """Whether its kernel does not flush when it is asked to clear and flush."""
+        return bool(self._image.parameters["KVM_ELIDE_TLB_FLUSH_IF_YOUNG"])
+
     def hva(self, page: int) -> int:
         """The host's number of a page."""
         return VMA_START + page

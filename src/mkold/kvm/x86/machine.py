@@ -54,7 +54,8 @@ def kernels(v2_lockless: bool) -> Mapping[str, Kernel]:
     bit."""
     return {
         "6.15": Kernel(
-            "ages without mmu_lock, page by page", {"LINUX_VERSION": 615, "AGING_BATCHED": 0}
+            "ages without mmu_lock, page by page",
+            {"LINUX_VERSION": 615, "AGING_BATCHED": 0, "KVM_ELIDE_TLB_FLUSH_IF_YOUNG": 1},
         ),
         "v2": Kernel(
             "the series' second version: without mmu_lock, by bitmaps",

@@ -6,8 +6,8 @@ which nothing but the vCPU runs. Behind each step both sides wait until a whole 
 Rules
 -----
 * A translation that the vCPU uses hides its accesses: a page whose accessed bit was cleared
-  stays old until the translation is gone. Who only clears (``HIDES``) leaves it; who clears and
-  flushes, or unmaps, must not. So pages have a bound: *may be old* are those of the loop that
+  stays old until the translation is gone. Who clears alone leaves it; who clears and flushes,
+  or unmaps, must not. So pages have a bound: *may be old* are those of the loop that
   were cleared and not flushed since; all others of the loop *must be young*.
 * Within the bound a processor is free, as any may drop a translation at any time: QEMU does so
   at each exit of the guest. mkold's vCPU keeps its own until it is told to flush, and drops, of
@@ -36,7 +36,7 @@ from mkold.validate.topic import Kind, Topic
 from mkold.validate.topics.aging import test_young
 from mkold.validate.vm import Vm
 
-HIDES = ("clear-young", "aging-pass", "pageout")
+CLEARS = ("clear-young", "clear-flush-young", "aging-pass", "pageout")
 ENDS = ("guest-read", "guest-write", "loop-read", "loop-write", "halt")
 
 
@@ -101,10 +101,11 @@ def after(system: System, step: Step, answer: int | None, told: Mapping[str, int
     loop = system.loop
     if not loop.pages:
         return
-    if step.name in HIDES:
-        loop.may_be_old |= loop.pages & (step.pages or system.vm.all_pages)
-    elif step.name == "clear-flush-young":
+    flushes = step.name == "clear-flush-young" and not system.elides_flush
+    if flushes:
         loop.may_be_old &= ~_asked_young(step, answer or 0)
+    elif step.name in CLEARS:
+        loop.may_be_old |= loop.pages & (step.pages or system.vm.all_pages)
     elif step.name == "dontneed":
         loop.may_be_old &= ~step.pages
     _go_round(system)
