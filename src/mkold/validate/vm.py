@@ -89,15 +89,10 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     log = head.get("log", "")
     if log not in ("", PLAIN, MANUAL):
         raise InputError(f"a log is {PLAIN} or {MANUAL}, not {log!r}")
-    has = {word: head.get(word, "") for word in ("huge", "damon")}
+    has = {word: head.get(word, "") for word in ("huge", "damon", "running")}
     for word, text in has.items():
         if text not in ("", "yes"):
             raise InputError(f"a VM has it ('{word} yes') or not, not {text!r}")
-    return Vm(n_pages, slots, guest, log, has["huge"] == "yes", has["damon"] == "yes")
-    huge = head.get("huge", "")
-    if huge not in ("", "yes"):
-        raise InputError(f"a VM has huge pages ('huge yes') or none, not {huge!r}")
-    running = head.get("running", "")
-    if running not in ("", "yes") or (running and guest):
-        raise InputError(f"a plain guest runs on ('running yes') or not, not {running!r}")
-    return Vm(n_pages, slots, guest, log, huge == "yes", running == "yes")
+    if has["running"] and guest:
+        raise InputError("a guest with a table or a guest of its own is not one that runs on")
+    return Vm(n_pages, slots, guest, log, *(text == "yes" for text in has.values()))
