@@ -155,7 +155,7 @@ def test_steps_while_it_runs_are_no_guest_s() -> None:
                 assert not (step.name == "pageout" and step.pages & loop)
         assert not any(s.name in LOOPS for s in draw(300, Vm(64), seed))
     for head in ({"running": "1"}, {"running": "yes", "guest": "hash"}):
-        with pytest.raises(InputError, match="running yes|runs on"):
+        with pytest.raises(InputError, match=r"running yes|runs on"):
             vm_of({"pages": "64", **head})
 
 
