@@ -50,6 +50,17 @@ def test_what_a_saved_x86_says() -> None:
     assert [(guest.vcpus, guest.entries) for guest in facts.guests] == [(1, 1027)]
 
 
+def test_what_a_saved_arm64_says(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = facts_of("arm64-6.12")
+    assert (facts.arch, facts.version, facts.lru_gen) == ("arm64", (6, 12), 3)
+    # This kernel keeps no folder a vCPU: how many there are is not known, and not said.
+    assert facts.guests == (Guest(0),)
+    assert main(["host", "--root", str(TREES / "arm64-6.12")]) == 0
+    page = capsys.readouterr().out
+    assert "held for writing" in page
+    assert "vCPU" not in page
+
+
 @pytest.mark.parametrize(("name", "guest"), [("power9-6.12", False), ("pseries-6.12", True)])
 def test_what_a_saved_power_says(name: str, guest: bool) -> None:
     facts = facts_of(name)

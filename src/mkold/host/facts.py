@@ -35,8 +35,8 @@ YES = ("Y", "y", "1")
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """One running VM: how many vCPUs, and how many entries of each size map its memory
-    (None: the kernel does not count them)."""
+    """One running VM: how many vCPUs (0: the kernel does not say), and how many entries of
+    each size map its memory (None: it does not count them)."""
 
     vcpus: int
     pages_4k: int | None = None

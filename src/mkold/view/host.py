@@ -77,7 +77,8 @@ def _guests(facts: Facts) -> str:
     vcpus = sum(guest.vcpus for guest in facts.guests)
     known = [guest.entries for guest in facts.guests if guest.entries is not None]
     looks = f"; a pass looks at {si(sum(known))} entries" if known else ""
-    return f"{_counted(len(facts.guests), 'guest')}, {_counted(vcpus, 'vCPU')}{looks}"
+    counted = f", {_counted(vcpus, 'vCPU')}" if vcpus else ""
+    return f"{_counted(len(facts.guests), 'guest')}{counted}{looks}"
 
 
 def _counted(n: int, what: str) -> str:

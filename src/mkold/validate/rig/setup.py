@@ -99,7 +99,8 @@ def _kernel_files(kernel: Path, host: Host, release: str) -> tuple[Path, Path]:
     """A kernel's image and the folder of its modules: packages differ in where."""
     modules = next(kernel / path for path in ("usr/lib/modules", "lib/modules")
                    if (kernel / path).is_dir())  # fmt: skip
-    names = [*(kernel / "boot").glob(f"{host.image}-*"), modules / release / host.image]
+    here = (modules / release / name for name in (host.image, "vmlinuz"))
+    names = [*(kernel / "boot").glob(f"{host.image}-*"), *here]
     image = next((path for path in names if path.is_file()), None)
     if image is None:
         raise InputError(f"the package of {release} has no {host.image}")
