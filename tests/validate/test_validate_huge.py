@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huge_mutants import HUGE_MUTANTS, always_base_pages
 from validate_mutants import Mutant
 
 from mkold.base.errors import InputError
 from mkold.cli.main import main
-from mkold.ir.variant import Set, Skip
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 from mkold.mm.huge.pmd import __split_huge_pmd_locked as split_locked
 from mkold.mm.huge.pmd import zap_huge_pmd
@@ -54,12 +54,6 @@ def split_without_notice(mm: Ptr[Mm], page: u64) -> None:
 
 
 @kernel
-def always_base_pages(mm: Ptr[Mm], hva: u64) -> u64:
-    """``host_pfn_mapping_level`` of a host without huge pages."""
-    return 0
-
-
-@kernel
 def a_part_takes_all(mm: Ptr[Mm], page: u64, start: u64, end: u64) -> None:
     """``zap_or_split_huge_pmd`` that never splits."""
     if pmd_trans_huge(READ_ONCE(pmd_offset(mm, page).value)):
@@ -78,25 +72,6 @@ MUTANTS = (
     Mutant("leaves are small", stand_in=("host_pfn_mapping_level", always_base_pages)),
     Mutant("a part takes all", stand_in=("zap_or_split_huge_pmd", a_part_takes_all)),
     Mutant("no fault is huge", stand_in=("do_huge_pmd_anonymous_page", mapped_old)),
-)
-
-PLACED = (
-    Mutant(
-        "zeros keep their frames",
-        (Set("SPLIT_ZERO_PAGES", 0),),
-        recording="x86-6.12-huge-zeros",
-    ),
-    Mutant(
-        "what was split is not young as a table",
-        (Skip("pmd_mkyoung"),),
-        recording="x86-6.1-huge-zeros",
-    ),
-    Mutant("an empty table stays", (Set("PT_RECLAIM", 0),), recording="x86-7.2-huge"),
-    Mutant(
-        "what can't be written is not collapsed",
-        (Set("COLLAPSE_READ_ONLY", 0),),
-        recording="x86-7.2-huge",
-    ),
 )
 
 
@@ -124,7 +99,7 @@ def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
 
 
 @pytest.mark.quality
-@pytest.mark.parametrize("mutant", PLACED, ids=lambda mutant: mutant.what)
+@pytest.mark.parametrize("mutant", HUGE_MUTANTS, ids=lambda mutant: mutant.what)
 def test_a_seeded_fault_is_caught_by_its_recording(mutant: Mutant) -> None:
     assert asked(RECORDINGS / f"{mutant.recording}.recording", mutant.edit).differences
 
