@@ -101,6 +101,11 @@ HUGE_MUTANTS = (
         recording=ARM64,
     ),
     Mutant(
+        "a split keeps arm64's accessed bits",
+        (Set("SPLIT_MAKES_OLD", 0),),
+        recording="arm64-6.12-huge-split",
+    ),
+    Mutant(
         "POWER's large leaves are pages",
         stand_in=("host_pfn_mapping_level", always_base_pages),
         recording=PSERIES,

@@ -7,6 +7,8 @@ Rules
 * The small folios stand in the same generation. Frames that nothing maps are freed.
 * With ``SPLIT_ZERO_PAGES`` 1 (since Linux 6.12) a page that has nothing but zeros maps the
   shared zero page from then on, young and read-only, and its frame is freed.
+* With ``SPLIT_MAKES_OLD`` 1 the other pages' entries are old then: the migration entry that
+  stands in their place meanwhile keeps no accessed bit (arm64 with 52-bit addresses, LPA2).
 
 Source: mm/huge_memory.c (split_huge_page_to_list, __split_huge_page_tail), mm/rmap.c
 (try_to_migrate_one), mm/migrate.c (remove_migration_pte, try_to_map_unused_to_zeropage).
@@ -58,12 +60,16 @@ from mkold.mm.pgtable import (
     pte_lockptr,
     pte_offset,
     pte_pfn,
+    ptep_test_and_clear_young,
     set_pte,
 )
 from mkold.mm.rmap import folio_pfn, pfn_folio
 
 # Whether a page of zeros maps the shared zero page when its folio is split.
 SPLIT_ZERO_PAGES = parameter("SPLIT_ZERO_PAGES", 0)
+
+# Whether the process's entries lose their accessed bits when the folio is split.
+SPLIT_MAKES_OLD = parameter("SPLIT_MAKES_OLD", 0)
 
 
 @kernel
@@ -111,6 +117,8 @@ def split_frames(mm: Ptr[Mm], first: u64, page: u64, gen: u64, flags: u64) -> No
             free_folio(node, first + i)
         else:
             WRITE_ONCE(folio.index, page + i)
+            if SPLIT_MAKES_OLD:
+                ptep_test_and_clear_young(pte_offset(mm, page + i))
             if gen != NO_GEN:
                 spin_lock(node.lrugen.lru_lock)
                 lru_add_page_tail(addr(node.lrugen), folio, gen)

@@ -234,7 +234,8 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         kernels=_ARM64_KERNELS,
         log="manual",
         huge=True,
-        parameters={"HW_PTE_YOUNG": int(arch == "arm64")},
+        # The CPU called max has 52-bit addresses too.
+        parameters={key: int(arch == "arm64") for key in ("HW_PTE_YOUNG", "SPLIT_MAKES_OLD")},
     )  # fmt: skip
 
 
