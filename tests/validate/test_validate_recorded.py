@@ -61,7 +61,7 @@ def test_one_wrong_bit_is_found(
     out = capsys.readouterr().out
     assert "step 201" in out
     assert "alone: 17" in out
-    assert read_script("mkold-power9-locked.script").steps == script.steps[:201]
+    assert read_script("mkold-power9-6.12-locked.script").steps == script.steps[:201]
 
 
 def test_a_file_without_answers_can_not_be_compared_with(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what")
     what.add_argument("--host", metavar="NAME", help="a wrong name lists them; or all (x86)")
     what.add_argument(
-        "--kernel", default="", metavar="VERSION", help="as the host has them (6.12)"
+        "--kernel", default="", metavar="VERSION", help="as the host has them; or all (6.12)"
     )
     what.add_argument("--steps", type=positive_int, default=N_STEPS, metavar="N",
                       help="how many steps (%(default)s)")  # fmt: skip
@@ -111,16 +111,25 @@ def _hosts(args: argparse.Namespace) -> list[Host]:
     return [host(args.host or next(iter(HOSTS)))]
 
 
+def _hosts_and_kernels(args: argparse.Namespace) -> list[tuple[Host, str]]:
+    pairs = []
+    for host in _hosts(args):
+        usual = args.kernel or next(iter(host.kernels))
+        for kernel in host.kernels if args.kernel == "all" else (usual,):
+            host.kernel(kernel)
+            pairs.append((host, kernel))
+    return pairs
+
+
 def _set_up(args: argparse.Namespace) -> int:
     import sys
 
     from mkold.validate.rig.setup import set_up
 
-    for host in _hosts(args):
-        host.kernel(args.kernel)
-        rig = set_up(args.setup, host, args.kernel, lambda text: print(text, file=sys.stderr))
+    for host, kernel in _hosts_and_kernels(args):
+        rig = set_up(args.setup, host, kernel, lambda text: print(text, file=sys.stderr))
         print(f"{host.name} is set up with Linux {rig.release}: mkold validate --rig "
-              f"{args.setup} --host {host.name}")  # fmt: skip
+              f"{args.setup} --host {host.name} --kernel {kernel}")  # fmt: skip
     return Exit.HOLDS
 
 
@@ -140,11 +149,10 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     if args.steps > MOST_STEPS or n_pages > MOST_PAGES:
         raise UsageError(f"{MOST_STEPS} steps and {MOST_PAGES} pages are the most")
     jobs = []
-    for row in _hosts(args):
-        damon = row.kernel(args.kernel).damon
+    for row, kernel in _hosts_and_kernels(args):
+        damon = row.kernel(kernel).damon
         if args.huge and not row.huge:
             raise UsageError(f"host {row.name} is not compared with huge pages; x86 is")
-        kernel = args.kernel or next(iter(row.kernels))
         if args.running and row.kind:
             raise UsageError(f"the guest of host {row.name} is not one that runs on")
         vm = draw_vm(
@@ -181,7 +189,8 @@ def _write_recordings(args: argparse.Namespace, results: list[HostResult]) -> No
     for result in results:
         name = args.record
         if len(results) > 1:
-            name = name.with_name(f"{name.stem}-{result.host}{name.suffix}")
+            own = f"{result.host}-{result.kernel}"
+            name = name.with_name(f"{name.stem}-{own}{name.suffix}")
         write_file(name, script_text(result.recording), force=args.force)
 
 
@@ -194,7 +203,7 @@ def _saved(results: list[HostResult]) -> dict[int, str]:
     for result in results:
         for way in result.ways:
             if way.found:
-                name = Path(f"mkold-{result.host}-{way.way}.script")
+                name = Path(f"mkold-{result.host}-{result.kernel}-{way.way}.script")
                 write_file(name, script_text(way.found.script), force=True)
                 names[id(way.found)] = str(name)
     return names
