@@ -24,10 +24,16 @@ from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_make_request, kvm_vcpu_of
 from mkold.kvm.types import REQ_TLB_FLUSH_ALL
 from mkold.kvm.x86 import x86
-from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
+from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu, sp_spt
 from mkold.kvm.x86.audit import kvm_tdp_mmu_audit
 from mkold.kvm.x86.fault import kvm_tdp_page_fault
-from mkold.kvm.x86.mmu.spte import LINUX_VERSION
+from mkold.kvm.x86.mmu.page_hash import sp_direct
+from mkold.kvm.x86.mmu.spte import (
+    LINUX_VERSION,
+    PG_LEVEL_4K,
+    is_mmu_writable_spte,
+    is_writable_pte,
+)
 from mkold.kvm.x86.shadow.age import (
     kvm_age_rmap_range,
     kvm_may_have_shadow_mmu_sptes,
@@ -40,15 +46,18 @@ from mkold.kvm.x86.shadow.memslot_rmap import (
     kvm_memslots_have_rmaps,
     mmu_first_shadow_root_alloc,
 )
-from mkold.kvm.x86.shadow.pages import kvm_mmu_init_shadow, kvm_mmu_put_root
+from mkold.kvm.x86.shadow.pages import kvm_mmu_init_shadow, kvm_mmu_put_root, lru_sp
 from mkold.kvm.x86.shadow.rmap_zap import kvm_rmap_zap_gfn_range
 from mkold.kvm.x86.shadow.sync import kvm_mmu_sync_roots
 from mkold.kvm.x86.shadow.zap import kvm_mmu_zap_oldest_mmu_pages
+from mkold.kvm.x86.tdp.iter import is_leaf, tdp_walk
 from mkold.kvm.x86.tdp.roots import kvm_tdp_mmu_put_root
 from mkold.lang import NULL, Ptr, addr, cast, kernel, u64
 
 # Audits of the shadow MMU begin here, those of the TDP MMU are below.
 AUDIT_SHADOW = 100
+# What follows one of L1's tables is in step with it, and L1 can write to that unseen.
+AUDIT_WRITABLE_TABLE = 99
 
 
 @kernel
@@ -148,9 +157,35 @@ def nested_enter(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], number: u64) -> u64:
 
 
 @kernel
+def audit_protected(kvm: Ptr[Kvm], gfn: u64) -> u64:
+    """Whether no root lets L1 write to its page ``gfn`` unseen."""
+    root: Ptr[KvmMmuPage] = kvm.arch.tdp_mmu_roots
+    while root != NULL:
+        _sptep, spte, level = tdp_walk(sp_spt(root), gfn, PG_LEVEL_4K)
+        if is_leaf(spte, level) and (is_writable_pte(spte) or is_mmu_writable_spte(spte)):
+            return AUDIT_WRITABLE_TABLE
+        root = root.link
+    return 0
+
+
+@kernel
+def audit_l1_tables(kvm: Ptr[Kvm]) -> u64:
+    """Whether L1's tables are protected that something is in step with."""
+    at = kvm.arch.shadow.active_mmu_pages.next
+    while at != addr(kvm.arch.shadow.active_mmu_pages):
+        sp = lru_sp(at)
+        if not sp_direct(sp) and not sp.unsync and audit_protected(kvm, sp.gfn):
+            return AUDIT_WRITABLE_TABLE
+        at = at.next
+    return 0
+
+
+@kernel
 def kvm_nested_audit(kvm: Ptr[Kvm]) -> u64:
     """The books of both MMUs: the first rule that is broken, or 0."""
     wrong = kvm_tdp_mmu_audit(kvm)
+    if not wrong:
+        wrong = audit_l1_tables(kvm)
     if wrong:
         return wrong
     wrong = kvm_shadow_mmu_audit(kvm)

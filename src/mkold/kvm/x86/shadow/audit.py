@@ -9,6 +9,8 @@ Rules
   listed there once. Only a root need not be listed.
 * Tables are as many as they are said to be; those that are indirect too.
 * A leaf maps the frame that the host's page table has.
+* A leaf that follows an entry of the guest's own, and is in step with it, maps the same page,
+  and allows no more.
 
 Source: arch/x86/kvm/mmu/mmu_audit.c, Linux 5.10, which did much of this in a running kernel.
 """
@@ -23,6 +25,8 @@ from mkold.kvm.x86.mmu.page_hash import sp_direct
 from mkold.kvm.x86.mmu.spte import (
     PG_LEVEL_4K,
     SHADOW_NONPRESENT_VALUE,
+    SPTE_BASE_ADDR_MASK,
+    SPTE_BASE_SHIFT,
     SPTE_ENT_PER_PAGE,
     is_access_track_spte,
     is_last_spte,
@@ -30,6 +34,7 @@ from mkold.kvm.x86.mmu.spte import (
     is_writable_pte,
     spte_to_pfn,
 )
+from mkold.kvm.x86.shadow.guest_walk import gpte_access, gpte_present
 from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, rmap_of_gfn, slot_pages
 from mkold.kvm.x86.shadow.pages import (
     kvm_mmu_page_get_gfn,
@@ -44,6 +49,7 @@ from mkold.kvm.x86.shadow.rmap import (
     rmap_sptep,
 )
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, u64
+from mkold.mm.fault.user import user_word
 from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, Mm
 from mkold.mm.pgtable import pte_offset, pte_pfn
 
@@ -56,6 +62,7 @@ AUDIT_NOT_THE_FRAME = 5
 AUDIT_TRACKED = 6  # an access-tracked leaf that may be written to
 AUDIT_COUNTS = 7
 AUDIT_NOT_CLEAN = 8  # what is not present holds something else
+AUDIT_NOT_IN_STEP = 9
 
 
 @kernel
@@ -105,6 +112,35 @@ def audit_mapping(kvm: Ptr[Kvm], gfn: u64, spte: u64) -> u64:
 
 
 @kernel
+def read_own_word(kvm: Ptr[Kvm], gfn: u64, offset: u64) -> tuple[u64, u64]:
+    """Word ``offset`` of the guest's page ``gfn``, looked at only: failed, word."""
+    slot = gfn_to_memslot(kvm, gfn)
+    mm: Ptr[Mm] = kvm.mm
+    if slot == NULL or pte_offset(mm, gfn_to_hva(slot, gfn)) == NULL:
+        return 1, 0
+    hva = gfn_to_hva(slot, gfn)
+    pte = READ_ONCE(pte_offset(mm, hva).value)
+    if not pte & PTE_PRESENT:
+        return 1, 0
+    return 0, READ_ONCE(user_word(mm, hva, pte, offset).value)
+
+
+@kernel
+def audit_step(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage], index: u64, spte: u64) -> u64:
+    """Whether a leaf allows what the guest's own entry does, where they are in step."""
+    if sp_direct(sp) or sp.unsync or sp.level != PG_LEVEL_4K:
+        return AUDIT_OK
+    failed, gpte = read_own_word(kvm, sp.gfn, index)
+    if failed:
+        return AUDIT_OK
+    gfn = (gpte & SPTE_BASE_ADDR_MASK) >> SPTE_BASE_SHIFT
+    right = gpte_present(gpte) and gfn == kvm_mmu_page_get_gfn(sp, index)
+    if not right or (is_writable_pte(spte) and not is_writable_pte(gpte_access(gpte))):
+        return AUDIT_NOT_IN_STEP
+    return AUDIT_OK
+
+
+@kernel
 def audit_entry(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage], index: u64) -> tuple[u64, u64]:
     """One SPTE: what is wrong, and whether it is a leaf that is present."""
     sptep = sp_spt(sp) + index
@@ -117,6 +153,8 @@ def audit_entry(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage], index: u64) -> tuple[u64, u6
         wrong, _n, times = audit_chain(rmap_of_gfn(kvm, gfn, sp.level).value, sptep)
         if not wrong and times == 1:
             wrong = audit_mapping(kvm, gfn, spte)
+            if not wrong:
+                wrong = audit_step(kvm, sp, index, spte)
     else:
         wrong, _n, times = audit_chain(spte_to_child_sp(spte).parent_ptes, sptep)
     if not wrong and times != 1:
