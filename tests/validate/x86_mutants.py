@@ -51,7 +51,7 @@ def any_is_present(gpte: u64) -> bool:
     return (gpte & 7) != 0
 
 
-OLD, NEW = "x86-nested-6.12", "x86-nested-7.2"
+OLD, NEW, COW = "x86-nested-6.12", "x86-nested-7.2", "x86-nested-7.2-cow"
 X86_MUTANTS = (
     Mutant(
         "pages of L2's are never young", stand_in=("age_rmaps", rmaps_are_old), recording=OLD
@@ -75,5 +75,10 @@ X86_MUTANTS = (
         recording=OLD,
     ),
     Mutant("L2 keeps what the host took", (Skip("kvm_rmap_zap_gfn_range"),), recording=OLD),
+    Mutant(
+        "a fault that is tried again marks the page",
+        (Set("RELEASE_UNUSED", 0), Set("KVM_FAULT_MARKS", 1)),
+        recording=COW,
+    ),
     Mutant("all of a table is followed anew", (Set("LINUX_VERSION", 603),), recording=OLD),
 )

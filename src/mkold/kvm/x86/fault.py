@@ -22,6 +22,7 @@ from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
+from mkold.kvm.x86.mmu.release import kvm_release_faultin_page
 from mkold.kvm.x86.tdp.fast_fault import fast_page_fault
 from mkold.kvm.x86.tdp.map import RET_PF_ENOMEM, RET_PF_RETRY, kvm_tdp_mmu_map
 from mkold.lang import (
@@ -94,6 +95,7 @@ def kvm_tdp_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u64) -> 
             return RESUME_GUEST
         return RESUME_HOST
     result = direct_map(kvm, vcpu, slot, gfn, pfn, mmu_seq, write, writable)
+    kvm_release_faultin_page(kvm, pfn, result == RET_PF_RETRY)
     if result == RET_PF_ENOMEM:
         return RESUME_HOST
     if result == RET_PF_RETRY:

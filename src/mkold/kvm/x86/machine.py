@@ -47,6 +47,11 @@ LOG_HOOKS = {
 NO_LOG = {name: DEFAULTS[name] for name in LOG_HOOKS}
 
 ZERO_NONPRESENT = {"SHADOW_NONPRESENT_BIT": 0}
+SINCE_6_13 = {
+    "KVM_ELIDE_TLB_FLUSH_IF_YOUNG": 1,
+    "KVM_FAULT_MARKS": 0,
+    "RELEASE_UNUSED": 1,
+}
 
 
 def kernels(v2_lockless: bool) -> Mapping[str, Kernel]:
@@ -55,7 +60,7 @@ def kernels(v2_lockless: bool) -> Mapping[str, Kernel]:
     return {
         "6.15": Kernel(
             "ages without mmu_lock, page by page",
-            {"LINUX_VERSION": 615, "AGING_BATCHED": 0, "KVM_ELIDE_TLB_FLUSH_IF_YOUNG": 1},
+            {"LINUX_VERSION": 615, "AGING_BATCHED": 0, **SINCE_6_13},
         ),
         "v2": Kernel(
             "the series' second version: without mmu_lock, by bitmaps",

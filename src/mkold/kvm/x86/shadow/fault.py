@@ -23,6 +23,7 @@ from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
+from mkold.kvm.x86.mmu.release import kvm_release_faultin_page
 from mkold.kvm.x86.mmu.spte import KVM_PAGES_PER_HPAGE, PG_LEVEL_4K, ROOT_LEVEL
 from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
 from mkold.kvm.x86.shadow.fetch import fetch_walked
@@ -136,7 +137,9 @@ def fault_in_and_map(
             cpu_relax()
             return RESUME_GUEST
         return RESUME_HOST
-    if map_if_right(kvm, vcpu, slot, gfn, pfn, writable, mmu_seq, n_gfn):
+    stale = map_if_right(kvm, vcpu, slot, gfn, pfn, writable, mmu_seq, n_gfn)
+    kvm_release_faultin_page(kvm, pfn, stale)
+    if stale:
         vcpu.stat.retries += 1
         cpu_relax()
     return RESUME_GUEST
