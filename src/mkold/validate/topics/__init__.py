@@ -24,6 +24,7 @@
 ``log-all-set``             bits set (``KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2``)
 ``drop``, ``collapse``      ``MADV_DONTNEED``, ``MADV_COLLAPSE`` for each run of pages at once
 ``damon-watch``             a kdamond has prepared these pages, a region each
+``damon-paddr``             likewise, by the addresses of their frames
 ``damon-check``             it checks them, answers which were accessed, and ends
 ``protect``                 ``mprotect(PROT_READ)`` for each run of pages, and back
 ``loop-read``, ``-write``   the guest goes round the pages, while the steps behind it are done
@@ -39,7 +40,7 @@ from mkold.validate.topic import Kind, Topic
 from mkold.validate.topics.access import ACCESS
 from mkold.validate.topics.advice import ADVICE
 from mkold.validate.topics.aging import AGING
-from mkold.validate.topics.damon import DAMON
+from mkold.validate.topics.damon import DAMON, DAMON_PHYSICAL
 from mkold.validate.topics.dirty import DIRTY, DIRTY_MANUAL
 from mkold.validate.topics.hash import HASH
 from mkold.validate.topics.huge import HUGE
@@ -51,7 +52,7 @@ from mkold.validate.vm import Vm
 
 TOPICS: tuple[Topic, ...] = (
     ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, NESTED_X86, DIRTY, DIRTY_MANUAL, HUGE,
-    DAMON, RUNNING,
+    DAMON, DAMON_PHYSICAL, RUNNING,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()

@@ -95,7 +95,8 @@ int huge_step(const char *name, const char *pages);
 int huge_look(void);
 
 /* damon.c */
-int damon_watch(const char *pages);
+int damon_watch(int physical, const char *pages);
+int damon_look(void);
 int damon_check(void);
 void damon_end(void);
 

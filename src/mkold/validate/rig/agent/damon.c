@@ -1,4 +1,5 @@
-/* DAMON, by its files in sysfs: one kdamond that watches pages of this process, a region each.
+/* DAMON, by its files in sysfs: one kdamond that watches pages of this process, a region each, by
+ * their addresses or by those of their frames.
  *
  * A kdamond prepares the regions, sleeps for the sampling interval, and checks them. The interval
  * is weeks, but being told to end wakes it: so it prepares as it is turned on, checks once as it
@@ -20,8 +21,15 @@
 #define INTERVAL_US 2000000000UL
 #define FEWEST_REGIONS 3
 
-static int is_watching, refused;
-static size_t n_watched;
+struct region {
+	unsigned long start;
+	size_t page;
+	int is_gone; /* a frame that may be another page's by now */
+};
+
+static int is_watching, is_physical, refused;
+static struct region *regions;
+static size_t n_regions;
 
 static void put(unsigned long number, const char *format, ...)
 {
@@ -42,19 +50,50 @@ static void put_text(const char *path, const char *text)
 		refused = errno;
 }
 
-static void count_page(size_t page)
-{
-	(void)page;
-	n_watched++;
-}
-
 static void add_region(size_t page)
 {
+	uint64_t word = pagemap(page);
 	unsigned long start = (uintptr_t)vm.pages + page * page_size;
 
-	put(start, REGIONS "/%zu/start", n_watched);
-	put(start + page_size, REGIONS "/%zu/end", n_watched);
-	n_watched++;
+	if (is_physical && !(word >> 63))
+		return;
+	if (is_physical)
+		start = (word & ((1UL << 55) - 1)) * page_size;
+	regions[n_regions++] = (struct region){ .start = start, .page = page };
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct region *one = a, *other = b;
+
+	return one->start < other->start ? -1 : one->start > other->start;
+}
+
+/* In the order of addresses; many pages may map the zero page, which is one region. */
+static void find_regions(const char *pages)
+{
+	size_t n = 0;
+
+	free(regions);
+	regions = calloc(vm.n_pages + 1, sizeof *regions);
+	n_regions = 0;
+	each_page(pages, add_region);
+	qsort(regions, n_regions, sizeof *regions, by_start);
+	for (size_t i = 0; i < n_regions; i++)
+		if (!n || regions[n - 1].start != regions[i].start)
+			regions[n++] = regions[i];
+	n_regions = n;
+}
+
+static void put_regions(void)
+{
+	put(n_regions > FEWEST_REGIONS ? n_regions : FEWEST_REGIONS,
+	    CONTEXT "/monitoring_attrs/nr_regions/min");
+	put(n_regions, REGIONS "/nr_regions");
+	for (size_t i = 0; i < n_regions; i++) {
+		put(regions[i].start, REGIONS "/%zu/start", i);
+		put(regions[i].start + page_size, REGIONS "/%zu/end", i);
+	}
 }
 
 /* What all watches have in common; the first time alone. */
@@ -68,7 +107,6 @@ static void prepare_context(void)
 	put_text(TRACING "/events/damon/damon_aggregated/enable", "1");
 	put(1, ADMIN "/nr_kdamonds");
 	put(1, ADMIN "/0/contexts/nr_contexts");
-	put_text(CONTEXT "/operations", "fvaddr");
 	put(INTERVAL_US, CONTEXT "/monitoring_attrs/intervals/sample_us");
 	put(INTERVAL_US, CONTEXT "/monitoring_attrs/intervals/aggr_us");
 	put(INTERVAL_US, CONTEXT "/monitoring_attrs/intervals/update_us");
@@ -117,14 +155,14 @@ static int read_counts(uint8_t *bytes)
 		at = at ? strstr(at, "nr_regions=") : NULL;
 		if (!at || sscanf(at, "nr_regions=%*u %lu-%lu: %u", &start, &end, &count) != 3)
 			continue;
-		start = (start - (uintptr_t)vm.pages) / page_size;
-		if (start < vm.n_pages && ++n)
-			bytes[start] = count;
+		for (size_t i = 0; i < n_regions; i++)
+			if (regions[i].start == start && ++n && !regions[i].is_gone)
+				bytes[regions[i].page] = count;
 	}
 	if (file)
 		fclose(file);
 	errno = EPROTO;
-	return n == n_watched ? 0 : -1;
+	return n == n_regions ? 0 : -1;
 }
 
 /* Nobody watches; what the check as it ended found is forgotten. */
@@ -135,19 +173,18 @@ void damon_end(void)
 	is_watching = 0;
 }
 
-/* Watch these pages: they are prepared. Who watched others does no more. */
-int damon_watch(const char *pages)
+/* Watch these pages, or their frames: they are prepared. Who watched others does no more. */
+int damon_watch(int physical, const char *pages)
 {
 	damon_end();
 	refused = 0;
+	is_physical = physical;
+	find_regions(pages);
+	if (!n_regions)
+		return done();
 	prepare_context();
-	n_watched = 0;
-	each_page(pages, count_page);
-	put(n_watched > FEWEST_REGIONS ? n_watched : FEWEST_REGIONS,
-	    CONTEXT "/monitoring_attrs/nr_regions/min");
-	put(n_watched, REGIONS "/nr_regions");
-	n_watched = 0;
-	each_page(pages, add_region);
+	put_text(CONTEXT "/operations", physical ? "paddr" : "fvaddr");
+	put_regions();
 	lru_drain();
 	put_text(ADMIN "/0/state", "on");
 	errno = refused;
@@ -173,4 +210,13 @@ int damon_check(void)
 		put_bitmap(bytes, vm.n_pages);
 	free(bytes);
 	return trouble ? failed("DAMON's counts") : done();
+}
+
+/* Frames whose page is not there any more are watched for nobody. */
+int damon_look(void)
+{
+	for (size_t i = 0; is_physical && i < n_regions; i++)
+		if (!(pagemap(regions[i].page) >> 63))
+			regions[i].is_gone = 1;
+	return done();
 }

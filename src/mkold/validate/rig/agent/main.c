@@ -86,7 +86,11 @@ static int perform(const char *name, char *rest)
 	if (!strcmp(name, "evict"))
 		return lru_evict(word);
 	if (!strcmp(name, "damon-watch"))
-		return damon_watch(word);
+		return damon_watch(0, word);
+	if (!strcmp(name, "damon-paddr"))
+		return damon_watch(1, word);
+	if (!strcmp(name, "damon-look"))
+		return damon_look();
 	if (!strcmp(name, "damon-check"))
 		return damon_check();
 	if (!strcmp(name, "sleep")) {
