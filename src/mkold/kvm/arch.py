@@ -163,3 +163,11 @@ def kvm_arch_vcpu_page_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64, write: u6
     RESUME_GUEST: try the access again; RESUME_HOST: the guest has no memory there, or the
     host has no frame for it
     """
+
+
+# -- a memslot goes (``kvm.memslot_life``) -----------------------------------------------------
+
+
+@hook
+def kvm_arch_flush_shadow_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
+    """Nothing is mapped through ``slot``, which is about to go, and no TLB knows of it."""

@@ -5,8 +5,11 @@ An architecture lists ``DEFAULTS`` before its own hooks.
 
 from __future__ import annotations
 
+from mkold.kvm.arch import kvm_unmap_gfn_range
+from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.tlb import kvm_flush_remote_tlbs
 from mkold.kvm.types import Kvm, MemorySlot
-from mkold.lang import Ptr, kernel, u64
+from mkold.lang import Ptr, addr, kernel, u64
 
 
 @kernel
@@ -62,6 +65,15 @@ def kvm_arch_flush_remote_tlbs_range(kvm: Ptr[Kvm], gfn: u64, nr_pages: u64) -> 
     return 1
 
 
+@kernel
+def kvm_arch_flush_shadow_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
+    """Its pages are unmapped."""
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    if kvm_unmap_gfn_range(kvm, slot.base_gfn, slot.base_gfn + slot.npages):
+        kvm_flush_remote_tlbs(kvm)
+    kvm_mmu_unlock(kvm)
+
+
 DEFAULTS = {
     function.name: function
     for function in (
@@ -73,5 +85,6 @@ DEFAULTS = {
         kvm_arch_test_clear_young,
         kvm_arch_flush_remote_tlbs,
         kvm_arch_flush_remote_tlbs_range,
+        kvm_arch_flush_shadow_memslot,
     )
 }

@@ -14,6 +14,7 @@ from mkold.validate.pages import bitmap, read_pages
 from mkold.validate.step import Step, is_run
 from mkold.validate.topic import Kind
 from mkold.validate.topics import KINDS, topic_of
+from mkold.validate.topics.slots import SLOTS, gone_after
 from mkold.validate.vm import Vm
 
 MANY = 64  # pages of a range, at most
@@ -82,14 +83,18 @@ def draw(n_steps: int, vm: Vm, seed: int, names: tuple[str, ...] = ()) -> list[S
     steps = [_step(chance, name, kinds[name], vm) for name in drawn]
     if vm.running:
         steps = _in_loops(steps)
-    if not vm.slots:
-        return steps
-    guests = [kinds[step.name].guest for step in steps]
-    return [
-        replace(step, pages=step.pages & vm.slots) if guest else step
-        for step, guest in zip(steps, guests, strict=True)
-        if not guest or step.pages & vm.slots
-    ]
+    return _in_slots(steps, vm) if vm.slots else steps
+
+
+def _in_slots(steps: list[Step], vm: Vm) -> list[Step]:
+    """The guest touches pages of memslots that there are."""
+    kept, gone = [], vm.all_pages & ~vm.slots
+    for step in steps:
+        gone = gone_after(gone, step, vm) if step.name in SLOTS.kinds else gone
+        pages = step.pages & ~gone if KINDS[step.name].guest else step.pages
+        if pages or not step.pages:
+            kept.append(replace(step, pages=pages))
+    return kept
 
 
 def _in_loops(steps: list[Step]) -> list[Step]:

@@ -113,12 +113,14 @@ class System:
     l1_leaves : of a guest that has a guest: its page where its leaf tables begin
     damon, regions : addresses of DAMON's context, and of room for a region a page
     loop : what its vCPU goes round
+    gone : bitmap of the pages whose memslot was deleted
     logs : addresses of words for dirty bitmaps, and for what is read of them
     """
 
     def __init__(self, image: Image, spec: SystemSpec, vm: Vm) -> None:
         self._image, self._machine = image, spec.machine.check()
         self.vm, self.way, self.loop = vm, spec.way, Loop()
+        self.gone = 0
         self._lay_out()
         self._boot()
 

@@ -37,6 +37,7 @@ HOOKS = DEFAULTS | {
     "kvm_arch_vcpu_runnable": x86.kvm_arch_vcpu_runnable,
     "kvm_arch_vcpu_walk": hw.mmu_walk_tdp,
     "kvm_arch_vcpu_page_fault": kvm_tdp_page_fault,
+    "kvm_arch_flush_shadow_memslot": x86.kvm_arch_flush_shadow_memslot,
 }
 
 LOG_HOOKS = {
@@ -198,6 +199,7 @@ SHADOW_HOOKS = HOOKS | {
     "kvm_arch_test_clear_young": shadow_mmu.kvm_arch_test_clear_young,
     "kvm_arch_vcpu_runnable": shadow_mmu.kvm_arch_vcpu_runnable,
     "kvm_arch_vcpu_page_fault": kvm_shadow_page_fault,
+    "kvm_arch_flush_shadow_memslot": shadow_mmu.kvm_arch_flush_shadow_memslot,
 }
 
 SHADOW_KERNELS = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
 from mkold.kvm.tlb import kvm_vcpu_of
-from mkold.kvm.types import IN_GUEST_MODE
+from mkold.kvm.types import IN_GUEST_MODE, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.spte import KVM_AD_ENABLED, LINUX_VERSION
 from mkold.kvm.x86.tdp.age import (
@@ -30,7 +30,11 @@ from mkold.kvm.x86.tdp.roots import (
     kvm_tdp_mmu_invalidate_roots,
     kvm_tdp_mmu_put_root,
 )
-from mkold.kvm.x86.tdp.zap import kvm_tdp_mmu_unmap_gfn_range, kvm_tdp_mmu_zap_invalidated_roots
+from mkold.kvm.x86.tdp.zap import (
+    kvm_mmu_zap_all_fast,
+    kvm_tdp_mmu_unmap_gfn_range,
+    kvm_tdp_mmu_zap_invalidated_roots,
+)
 from mkold.lang import NULL, READ_ONCE, Ptr, addr, cast, kernel, u64
 from mkold.sync.rcu import rcu_do_batch
 
@@ -112,3 +116,9 @@ def kvm_arch_vcpu_runnable(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
     if READ_ONCE(vcpu.mode) == IN_GUEST_MODE:
         return 0
     return kvm_mmu_reload(kvm, vcpu) == 0
+
+
+@kernel
+def kvm_arch_flush_shadow_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
+    """All of the VM is unmapped: its root is no longer valid, and vCPUs take a new one."""
+    kvm_mmu_zap_all_fast(kvm, addr(kvm.stat.lock_waits))

@@ -21,7 +21,7 @@ from mkold.validate.rig.parts import compiler
 SOURCES = Path(__file__).parent
 AGENT = (
     "main.c", "pages.c", "vm.c", "damon.c", "dirty.c", "host.c", "huge.c", "lru.c",
-    "running.c",
+    "running.c", "slots.c",
 )  # fmt: skip
 MODULE = ("mkold_aging.c", "mkold_aging.h")
 # What newer kernels were configured with that this compiler has no option for.

@@ -29,6 +29,7 @@
 ``protect``                 ``mprotect(PROT_READ)`` for each run of pages, and back
 ``loop-read``, ``-write``   the guest goes round the pages, while the steps behind it are done
 ``halt``                    it leaves
+``slot-delete``, ``-create``  the memslots with any of the pages go, and come back
 ==========================  ================================================================
 """
 
@@ -48,11 +49,12 @@ from mkold.validate.topics.lru import EVICTION, LRU
 from mkold.validate.topics.nested import NESTED
 from mkold.validate.topics.nested_x86 import NESTED_X86
 from mkold.validate.topics.running import RUNNING
+from mkold.validate.topics.slots import SLOTS
 from mkold.validate.vm import Vm
 
 TOPICS: tuple[Topic, ...] = (
     ACCESS, AGING, ADVICE, LRU, EVICTION, HASH, NESTED, NESTED_X86, DIRTY, DIRTY_MANUAL, HUGE,
-    DAMON, DAMON_PHYSICAL, RUNNING,
+    DAMON, DAMON_PHYSICAL, RUNNING, SLOTS,
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = {
     name: kind for topic in TOPICS for name, kind in topic.kinds.items()

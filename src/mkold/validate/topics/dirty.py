@@ -6,8 +6,6 @@ those of them that are logged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mkold.kvm.dirty_log import (
     kvm_clear_dirty_log_protect,
     kvm_enable_dirty_log_protect2,
@@ -26,6 +24,7 @@ from mkold.validate.real import Real, bits_of
 from mkold.validate.step import Step
 from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
+from mkold.validate.topics.slots import slots_of
 from mkold.validate.vm import MANUAL, Vm
 
 # Letters of the agent's, and options of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
@@ -52,7 +51,7 @@ def system(system: System, step: Step) -> int | None:
         system.call("kvm_enable_dirty_log_protect2", system.kvm, MODES[step.name])
         return None
     found = 0
-    for number, first, end in _slots(system, step.pages):
+    for number, first, end in slots_of(system.vm, step.pages & ~system.gone):
         logged = bool(system.memory.words[_slot(system, number, "dirty_bitmap")])
         # Each memslot's words, and no other's: two share none if they begin so far apart.
         words = (first >> 6) + number
@@ -73,14 +72,6 @@ def _slot(system: System, number: int, field: str) -> int:
     """The address of a field of a memslot."""
     slots = system.kvm + Kvm.offset("slots")
     return slots + number * MemorySlot.size + MemorySlot.offset(field)
-
-
-def _slots(system: System, pages: int) -> Iterator[tuple[int, int, int]]:
-    """Of the memslots that have any of ``pages``: number, first page, the one behind the
-    last."""
-    for number, (first, end) in enumerate(system.vm.memslots):
-        if pages >> first & ((1 << (end - first)) - 1):
-            yield number, first, end
 
 
 def _bits(system: System, log: int, n: int) -> int:

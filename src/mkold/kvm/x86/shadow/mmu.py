@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
-from mkold.kvm.tlb import kvm_vcpu_of
-from mkold.kvm.types import IN_GUEST_MODE
+from mkold.kvm.tlb import kvm_flush_remote_tlbs, kvm_vcpu_of
+from mkold.kvm.types import IN_GUEST_MODE, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.mmu.spte import LINUX_VERSION
 from mkold.kvm.x86.shadow.age import (
@@ -117,3 +117,15 @@ def kvm_arch_vcpu_runnable(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
     if READ_ONCE(vcpu.mode) == IN_GUEST_MODE:
         return 0
     return kvm_mmu_load(kvm, vcpu) == 0
+
+
+@kernel
+def kvm_arch_flush_shadow_memslot(kvm: Ptr[Kvm], slot: Ptr[MemorySlot]) -> None:
+    """All of the VM is unmapped, slot by slot."""
+    kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
+    for i in range(kvm.n_slots):
+        gone = addr(kvm.slots[i])
+        if gone.npages:
+            kvm_unmap_gfn_range(kvm, gone.base_gfn, gone.base_gfn + gone.npages)
+    kvm_flush_remote_tlbs(kvm)
+    kvm_mmu_unlock(kvm)

@@ -68,6 +68,10 @@ int vm_halt(void);
 int vm_settle(void);
 int vm_fresh(void);
 
+/* slots.c */
+int vm_slots(const char *what, const char *pages);
+int vm_has(size_t page);
+
 /* dirty.c */
 int vm_dirty_log(char what, const char *pages);
 int vm_dirty_mode(unsigned options);

@@ -56,6 +56,8 @@ static int perform(const char *name, char *rest)
 		return vm_settle();
 	if (!strcmp(name, "fresh"))
 		return vm_fresh();
+	if (!strcmp(name, "slot"))
+		return vm_slots(word, more);
 	if (!strcmp(name, "log"))
 		return vm_dirty_log(*word, more);
 	if (!strcmp(name, "logmode"))

@@ -146,11 +146,13 @@ int vm_enter(void)
 
 static void add_address(size_t page)
 {
+	if (!vm_has(page))
+		return;
 	*list++ = (uint32_t)((BASE_GFN + list_name + page) * page_size + MKOLD_OFFSET(page)) |
 		  list_bit;
 }
 
-/* The guest calls the first page BASE_GFN + first_name. It is outside, if it was in a loop. */
+/* Of the pages those that the guest has. It calls the first page BASE_GFN + first_name. It is outside, if it was in a loop. */
 int vm_fill_list(int write, const char *pages, size_t first_name)
 {
 	long n;
@@ -165,7 +167,7 @@ int vm_fill_list(int write, const char *pages, size_t first_name)
 		errno = EINVAL;
 		return -1;
 	}
-	vm_mailbox()->count = n;
+	vm_mailbox()->count = list - (uint32_t *)(vm.low + LIST);
 	return 0;
 }
 
