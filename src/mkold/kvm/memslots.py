@@ -3,7 +3,7 @@
 A slot maps guest pages ``[base_gfn, base_gfn + npages)`` to the host pages from
 ``userspace_addr`` on. Slots do not overlap in guest pages; two slots may share host pages.
 
-Known limits: slots are added before the first vCPU runs and are never removed.
+Known limits: slots are added before the first vCPU runs (``memslot_life``: and may go).
 Source: virt/kvm/kvm_main.c, include/linux/kvm_host.h.
 """
 
