@@ -21,8 +21,8 @@ from mkold.validate.session import system_spec
 from mkold.validate.sides import SystemSide, image_of, topics_of
 from mkold.validate.step import Step
 from mkold.validate.system import System
-from mkold.validate.topics.slots import SLOTS, gone_after
-from mkold.validate.vm import Vm
+from mkold.validate.topics.slots import SLOTS
+from mkold.validate.vm import Vm, gone_after
 
 RECORDINGS = Path(__file__).parent / "recordings"
 X86 = "x86-6.12-slots"

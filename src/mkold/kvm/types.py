@@ -15,7 +15,7 @@ cache line: the architecture derives a struct of the same name with one field mo
 Its own code then says ``kvm.arch.radix``, at no cost; generic code knows no ``arch``, and
 whoever makes a VM takes the struct from the architecture (``mkold.kvm.machine``).
 
-Known limits: memslots are set up before the first vCPU runs and stay (no SRCU on them).
+Known limits: no vCPU runs while memslots come or go (no SRCU on them).
 
 Source: include/linux/kvm_host.h.
 """

@@ -14,8 +14,7 @@ from mkold.validate.pages import bitmap, read_pages
 from mkold.validate.step import Step, is_run
 from mkold.validate.topic import Kind
 from mkold.validate.topics import KINDS, topic_of
-from mkold.validate.topics.slots import SLOTS, gone_after
-from mkold.validate.vm import Vm
+from mkold.validate.vm import Vm, gone_after
 
 MANY = 64  # pages of a range, at most
 LOOPS = ("loop-read", "loop-write", "halt")
@@ -90,7 +89,7 @@ def _in_slots(steps: list[Step], vm: Vm) -> list[Step]:
     """The guest touches pages of memslots that there are."""
     kept, gone = [], vm.all_pages & ~vm.slots
     for step in steps:
-        gone = gone_after(gone, step, vm) if step.name in SLOTS.kinds else gone
+        gone = gone_after(gone, step, vm)
         pages = step.pages & ~gone if KINDS[step.name].guest else step.pages
         if pages or not step.pages:
             kept.append(replace(step, pages=pages))

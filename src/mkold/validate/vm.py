@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mkold.base.errors import InputError
 from mkold.validate.pages import pages_text, read_pages, runs
+from mkold.validate.step import Step
 
 MOST_PAGES, MOST_SLOTS = 1 << 16, 5
 HEAD = ("pages", "slots", "guest", "log", "huge", "damon", "running")
@@ -96,3 +97,21 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     if has["running"] and guest:
         raise InputError("a guest with a table or a guest of its own is not one that runs on")
     return Vm(n_pages, slots, guest, log, *(text == "yes" for text in has.values()))
+
+
+def slots_of(vm: Vm, pages: int) -> Iterator[tuple[int, int, int]]:
+    """Of the memslots that have any of ``pages``: number, first page, the one behind the
+    last."""
+    for number, (first, end) in enumerate(vm.memslots):
+        if pages >> first & ((1 << (end - first)) - 1):
+            yield number, first, end
+
+
+def gone_after(gone: int, step: Step, vm: Vm) -> int:
+    """The pages without a slot behind a step, if ``gone`` are before it."""
+    if step.name not in ("slot-delete", "slot-create"):
+        return gone
+    for _, first, end in slots_of(vm, step.pages):
+        slot = ((1 << (end - first)) - 1) << first
+        gone = gone | slot if step.name == "slot-delete" else gone & ~slot
+    return gone

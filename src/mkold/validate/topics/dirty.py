@@ -24,8 +24,7 @@ from mkold.validate.real import Real, bits_of
 from mkold.validate.step import Step
 from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
-from mkold.validate.topics.slots import slots_of
-from mkold.validate.vm import MANUAL, Vm
+from mkold.validate.vm import MANUAL, Vm, slots_of
 
 # Letters of the agent's, and options of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
 COMMANDS = {"log-on": "o", "log-off": "e", "get-dirty-log": "g", "clear-dirty-log": "c"}

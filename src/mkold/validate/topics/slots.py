@@ -10,31 +10,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mkold.kvm.memslot_life import kvm_create_memslot, kvm_delete_memslot
 from mkold.validate.pages import pages_text
 from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
-from mkold.validate.vm import Vm
-
-
-def slots_of(vm: Vm, pages: int) -> Iterator[tuple[int, int, int]]:
-    """Of the memslots that have any of ``pages``: number, first page, the one behind the
-    last."""
-    for number, (first, end) in enumerate(vm.memslots):
-        if pages >> first & ((1 << (end - first)) - 1):
-            yield number, first, end
-
-
-def gone_after(gone: int, step: Step, vm: Vm) -> int:
-    """The pages without a slot behind a step, if ``gone`` are before it."""
-    for _, first, end in slots_of(vm, step.pages):
-        slot = ((1 << (end - first)) - 1) << first
-        gone = gone | slot if step.name == "slot-delete" else gone & ~slot
-    return gone
+from mkold.validate.vm import Vm, gone_after, slots_of
 
 
 def real(real: Real, step: Step) -> None:
