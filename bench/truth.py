@@ -1,4 +1,4 @@
-"""The table of hosts: ``python bench/truth.py RIG [--steps 700] [--seed 21] [--only NAME]``.
+"""The table of hosts: ``python bench/truth.py RIG [--steps 700] [--seed 21] [--only HOST]``.
 
 Each host with each kernel that is set up below RIG is compared as ``mkold validate`` does it,
 one after the other, and is a row as soon as it is done: how many bitmaps were compared on all
@@ -20,7 +20,7 @@ from mkold.validate.rig.setup import find
 
 WIDTHS = (18, 30, 10, 8, 8, 8)
 TITLES = ("host", "Linux", "bitmaps", "differ", "boot, s", "steps, s")
-MORE = ("", "--huge", "--running")
+MORE = {"plain": "", "huge": "--huge", "running": "--running"}
 
 
 def can(host: Host, more: str) -> bool:
@@ -28,9 +28,9 @@ def can(host: Host, more: str) -> bool:
     return not more or (host.huge if more == "--huge" else not host.kind)
 
 
-def jobs(rig: Path, only: str) -> Iterator[tuple[str, str, str]]:
+def jobs(rig: Path, only: str, asked: str) -> Iterator[tuple[str, str, str]]:
     """Hosts and kernels that are set up, and what more they are asked."""
-    for more in MORE:
+    for more in [MORE[asked]] if asked else MORE.values():
         for host in HOSTS.values():
             for kernel in host.kernels:
                 wanted = not only or host.name == only
@@ -69,11 +69,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--only", default="", metavar="HOST")
+    parser.add_argument("--asked", default="", choices=MORE)
     args = parser.parse_args()
     print(line(TITLES))
     print(line(tuple("-" * width for width in WIDTHS)))
     wrong = 0
-    for host, kernel, more in jobs(args.rig, args.only):
+    for host, kernel, more in jobs(args.rig, args.only, args.asked):
         cells = row(args, host, kernel, more)
         wrong += cells[3] != 0
         print(line(cells), flush=True)

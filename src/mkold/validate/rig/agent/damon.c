@@ -2,7 +2,7 @@
  * their addresses or by those of their frames.
  *
  * A kdamond prepares the regions, sleeps for the sampling interval, and checks them. The interval
- * is weeks, but being told to end wakes it: so it prepares as it is turned on, checks once as it
+ * is half an hour, but being told to end wakes it: so it prepares as it is turned on, checks once as it
  * is turned off, and says what it found in the trace event of an aggregation, which that is too.
  * So many regions are the least that it may have, and none is merged.
  */
