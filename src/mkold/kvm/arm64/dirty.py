@@ -4,7 +4,7 @@ Rules
 -----
 * With a log every page is mapped by itself; a page that is writable is in the log
   (``mmu.mark_page_dirty_in_slot``). Taking the log clears its bits, then protects the pages
-  that had one, under ``mmu_lock`` for writing, and then flushes.
+  that had one, under ``mmu_lock`` for writing, and then flushes, if there was any.
 * Tables for splitting are taken with nothing held, between two pieces of the range.
 
 Source: arch/arm64/kvm/mmu.c (``kvm_mmu_wp_memory_region``, ``kvm_mmu_split_huge_pages``,
@@ -86,11 +86,14 @@ def kvm_get_dirty_log_protect(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], log: Ptr[u64
     bitmap = READ_ONCE(slot.dirty_bitmap)
     if bitmap == NULL:
         return 1
+    flush: u64 = 0
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
     for i in range((slot.npages + 63) >> 6):
         log[i] = xchg(bitmap[i], 0)
         if log[i]:
+            flush = 1
             wrprotect_logged(kvm, slot.base_gfn + 64 * i, log[i])
     kvm_mmu_unlock(kvm)
-    kvm_tlb_flush_vmid_range(kvm, slot.base_gfn, slot.npages)
+    if flush:
+        kvm_tlb_flush_vmid_range(kvm, slot.base_gfn, slot.npages)
     return 0

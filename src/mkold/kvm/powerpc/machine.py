@@ -41,6 +41,8 @@ HOOKS = DEFAULTS | {
 }
 
 # A host on which PR alone runs VMs.
+# Entries of a table of the process: radix-64k.h, RADIX_PTE_INDEX_SIZE.
+HOST_64K = {"PTE_TABLE_SHIFT": 5}
 PR_HOST = {
     "CPU_FTR_ARCH_300": 0,
     "MMU_FTR_TYPE_RADIX": 0,
@@ -94,7 +96,7 @@ machine = Architecture(
     kernels={"v2": Kernel("the series' second version, with what its review asked for")},
     page_sizes={
         "4k": PageSize("4 KiB", RADIX_4K | HASH_4K, shift=12),
-        "64k": PageSize("64 KiB", RADIX_64K | HASH_64K, shift=16),
+        "64k": PageSize("64 KiB", RADIX_64K | HASH_64K | HOST_64K, shift=16),
     },
     clears={
         "pte_xchg": Choice("a compare-and-swap", {"CLEAR_YOUNG": CLEAR_BY_PTE_XCHG}),
