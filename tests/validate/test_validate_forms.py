@@ -23,7 +23,7 @@ from mkold.validate.pages import (
 from mkold.validate.script import Script, read_script, script_text
 from mkold.validate.step import Step, chunks
 from mkold.validate.topics import KINDS, topic_of
-from mkold.validate.vm import GUESTS, Vm
+from mkold.validate.vm import GUESTS, Vm, vm_of
 
 BITS = st.integers(0, (1 << 200) - 1)
 
@@ -155,3 +155,8 @@ def test_eviction_is_about_a_number_of_pages() -> None:
     for wrong in ("evict 3-5", "evict by none", "guest-read by 3"):
         with pytest.raises(InputError):
             read_step(wrong)
+
+
+def test_a_vcpu_that_runs_on_has_base_pages() -> None:
+    with pytest.raises(InputError, match="base pages only"):
+        vm_of({"pages": "64", "running": "yes", "huge": "yes"})

@@ -138,7 +138,7 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     from dataclasses import replace
 
     from mkold.validate.draw import draw, draw_vm
-    from mkold.validate.rig.hosts import host
+    from mkold.validate.rig.hosts import HOSTS, host
     from mkold.validate.script import Script, read_script
     from mkold.validate.vm import MOST_PAGES
 
@@ -154,7 +154,10 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
     for row, kernel in _hosts_and_kernels(args):
         damon = row.kernel(kernel).damon
         if args.huge and not row.huge:
-            raise UsageError(f"host {row.name} is not compared with huge pages; x86 is")
+            names = ", ".join(other.name for other in HOSTS.values() if other.huge)
+            raise UsageError(f"host {row.name} is not compared with huge pages; {names} are")
+        if args.running and args.huge:
+            raise UsageError("--running is compared with base pages only, without --huge")
         if args.running and row.kind:
             raise UsageError(f"the guest of host {row.name} is not one that runs on")
         vm = draw_vm(

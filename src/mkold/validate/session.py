@@ -97,7 +97,7 @@ def rig_of(folder: Path, host: Host, kernel: str) -> Rig:
     if rig is None:
         words = f"--host {host.name}" + (f" --kernel {kernel}" if kernel else "")
         raise InputError(
-            f"{folder} has no {host.name} with this kernel; "
+            f"{folder} has no {host.name} with this kernel, as this mkold builds it; "
             f"set it up: mkold validate {words} --setup {folder}"
         )
     return rig
