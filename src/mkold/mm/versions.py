@@ -25,6 +25,15 @@ from collections.abc import Mapping
 
 USUAL = "6.12.117"
 
+_SINCE_6_12 = {
+    "COW_CHANGE_PTE": 0,
+    "MGLRU_NONLEAF": 0,
+    "MGLRU_NOTIFIERS": 1,
+    "PAGEOUT_REFERENCES": 0,
+    "SPLIT_ZERO_PAGES": 1,
+    "SWAPIN_WRITABLE": 1,
+}
+
 VERSIONS: Mapping[str, Mapping[str, int]] = {
     "6.1": {
         "MGLRU_FORCED_WALK": 1,
@@ -35,34 +44,9 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "PAGEOUT_REFERENCES": 1,
         "SWAPIN_WRITABLE": 0,
     },
-    "6.12": {
-        "MGLRU_KEEPS_REFS": 1,
-        "COW_CHANGE_PTE": 0,
-        "MGLRU_NONLEAF": 0,
-        "MGLRU_NOTIFIERS": 1,
-        "PAGEOUT_REFERENCES": 0,
-        "SPLIT_ZERO_PAGES": 1,
-        "SWAPIN_WRITABLE": 1,
-    },
-    "6.12.117": {
-        "COW_CHANGE_PTE": 0,
-        "MGLRU_NONLEAF": 0,
-        "MGLRU_NOTIFIERS": 1,
-        "PAGEOUT_REFERENCES": 0,
-        "SPLIT_ZERO_PAGES": 1,
-        "SWAPIN_WRITABLE": 1,
-    },
-    "7.2": {
-        "COLLAPSE_READ_ONLY": 1,
-        "COW_CHANGE_PTE": 0,
-        "MGLRU_NONLEAF": 0,
-        "MGLRU_NOTIFIERS": 1,
-        "MGLRU_WORKINGSET": 1,
-        "PAGEOUT_REFERENCES": 0,
-        "PT_RECLAIM": 1,
-        "SPLIT_ZERO_PAGES": 1,
-        "SWAPIN_WRITABLE": 1,
-    },
+    "6.12": {**_SINCE_6_12, "MGLRU_KEEPS_REFS": 1},
+    "6.12.117": _SINCE_6_12,
+    "7.2": {**_SINCE_6_12, "COLLAPSE_READ_ONLY": 1, "MGLRU_WORKINGSET": 1, "PT_RECLAIM": 1},
 }
 
 

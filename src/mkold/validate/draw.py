@@ -48,17 +48,17 @@ def read_step(text: str) -> Step:
 
 def draw_vm(
     n_pages: int, seed: int, guest: str = "", log: str = "", *, huge: bool = False,
-    damon: bool = False, running: bool = False,
+    damon: bool = False, running: bool = False, holes: bool = True,
 ) -> Vm:  # fmt: skip
-    """A VM whose guest has all pages, or up to four runs of them with holes between. ``log`` is
-    what log its host has; every other VM uses it, but none with huge pages. ``damon``: whether
-    its host has that; not used where a vCPU runs on."""
+    """A VM whose guest has all pages, or up to four runs of them with ``holes`` between.
+    ``log`` is what log its host has; every other VM uses it, but none with huge pages.
+    ``damon``: whether its host has that; not used where a vCPU runs on."""
     damon = damon and not running
     if huge or random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
-    if n == 1 or n_pages < 8 * n:
+    if n == 1 or n_pages < 8 * n or not holes:
         return Vm(n_pages, 0, guest, log, huge, damon, running)
     ends = sorted(chance.sample(range(n_pages), 2 * n))
     slots = sum(((1 << (b - a)) - 1) << a for a, b in zip(ends[::2], ends[1::2], strict=True))

@@ -94,13 +94,19 @@ def vm_of(head: Mapping[str, str]) -> Vm:
     for word, text in has.items():
         if text not in ("", "yes"):
             raise InputError(f"a VM has it ('{word} yes') or not, not {text!r}")
-    if has["running"] and has["huge"]:
-        raise InputError(
-            "a vCPU that runs on is compared with base pages only, not with huge ones"
-        )
-    if has["running"] and guest:
-        raise InputError("a guest with a table or a guest of its own is not one that runs on")
-    return Vm(n_pages, slots, guest, log, *(text == "yes" for text in has.values()))
+    vm = Vm(n_pages, slots, guest, log, *(text == "yes" for text in has.values()))
+    if why := refused(vm):
+        raise InputError(why)
+    return vm
+
+
+def refused(vm: Vm) -> str:
+    """Why what a VM has can't be had together; empty: it can."""
+    if vm.running and vm.huge:
+        return "a vCPU that runs on is compared with base pages only, not with huge ones"
+    if vm.running and vm.guest:
+        return "a guest with a table or a guest of its own is not one that runs on"
+    return ""
 
 
 def slots_of(vm: Vm, pages: int) -> Iterator[tuple[int, int, int]]:
