@@ -259,6 +259,13 @@ def log_taken_by_looking(kvm: Ptr[Kvm], gfn: u64) -> u64:
     return 1 << shift
 
 
+@kernel
+def slow_that_marks_nothing(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
+    """``hva_to_pfn_slow`` whose fault is no use of the page."""
+    pfn, writable = faultin_page(mm, page, write)
+    return pfn, writable
+
+
 MUTANTS = (
     Mutant("unmapping does nothing", (Skip("kvm_unmap_radix"),)),
     Mutant("invalidations are not heard", (Skip("kvm_unmap_hva_range"),)),
@@ -356,8 +363,13 @@ MUTANTS = (
     ),
     Mutant(
         "KVM's fault is no use of its own",
-        stand_in=("hva_to_pfn_slow", faultin_page),
+        stand_in=("hva_to_pfn_slow", slow_that_marks_nothing),
         recording="arm64-6.1-evict",
+    ),
+    Mutant(
+        "tables of the process are as large with pages of 64 KiB",
+        (Set("PTE_TABLE_SHIFT", 9),),
+        recording="power9-6.12-64k-evict",
     ),
     Mutant("back from swap read-only", (Set("SWAPIN_WRITABLE", 0),)),
     Mutant(
