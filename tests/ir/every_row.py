@@ -189,7 +189,8 @@ class Machine:
 
     def __init__(self, several: Iterable[Use], *, checked: bool) -> None:
         definitions = [definition(use.function(), {}) for use in several]
-        self.image: Image = build(definitions, checked=checked)
+        # Checked or not, and optimised or not: a row means the same.
+        self.image: Image = build(definitions, checked=checked, optimised=not checked)
         self.checked = checked
 
     def __call__(self, use: Use, given: Given) -> Outcome | None:

@@ -72,7 +72,9 @@ ENTRIES = [
 
 @cache
 def _image(params: tuple[tuple[str, int], ...]) -> Image:
-    return build(ENTRIES, {**SMALL, **dict(params)}, hooks=arm64.hooks, checked=True)
+    return build(
+        ENTRIES, {**SMALL, **dict(params)}, hooks=arm64.hooks, checked=True, optimised=False
+    )
 
 
 def built(params: Mapping[str, int]) -> Image:

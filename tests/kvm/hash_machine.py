@@ -63,7 +63,7 @@ REFERENCED = rmap.KVMPPC_RMAP_REFERENCED
 def hash_image(params: tuple[tuple[str, int], ...] = ()) -> Image:
     """The system, checked, with ``params`` over the small ones."""
     settings = {**SMALL, **dict(params)}
-    return build(HASH_ENTRIES, settings, hooks=powerpc.hooks, checked=True)
+    return build(HASH_ENTRIES, settings, hooks=powerpc.hooks, checked=True, optimised=False)
 
 
 class HashMachine(Machine):

@@ -162,6 +162,7 @@ def _image(
         settings,
         hooks=powerpc.hooks,
         checked=True,
+        optimised=False,
         edit=edit if variants else None,
     )
 

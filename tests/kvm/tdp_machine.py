@@ -107,7 +107,7 @@ ENTRIES = [
 def image(params: tuple[tuple[str, int], ...]) -> Image:
     settings = {**x86.parameters, "TLB_BITS": 4, "SCAN_BLOCK": 2, "SCAN_AHEAD": 2,
                 "SLAB_OBJECTS": 8, **dict(params)}  # fmt: skip
-    return build(ENTRIES, settings, hooks=x86.hooks, checked=True)
+    return build(ENTRIES, settings, hooks=x86.hooks, checked=True, optimised=False)
 
 
 @dataclass

@@ -28,7 +28,7 @@ def racing(kernel: str, *, marker: int = 1) -> Image:
         "NR_CPUS": 8,
         "BBM_MARKER": marker,
     }
-    return build([*ENTRIES, *RACES], settings, hooks=arm64.hooks, checked=True)
+    return build([*ENTRIES, *RACES], settings, hooks=arm64.hooks, checked=True, optimised=False)
 
 
 def race(kernel: str, rounds: int, *, marker: int = 1) -> tuple[Machine, dict[str, int]]:

@@ -32,7 +32,9 @@ EXPECTED = [
 
 @cache
 def image(params: tuple[tuple[str, int], ...]) -> Image:
-    return build(ENTRIES, {**SMALL, **dict(params)}, hooks=powerpc.hooks, checked=True)
+    return build(
+        ENTRIES, {**SMALL, **dict(params)}, hooks=powerpc.hooks, checked=True, optimised=False
+    )
 
 
 class PrMachine(Machine):

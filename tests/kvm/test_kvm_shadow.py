@@ -42,7 +42,7 @@ def image(**params: int) -> Image:
         "KVM_MAX_HUGEPAGE_LEVEL": LEVELS, "PTE_LIST_EXT": 2, "TLB_BITS": 0, "SLAB_OBJECTS": 8,
         "KVM_MMU_HASH_SHIFT": 2,
     }  # fmt: skip
-    return build(entries, small | params, hooks=shadow.hooks, checked=True)
+    return build(entries, small | params, hooks=shadow.hooks, checked=True, optimised=False)
 
 
 @dataclass

@@ -27,7 +27,7 @@ def image(ext: int) -> Image:
         rmap.pte_list_add, rmap.pte_list_remove, rmap.pte_list_count,
         rmap.kvm_rmap_lock_readonly, rmap.kvm_rmap_unlock_readonly,
     ]  # fmt: skip
-    return build(entries, {"PTE_LIST_EXT": ext}, checked=True)
+    return build(entries, {"PTE_LIST_EXT": ext}, checked=True, optimised=False)
 
 
 class Chain:

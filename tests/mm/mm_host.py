@@ -49,7 +49,13 @@ def image(page_size: str = "4k") -> Image:
     """The machine's code, checked: a read of POISON or a wild address is an error."""
     spec = MachineSpec(page_size=page_size)
     arch = spec.architecture
-    return build([*entries(arch), *MORE], parameters(spec), hooks=arch.hooks, checked=True)
+    return build(
+        [*entries(arch), *MORE],
+        parameters(spec),
+        hooks=arch.hooks,
+        checked=True,
+        optimised=False,
+    )
 
 
 class Host:

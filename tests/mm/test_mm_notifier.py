@@ -38,7 +38,7 @@ def image() -> Image:
     calls = [getattr(mmu_notifier, f"mmu_notifier_{member}") for member in MEMBERS]
     life = [mmu_notifier_subscriptions_init, mmu_notifier_register]
     leave = mmu_notifier.mmu_notifier_unregister
-    return build([*calls, *life, leave, mm_witness.witness_fill], checked=True)
+    return build([*calls, *life, leave, mm_witness.witness_fill], checked=True, optimised=False)
 
 
 class Subscribers:

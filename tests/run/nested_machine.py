@@ -37,7 +37,7 @@ def stress_image(checked: bool, lockless: bool) -> Image:
     return build(
         [*entries(powerpc, powerpc.nesting), *more],
         parameters(SPEC) | {"NESTED_LOCKLESS": int(lockless)},
-        hooks=powerpc.hooks, checked=checked,
+        hooks=powerpc.hooks, checked=checked, optimised=not checked,
     )  # fmt: skip
 
 

@@ -6,10 +6,10 @@ others are in all.
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.native import KernelBugError, Memory
@@ -19,8 +19,6 @@ from mkold.run.image import machine_image
 from mkold.run.machine import Machine
 from mkold.run.program import pack
 from mkold.run.spec import MachineSpec
-
-LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
 
 
 def stress(
@@ -73,18 +71,18 @@ def test_short_stress_of_both_kinds_of_cpus() -> None:
 @pytest.mark.parametrize("path", ["none", "locked", "lockless"])
 def test_long_stress(arch: str, kernel: str, path: str) -> None:
     if (kernel, path) != ("6.15", "lockless"):
-        check(stress(path, LONG_S / 16, arch=arch, kernel=kernel))
+        check(stress(path, LONG_S, arch=arch, kernel=kernel))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page_size", ["16k", "64k"])
 def test_long_stress_of_other_granules(page_size: str) -> None:
-    check(stress("lockless", LONG_S / 8, page_size=page_size))
+    check(stress("lockless", LONG_S, page_size=page_size))
 
 
 @pytest.mark.slow
 def test_long_stress_where_software_sets_the_bit() -> None:
-    check(stress("lockless", LONG_S / 8, arch="arm64-swaf", variant="swaf_lockless"))
+    check(stress("lockless", LONG_S, arch="arm64-swaf", variant="swaf_lockless"))
 
 
 @pytest.mark.slow

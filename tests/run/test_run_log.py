@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import pytest
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.kvm.memslots import kvm_memslot_set_dirty_bitmap
@@ -22,7 +22,6 @@ from mkold.run.spec import MachineSpec
 
 PAGES = 2000
 LOG_WORDS = PAGES // 64 + 1
-LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60")) / 4
 SPEC = MachineSpec(
     vcpus=2, memory_share=0.6, interval_s=0.002, swap_latency_us=2.0, mmu="hash"
 ).check()
@@ -34,7 +33,13 @@ class Logged:
 
     def __init__(self, path: str) -> None:
         arch = SPEC.architecture
-        image = build([*entries(arch), *MORE], parameters(SPEC), hooks=arch.hooks, checked=True)
+        image = build(
+            [*entries(arch), *MORE],
+            parameters(SPEC),
+            hooks=arch.hooks,
+            checked=True,
+            optimised=False,
+        )
         rate = cycles_per_second(image, Memory(1 << 16))
         program = pack(hot_and_cold(PAGES, 100_000), SPEC.page_shift)
         self.machine = Machine(image, program, SPEC, path, rate)

@@ -7,11 +7,11 @@ VM's mode may change meanwhile too, which ends L2 each time.
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 from nested_machine import Nested
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.base.errors import UsageError
@@ -19,7 +19,6 @@ from mkold.kvm.powerpc.nested.l1 import l1_pages
 from mkold.run.measure import run
 from mkold.run.spec import MachineSpec, RunSpec
 
-LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
 SWITCH_S = 0.02
 
 
@@ -76,13 +75,13 @@ def test_short_stress_while_the_mode_changes(path: str, lockless: bool) -> None:
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 @pytest.mark.parametrize("checked", [True, False])
 def test_long_stress(path: str, lockless: bool, checked: bool) -> None:
-    stress(path, LONG_S / 4, checked=checked, lockless=lockless).check()
+    stress(path, LONG_S, checked=checked, lockless=lockless).check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 def test_long_stress_while_the_mode_changes(path: str, lockless: bool) -> None:
-    stress(path, LONG_S, checked=False, lockless=lockless, switches=True).check()
+    stress(path, 2 * LONG_S, checked=False, lockless=lockless, switches=True).check()
 
 
 def seen(variant: str, path: str) -> float:

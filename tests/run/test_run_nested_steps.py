@@ -75,6 +75,7 @@ def image() -> Image:
         parameters(SPEC),
         hooks=powerpc.hooks,
         checked=True,
+        optimised=False,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.kvm.x86.asm.kvm_host import Kvm
@@ -110,7 +111,7 @@ def test_the_series_refuses_a_guest_of_the_guest(kernel: str, refused: bool) -> 
 def test_long_stress_of_a_guest_of_the_guest(path: str, arch: str) -> None:
     for checked in (True, False):
         machine = stress(
-            path, 5.0, nested=True, few_tables=FEW_NESTED, checked=checked, arch=arch
+            path, LONG_S, nested=True, few_tables=FEW_NESTED, checked=checked, arch=arch
         )
         check(machine, FEW_NESTED)
 
@@ -128,4 +129,4 @@ def test_the_series_has_no_way_here_without_the_lock() -> None:
 def test_long_stress(mmu: str, kernel: str) -> None:
     for checked in (True, False):
         for path in ["locked", "lockless"] if kernel == "6.15" else ["locked"]:
-            check(stress(path, 5.0, mmu=mmu, kernel=kernel, checked=checked))
+            check(stress(path, LONG_S, mmu=mmu, kernel=kernel, checked=checked))

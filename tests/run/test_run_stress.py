@@ -6,10 +6,10 @@ one is marked slow. ``MKOLD_STRESS_S`` sets how long that is.
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.native import KernelBugError, Memory
@@ -20,7 +20,6 @@ from mkold.run.machine import Machine
 from mkold.run.program import pack
 from mkold.run.spec import MachineSpec
 
-LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
 SWITCH_S = 0.01
 
 
@@ -103,14 +102,14 @@ def test_short_stress_under_pr() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["locked", "lockless"])
 def test_long_stress_in_hash_mode(path: str) -> None:
-    check(stress(path, LONG_S / 4, checked=True, stay="hash"))
+    check(stress(path, LONG_S, checked=True, stay="hash"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["locked", "lockless"])
 @pytest.mark.parametrize("checked", [True, False])
 def test_long_stress(path: str, checked: bool) -> None:
-    machine = stress(path, LONG_S / 4, checked=checked)
+    machine = stress(path, LONG_S, checked=checked)
     check(machine)
 
 

@@ -7,10 +7,10 @@ marked slow. ``MKOLD_STRESS_S`` sets how long that is.
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
+from run_stress import LONG_S
 from run_traces import hot_and_cold
 
 from mkold.kvm.architectures import ARCHITECTURES
@@ -21,8 +21,6 @@ from mkold.run.image import machine_image
 from mkold.run.machine import Machine
 from mkold.run.program import pack
 from mkold.run.spec import MachineSpec
-
-LONG_S = float(os.environ.get("MKOLD_STRESS_S", "60"))
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +77,7 @@ def test_short_stress(arch: str) -> None:
 def test_long_stress(arch: str, kernel: str) -> None:
     lockless = kernel == "6.15" or (kernel == "v2" and arch == "x86-restarts")
     for path in ("locked", "lockless") if lockless else ("locked",):
-        check(stress(arch, path, LONG_S / 8, kernel=kernel))
+        check(stress(arch, path, LONG_S, kernel=kernel))
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """LLVM IR to object code, and object code into the process. The only user of llvmlite.
 
-What LLVM may do to memory accesses is what their kind allows (see ``accesses``); the
-optimisation level is 3, for this host's CPU.
+What LLVM may do to memory accesses is what their kind allows (see ``accesses``). The
+optimisation level is 3, for this host's CPU; or 0, where building takes longer than running:
+a tenth of the time for a machine of 400 functions, five times as slow code.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from mkold.native import cache
 
 # Part of every key: raise it when ``codegen`` changes in a way its text does not show.
 LOWERING_VERSION = "1"
+# Levels of optimisation: code that runs long, and code that is soon there.
+FAST_CODE, FAST_BUILD = 3, 0
 _LIBRARIES = itertools.count()
 
 
@@ -48,12 +51,12 @@ def _identity() -> str:
 
 
 @functools.cache
-def _machine() -> Any:
+def _machine(level: int = FAST_CODE) -> Any:
     llvm = _llvm()
     return llvm.Target.from_triple(target_triple()).create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
+        opt=level,
         reloc="pic",
         codemodel="default",
     )
@@ -66,35 +69,36 @@ def _jit() -> Any:
     return llvm.create_lljit_compiler()
 
 
-def _optimised(text: str) -> Any:
+def _optimised(text: str, level: int) -> Any:
     llvm = _llvm()
+    machine = _machine(level)
     try:
         module = llvm.parse_assembly(text)
         module.triple = target_triple()
-        module.data_layout = str(_machine().target_data)
+        module.data_layout = str(machine.target_data)
         module.verify()
     except RuntimeError as error:
         raise MkoldError(f"LLVM refuses the code made for it: {error}") from error
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(_machine(), options)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
 
 
-def object_code(text: str) -> tuple[bytes, bool]:
+def object_code(text: str, level: int) -> tuple[bytes, bool]:
     """Object code for LLVM IR, and whether it came from the cache."""
-    key = cache.key_of(text, _identity())
+    key = cache.key_of(text, f"{_identity()}\n{level}")
     found = cache.load(key)
     if found is not None:
         return found, True
-    code = bytes(_machine().emit_object(_optimised(text)))
+    code = bytes(_machine(level).emit_object(_optimised(text, level)))
     cache.store(key, code)
     return code, False
 
 
-def assembly(text: str) -> str:
+def assembly(text: str, level: int) -> str:
     """The machine code for LLVM IR, as text, for people and tests."""
-    return str(_machine().emit_assembly(_optimised(text)))
+    return str(_machine(level).emit_assembly(_optimised(text, level)))
 
 
 @dataclass(frozen=True, slots=True)

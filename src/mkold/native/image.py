@@ -53,6 +53,7 @@ class Image:
         checked: bool,
         trusted: Collection[str] = (),
         parameters: Mapping[str, int] | None = None,
+        optimised: bool = True,
     ) -> None:
         self.functions = functions
         self.parameters = parameters or {}
@@ -61,7 +62,8 @@ class Image:
         self.llvm, self.sites = codegen.module_text(
             functions, exported, triple, checked=checked, trusted=trusted
         )
-        code, self.cached = compile.object_code(self.llvm)
+        self._level = compile.FAST_CODE if optimised else compile.FAST_BUILD
+        code, self.cached = compile.object_code(self.llvm, self._level)
         symbols = [f"entry.{name}" for name in exported]
         self._library = compile.load(code, symbols)
         self._entries: dict[str, Callable[..., int]] = {}
@@ -136,7 +138,7 @@ class Image:
 
     def assembly(self) -> str:
         """The machine code as text."""
-        return compile.assembly(self.llvm)
+        return compile.assembly(self.llvm, self._level)
 
 
 def build(
@@ -145,6 +147,7 @@ def build(
     *,
     hooks: Mapping[str, Definition] | None = None,
     checked: bool = False,
+    optimised: bool = True,
     edit: Edit | None = None,
 ) -> Image:
     """Compile ``definitions`` and all they call; the ones named can be called.
@@ -155,6 +158,7 @@ def build(
     params : build parameters that differ from their defaults
     hooks : what each hook that is called stands for, by name
     checked : test every address, and every word read for POISON
+    optimised : whether the code should run fast, or be built fast
     edit : a change to the functions before locks and RCU are linked in (a variant)
 
     Raises
@@ -173,4 +177,5 @@ def build(
     bound = bind(functions, values)
     verify(bound)
     exported = [module.name_of(definition) for definition in roots]
-    return Image(bound, list(dict.fromkeys(exported)), checked=checked, parameters=values)
+    names = list(dict.fromkeys(exported))
+    return Image(bound, names, checked=checked, parameters=values, optimised=optimised)

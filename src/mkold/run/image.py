@@ -69,7 +69,8 @@ def content_shift(vcpus: int) -> int:
 
 
 def machine_image(spec: MachineSpec, *, checked: bool = False) -> Image:
-    """Compile the machine, or take it from the cache.
+    """Compile the machine, or take it from the cache; one that is ``checked`` looks for what
+    is wrong, and is soon built rather than fast.
 
     Raises
     ------
@@ -78,4 +79,5 @@ def machine_image(spec: MachineSpec, *, checked: bool = False) -> Image:
     arch = spec.architecture
     nesting = spec.nesting
     hooks = {**arch.hooks, **(nesting.hooks if nesting else {})}
-    return build(entries(arch, nesting), parameters(spec), hooks=hooks, checked=checked)
+    called, values = entries(arch, nesting), parameters(spec)
+    return build(called, values, hooks=hooks, checked=checked, optimised=not checked)

@@ -80,7 +80,7 @@ def system_image(
     hooks = {**arch.hooks, **(nesting.hooks if nesting else {})}
     values = parameters(machine) | dict(spec.changes)
     called = [*ENTRIES, *entries, *configure, *boot]
-    return build(called, values, hooks=hooks, checked=True, edit=edit)
+    return build(called, values, hooks=hooks, checked=True, optimised=False, edit=edit)
 
 
 @dataclass(slots=True)
