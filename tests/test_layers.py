@@ -93,8 +93,13 @@ def tree(file: str) -> ast.Module:
     return ast.parse((PACKAGE / f"{file}.py").read_text(), file)
 
 
-def names(file: str) -> Iterator[tuple[int, list[str]]]:
+@cache
+def names(file: str) -> list[tuple[int, list[str]]]:
     """Line and dotted name of every import."""
+    return list(each_import(file))
+
+
+def each_import(file: str) -> Iterator[tuple[int, list[str]]]:
     package = ["mkold", *file.split("/")[:-1]]
     for node in ast.walk(tree(file)):
         match node:

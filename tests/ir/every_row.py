@@ -24,7 +24,7 @@ from mkold.ir.nodes import (
     callees,
     walk,
 )
-from mkold.ir.prims import PRIMS, VAL, Gives, Prim, Shape, Takes, find
+from mkold.ir.prims import PRIMS, VAL, Gives, Prim, Shape, Takes
 from mkold.ir.program import POISON, Mem, Program, Reg, Thread
 from mkold.ir.variant import Split, apply
 from mkold.ir.verify import verify_function
@@ -54,6 +54,10 @@ _ARGUMENTS: dict[Takes, Expr] = {
 }
 
 
+# What begins the thing that a row ends; of several, the first of the table.
+BEGINS = {row.ends: row for row in reversed(PRIMS.values()) if row.ends}
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """A row used on an object of some width; what it takes it leaves again."""
@@ -69,7 +73,7 @@ class Use:
     @property
     def first(self) -> Prim:
         """The row itself, or the one that begins what the row ends."""
-        return next(iter(find(ends=self.row.name)), self.row)
+        return BEGINS.get(self.row.name, self.row)
 
     @property
     def dsts(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
 import sys
@@ -100,8 +101,8 @@ def _forget_neighbours(folder: Path) -> None:
     for other in _FOLDERS:
         sys.path[:] = [entry for entry in sys.path if entry != str(other)]
         for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and Path(file).resolve().parent == other:
+            # As it was found by the entry of sys.path, which is resolved.
+            if os.path.dirname(getattr(module, "__file__", None) or "") == str(other):
                 del sys.modules[name]
     _FOLDERS[:] = [folder]
     sys.path.insert(0, str(folder))
