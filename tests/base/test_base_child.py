@@ -41,12 +41,14 @@ def test_what_breaks_is_an_error(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_one_that_neither_works_nor_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "STUCK_S", 0.6)
     with pytest.raises(LimitError, match="does not go on"):
         child.ask("base_jobs:sleep", {})
 
 
+@pytest.mark.slow
 def test_an_idle_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     pid = child.ask("base_jobs:echo", {})["pid"]
     deadline = time.monotonic() + child.IDLE_S + 10

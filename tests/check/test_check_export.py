@@ -62,6 +62,7 @@ def raises(m: Setup) -> None:
     raise ValueError("no such page")
 
 
+@pytest.mark.slow
 def test_a_case_that_does_not_end_or_fails_takes_only_itself() -> None:
     cases = tuple(Case(f.__name__, Scenario(f.__name__, f)) for f in (endless, raises))
     limits = Limits(jobs=2, timeout_s=0.3)

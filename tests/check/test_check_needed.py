@@ -97,6 +97,7 @@ def test_the_values() -> None:
 # -- what is not proved is not advised ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hang_is_a_reason() -> None:
     path = Path(__file__).parents[2] / "docs/gallery/mcs_lock.py"
     (fixed,) = load.select(load.from_file(path), ["fixed"])

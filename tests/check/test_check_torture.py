@@ -36,12 +36,11 @@ from mkold.view.torture import torture_json, torture_text
 
 ROUNDS = 300
 LIMITS = Limits(jobs=2, timeout_s=30)
-QUICK, SLOW = ("5",), ("1", "2", "14", "19", "11", "16", "17", "18", "20")
+CLAIMS = ("5", "1", "2", "14", "19", "11", "16", "17", "18", "20")
 
 
-@pytest.mark.parametrize(
-    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
 def test_shipped_claims(name: str) -> None:
     ran = 0
     for result in torture(load.select(load.shipped(), [name]), ROUNDS, LIMITS):
@@ -173,9 +172,10 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
-    [take, *(pytest.param(f, marks=pytest.mark.slow) for f in (wait, wait_without_a_rest))],
+    [take, wait, wait_without_a_rest],
 )
 def test_threads_that_are_stuck_are_named_and_the_model_knows(function: object) -> None:
     def setup(m: Setup) -> None:

@@ -134,6 +134,7 @@ def test_a_bad_place_is_said_before_the_work(tmp_path: Path, capsys: Capture) ->
     assert f"can't write {target}: No such file" in err
 
 
+@pytest.mark.slow
 def test_what_a_trace_says_is_shown_not_obeyed(tmp_path: Path, capsys: Capture) -> None:
     from mkold.view.run import run_text  # noqa: F401 the verb loads it
 

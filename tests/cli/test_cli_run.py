@@ -112,6 +112,7 @@ def test_no_such_trace(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no/such.parquet" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_is_resumed_and_drawn(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_sweep_is_resumed_and_drawn(
     assert "-o sweep.parquet" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_shows_what_was_measured(trace: Path) -> None:
     command = [sys.executable, "-m", "mkold.cli.main", "run", str(trace), "--duration", "300"]
     process = subprocess.Popen(

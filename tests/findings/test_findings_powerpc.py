@@ -31,6 +31,7 @@ def test_pictures_and_parameters_are_there(page: str) -> None:
         assert name in source, name
 
 
+@pytest.mark.slow
 def test_a_bare_store_is_a_race_and_a_release_is_none() -> None:
     (claim,) = load.from_file(FINDINGS / "hpt_bare_unlock.py")
     flags = []

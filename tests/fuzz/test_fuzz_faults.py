@@ -24,6 +24,7 @@ def test_hostile_files(kind: str, tmp_path: Path) -> None:
     assert found[kind]["ran"] >= 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["signals", "faults"])
 def test_faults_of_the_machine(kind: str, tmp_path: Path) -> None:
     told: list[str] = []
@@ -31,6 +32,7 @@ def test_faults_of_the_machine(kind: str, tmp_path: Path) -> None:
     assert found[kind]["wrong"] == 0, told
 
 
+@pytest.mark.slow
 def test_an_internal_error_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **named: object) -> object:
         raise AssertionError("a bug")

@@ -99,6 +99,7 @@ def _function(body: tuple[Stmt, ...]) -> Function:
 LEFT = (*_loop("L1", (Block("L2", (If(A, (_mix(2), Break(label="L1"))),)),), (_mix(1),)),)
 
 
+@pytest.mark.slow
 @example(LEFT, 1)
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies(), st.integers(1, 7))

@@ -45,6 +45,7 @@ def test_every_hook_is_defined_by_every_architecture() -> None:
             assert found[hook].signature == getattr(arch, hook).signature
 
 
+@pytest.mark.slow
 def test_a_guest_replays_a_trace() -> None:
     machine = MachineSpec(arch="flat", vcpus=2, memory_share=0.3, interval_s=0.01)
     spec = RunSpec(rounds=1, duration_s=1.0)
@@ -59,6 +60,7 @@ def test_a_guest_replays_a_trace() -> None:
             assert path["young_seen_share"] > 0.5
 
 
+@pytest.mark.slow
 def test_the_command_line_offers_it(capsys: pytest.CaptureFixture[str]) -> None:
     quick = ["--duration", "0.4", "--rounds", "1", "--paths", "lockless", "--json"]
     assert main(["run", "lookup", "--arch", "flat", *quick]) == Exit.HOLDS

@@ -81,6 +81,7 @@ def check(machine: Machine, counts: dict[str, int]) -> None:
         assert pfn - gfn in (64, 128), (level, gfn, pfn)
 
 
+@pytest.mark.slow
 def test_the_books_agree() -> None:
     check(*race("v2", 10_000))
 

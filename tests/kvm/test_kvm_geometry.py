@@ -49,7 +49,9 @@ def test_masks_and_sizes(shift: int, rpn_mask: int, table_bytes: tuple[int, ...]
 
 @cache
 def image(shift: int) -> Image:
-    return build(BASE, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8}, hooks=machine.hooks)
+    return build(
+        BASE, {**GEOMETRIES[shift], "SLAB_OBJECTS": 8}, hooks=machine.hooks, optimised=False
+    )
 
 
 @pytest.mark.parametrize("shift", [12, 16])

@@ -97,6 +97,7 @@ def chain(n: int):
     return compile_text(HEAD + text)[f"f{n - 1}"]
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_calls_deep():
     last = chain(1200)
     module = collect([last])

@@ -6,6 +6,7 @@ import gc
 from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +174,7 @@ def test_a_constraint_without_a_word_is_anything_but_zero() -> None:
     assert not Constraint(found(0), 5).met_by(4)
 
 
+@pytest.mark.slow
 def test_nodes_that_nobody_holds_are_gone() -> None:
     tables = (values._FOUND, values._COMBINED, values._MET, guards._BOTH, guards._TAKEN)
     gc.collect()

@@ -1,6 +1,6 @@
 """arm64 under load: vCPUs, aging, eviction at once; then the books must agree.
 
-The short versions run always, with every access checked; ``MKOLD_STRESS_S`` sets how long the
+The short versions have every access checked; ``MKOLD_STRESS_S`` sets how long the
 others are in all.
 """
 
@@ -53,6 +53,7 @@ def check(machine: Machine) -> None:
     assert all(guest["accesses"] > 0 for guest in machine.guests)
 
 
+@pytest.mark.slow
 def test_short_stress() -> None:
     machine = stress("lockless", 1.0)
     check(machine)

@@ -102,6 +102,7 @@ def test_every_fault_is_in_the_histogram() -> None:
     assert 50 <= result.paths[0]["fault_p99_us"] <= longest, "swap alone takes 50 us"
 
 
+@pytest.mark.slow
 def test_a_tlb_that_is_never_emptied_hides_a_small_guest() -> None:
     def seen(switch_interval_s: float) -> float:
         machine = MachineSpec(
@@ -155,6 +156,7 @@ def test_a_tiny_trace_runs() -> None:
     assert not result.wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [0, 1])
 def test_one_run_of_two_thousand_million_accesses_stops(write: int) -> None:
     trace = trace_of([0, 1], [write, 1], [MAX_RUN, 1])

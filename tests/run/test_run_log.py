@@ -111,6 +111,7 @@ def test_long_in_hash_mode(path: str) -> None:
     assert run(path, LONG_S, every=1 << 30) == 0
 
 
+@pytest.mark.slow
 def test_switches_while_the_log_is_read() -> None:
     """Nothing breaks. A switch forgets C with the tables, as in the kernel, so a page that was
     written just before one may be in no log, and nothing is said of that here."""

@@ -49,13 +49,10 @@ def stress(
     return machine
 
 
-PATHS = [
-    pytest.param("locked", False, marks=pytest.mark.slow),
-    pytest.param("lockless", False, marks=pytest.mark.slow),
-    ("lockless", True),
-]
+PATHS = [("locked", False), ("lockless", False), ("lockless", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 def test_short_stress_with_every_access_checked(path: str, lockless: bool) -> None:
     machine = stress(path, 1.5, checked=True, lockless=lockless)
@@ -64,6 +61,7 @@ def test_short_stress_with_every_access_checked(path: str, lockless: bool) -> No
     machine.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "lockless"), PATHS)
 def test_short_stress_while_the_mode_changes(path: str, lockless: bool) -> None:
     machine = stress(path, 1.5, checked=True, lockless=lockless, switches=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_traces import hot_and_cold
@@ -23,6 +24,7 @@ def test_shares_of_few_pages_are_all_the_same() -> None:
     assert can_tell(2358)
 
 
+@pytest.mark.slow
 def test_a_guest_with_a_hot_tenth_needs_less_than_all() -> None:
     spec = RunSpec(paths=("lockless",), rounds=1, duration_s=3.0, saved_s=2.0)
     machine = MachineSpec(memory_share=0.5, interval_s=0.01, swap_latency_us=2.0)

@@ -1,8 +1,7 @@
 """x86-shadow under load: faults, aging, eviction, tables that are freed all the time; then the
 books must agree.
 
-The short version runs always, with every address and every word read checked; the long one is
-marked slow.
+All are marked slow; the short version has every address and every word read checked.
 """
 
 from __future__ import annotations
@@ -75,6 +74,7 @@ def check(machine: Machine, few_tables: int = FEW_TABLES) -> None:
     assert 3 <= word(machine, "arch.shadow.n_used_mmu_pages") <= few_tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mmu", ["ept", pytest.param("ept-noad", marks=pytest.mark.slow)])
 def test_short_stress_with_every_access_checked(mmu: str) -> None:
     machine = stress("lockless", 1.0, mmu=mmu)

@@ -96,6 +96,7 @@ def test_min_is_the_best_there_is(pages: list[int], frames: int) -> None:
     assert misses(trace_of(pages), frames).min == fewest(once(pages), frames)
 
 
+@pytest.mark.slow
 @given(streams, st.booleans())
 @settings(deadline=None)
 def test_the_curve_is_lru_at_every_size(pages: list[int], again: bool) -> None:

@@ -77,13 +77,13 @@ def check(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["locked", "lockless", pytest.param("none", marks=pytest.mark.slow)]
+    "path", ["lockless", *(pytest.param(p, marks=pytest.mark.slow) for p in ("locked", "none"))]
 )
 def test_short_stress_with_every_access_checked(path: str) -> None:
     check(stress(path, 1.5, checked=True))
 
 
-@pytest.mark.parametrize("path", ["locked", "lockless"])
+@pytest.mark.parametrize("path", [pytest.param("locked", marks=pytest.mark.slow), "lockless"])
 def test_short_stress_in_hash_mode(path: str) -> None:
     machine = stress(path, 1.5, checked=True, stay="hash")
     check(machine)

@@ -66,7 +66,9 @@ def check(machine: Machine) -> None:
     assert counters.accesses > 0
 
 
-@pytest.mark.parametrize("arch", ["x86-restarts", "noad-restarts"])
+@pytest.mark.parametrize(
+    "arch", ["x86-restarts", pytest.param("noad-restarts", marks=pytest.mark.slow)]
+)
 def test_short_stress(arch: str) -> None:
     check(stress(arch, "lockless", 1.5))
 

@@ -79,6 +79,7 @@ def test_a_repeated_recording_is_the_same(tmp_path: Path, option: list[str]) -> 
     assert abs(totals[0] - totals[1]) < totals[0] / 50
 
 
+@pytest.mark.slow
 @needs_valgrind
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
@@ -160,6 +161,7 @@ def test_children_are_named_where_they_are_left_out() -> None:
     ]
 
 
+@pytest.mark.slow
 @needs_valgrind
 def test_children_are_recorded_each_in_its_own_space() -> None:
     with Folder() as folder:

@@ -27,6 +27,7 @@ def a_page() -> str:
     return report_html([a_result(*rounds, activity=seen)])
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_anywhere() -> None:
     page = a_page()
     assert page.count("<svg") == 5

@@ -45,6 +45,7 @@ def test_binary(op: str, a: tuple[Abstract, list[int]], b: tuple[Abstract, list[
             assert abstract.may_be(result, evaluate_binary(op, x, y))
 
 
+@pytest.mark.slow
 @common
 @given(abstracts(), abstracts())
 def test_join_and_widening(

@@ -53,6 +53,7 @@ def text_of(first: str, second: str) -> str:
     return f"C t\n{{ }}\n{threads}\nlocations [0:r; 0:s; 1:r; 1:s; x; y]\n"
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs())
 def test_as_where_all_orders_are_tried(text: str) -> None:
