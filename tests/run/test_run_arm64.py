@@ -1,7 +1,7 @@
 """arm64 under load: vCPUs, aging, eviction at once; then the books must agree.
 
-The short versions have every access checked; ``MKOLD_STRESS_S`` sets how long the
-others are in all.
+The short versions have every access checked; ``MKOLD_STRESS_S`` sets how long each
+of the others is.
 """
 
 from __future__ import annotations
