@@ -294,6 +294,10 @@ BROKEN = {
         "entered under mmu_setup_lock": "",
         "entered without it": "guest-in-hash-mode",
     },
+    "54-leaf-in-its-slot": {
+        "as in Linux": "past-the-slot",
+        "the slot's bounds are asked": "",
+    },
     "33-pr-never-young": {
         "asked through a gate that is open": "",
         "the missing operation is called": "bad-call answered",
@@ -380,6 +384,7 @@ VERDICTS = {
     "51-lockless-no-use-after-free": "holds",
     "52-lockless-dirty-bit": "holds",
     "53-no-guest-out-of-radix": "holds",
+    "54-leaf-in-its-slot": "refuted",
     "33-pr-never-young": "holds",
     "34-pr-unmaps": "holds",
     "35-gate-on-every-platform": "holds",

@@ -11,7 +11,8 @@ Rules
   lies in the slot.
 * With huge pages of the host (``TRANSPARENT_HUGEPAGE``) the leaf is as large as the process's
   entry of the page, which is looked up under ``mmu_lock``, where both addresses are aligned
-  alike; whether all of it lies in the slot is not asked.
+  alike; whether all of it lies in the slot is asked with ``LEAF_IN_SLOT`` alone: Linux does
+  not (6.12, 7.2).
 * On return to the guest the access is tried again; nothing is emulated.
 * A leaf that replaces tables queues their freeing (``call_rcu``) on this CPU; when much is
   queued the fault, which holds no lock yet, runs it first.
@@ -48,12 +49,15 @@ from mkold.lang import (
     addr,
     cpu_relax,
     kernel,
+    parameter,
     smp_rmb,
     u64,
 )
 from mkold.mm.fault.memory import hva_to_pfn
 from mkold.mm.mm_types import PFN_ERR, PFN_ERR_RETRY, TRANSPARENT_HUGEPAGE
 from mkold.sync.rcu import rcu_core
+
+LEAF_IN_SLOT = parameter("LEAF_IN_SLOT", 0)
 
 
 @kernel
@@ -68,17 +72,27 @@ def leaf_bits(write: u64, writable: u64) -> u64:
 
 
 @kernel
+def aligned_alike(slot: Ptr[MemorySlot], level: u64) -> bool:
+    """Whether guest and host addresses can be mapped by leaves of ``level``."""
+    return ((slot.base_gfn ^ slot.userspace_addr) & (level_pages(level) - 1)) == 0
+
+
+@kernel
+def leaf_in_slot(slot: Ptr[MemorySlot], gfn: u64, level: u64) -> bool:
+    """Whether all pages of the leaf of ``level`` that maps ``gfn`` are the slot's."""
+    mask = level_pages(level) - 1
+    first = gfn & ~mask
+    return first >= slot.base_gfn and first + mask < slot.base_gfn + slot.npages
+
+
+@kernel
 def fault_level(slot: Ptr[MemorySlot], gfn: u64) -> u64:
     """The largest level at which ``gfn`` can be mapped by one leaf; with a log, a page."""
     level = READ_ONCE(slot.max_level)
     if level > 0 and READ_ONCE(slot.dirty_bitmap) != NULL:
         return 0
     while level > 0:
-        mask = level_pages(level) - 1
-        first = gfn & ~mask
-        same = ((slot.base_gfn ^ slot.userspace_addr) & mask) == 0
-        inside = first >= slot.base_gfn and first + mask < slot.base_gfn + slot.npages
-        if same and inside:
+        if aligned_alike(slot, level) and leaf_in_slot(slot, gfn, level):
             break
         level -= 1
     return level
@@ -93,7 +107,7 @@ def find_kvm_host_level(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], g
     kvm_mmu_lock(kvm, addr(vcpu.stat.lock_waits))
     level = host_pfn_mapping_level(kvm.mm, gfn_to_hva(slot, gfn))
     kvm_mmu_unlock(kvm)
-    if (slot.base_gfn ^ slot.userspace_addr) & (level_pages(level) - 1):
+    if not aligned_alike(slot, level) or (LEAF_IN_SLOT and not leaf_in_slot(slot, gfn, level)):
         return 0
     return level
 
