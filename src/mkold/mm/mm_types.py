@@ -175,7 +175,8 @@ class Scratch(Struct):
 
     bitmap: u64
     n_isolated: u64
-    lru_add: u64  # folios added since this CPU's batch was last put on lists
+    lru_add: u64  # folios of this CPU's batch, which is emptied when it is full
+    batch: Array[u64, PAGEVEC_SIZE]
     alone: u64  # eviction asks about the page alone, and looks not at its neighbours
     nr_pages: Array[u64, MAX_NR_GENS]
     isolated: Array[u64, MIN_LRU_BATCH]

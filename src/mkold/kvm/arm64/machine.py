@@ -43,26 +43,34 @@ HOOKS = (
     | {"kvm_arch_get_dirty_log": dirty.kvm_get_dirty_log_protect}
 )
 
+UPSTREAM = {"AGE_MODE": AGE_WRITE, "UNMAP_FREE": FREE_AT_ONCE, "AGING_BATCHED": 0}
+UNTIL_6_12 = {"ACCESS_FAULT_MARKS": 1}
+SINCE_6_13 = {"KVM_FAULT_MARKS": 0, "RELEASE_UNUSED": 1}
+
 KERNELS = {
     "v2": Kernel(
         "the series' second version: RCU alone, tables freed by RCU when unmapped",
-        {"AGE_MODE": AGE_BY_RCU, "UNMAP_FREE": FREE_BY_RCU},
+        {"AGE_MODE": AGE_BY_RCU, "UNMAP_FREE": FREE_BY_RCU, **UNTIL_6_12},
     ),
     "v3": Kernel(
         "its third version: mmu_lock for reading",
-        {"AGE_MODE": AGE_READ, "UNMAP_FREE": FREE_AT_ONCE},
+        {"AGE_MODE": AGE_READ, "UNMAP_FREE": FREE_AT_ONCE, **UNTIL_6_12},
     ),
     "6.15": Kernel(
         "as it is upstream: mmu_lock for writing",
-        {"AGE_MODE": AGE_WRITE, "UNMAP_FREE": FREE_AT_ONCE, "AGING_BATCHED": 0},
+        {**UPSTREAM, **SINCE_6_13},
+        lockless=False,
+    ),
+    "6.12": Kernel(
+        "as it was upstream: more faults mark a page as used",
+        {**UPSTREAM, **UNTIL_6_12},
         lockless=False,
     ),
     "6.1": Kernel(
         "as it was upstream: of a range the first page alone is aged",
         {
-            "AGE_MODE": AGE_WRITE,
-            "UNMAP_FREE": FREE_AT_ONCE,
-            "AGING_BATCHED": 0,
+            **UPSTREAM,
+            **UNTIL_6_12,
             "AGE_ONE_LEAF": 1,
             "KVM_FAULT_MARKS": 2,
         },

@@ -13,10 +13,11 @@ Rules (``user_mem_abort``)
   a permission fault on a block keeps its size.
 * With a dirty log pages are mapped by themselves, writable only for a write.
 * An access flag fault sets the bit under ``mmu_lock`` for reading, and looks at nothing else;
-  the result does not matter.
+  the result does not matter. Up to Linux 6.12 (``ACCESS_FAULT_MARKS`` 1) it marks the page as
+  used, as a fault that maps does too.
 
 Source: arch/arm64/kvm/mmu.c (``kvm_handle_guest_abort``, ``user_mem_abort``,
-``handle_access_fault``).
+``handle_access_fault``; 7.2: ``kvm_s2_fault_map``).
 Known limits: without huge pages of the host sizes come from the memslot alone (``max_level``);
 no devices, no tags, no nested guests.
 """
@@ -41,7 +42,12 @@ from mkold.kvm.arm64.pgtable.geometry import (
     stage2_pgtable_levels,
 )
 from mkold.kvm.arm64.pgtable.map import kvm_pgtable_stage2_map
-from mkold.kvm.arm64.pgtable.pte import S2AP_W, stage2_set_prot_attr
+from mkold.kvm.arm64.pgtable.pte import (
+    S2AP_W,
+    kvm_pte_to_pfn,
+    kvm_pte_valid,
+    stage2_set_prot_attr,
+)
 from mkold.kvm.arm64.pgtable.tables import kvm_mmu_topup_memory_cache
 from mkold.kvm.arm64.pgtable.walk import (
     EAGAIN,
@@ -51,6 +57,7 @@ from mkold.kvm.arm64.pgtable.walk import (
 from mkold.kvm.host_level import host_pfn_mapping_level
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
+from mkold.kvm.release import kvm_release_faultin_page, kvm_set_pfn_accessed
 from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.lang import (
@@ -76,6 +83,8 @@ CHECK_RETRY = parameter("CHECK_RETRY", 1)
 SEQ_AFTER_SIZE = parameter("SEQ_AFTER_SIZE", 0)
 # 1, as before commit 157dbc4a321f: a permission fault has no store of tables.
 MEMCACHE_UNSET = parameter("MEMCACHE_UNSET", 0)
+# Whether an access flag fault marks the page as used: up to Linux 6.12.
+ACCESS_FAULT_MARKS = parameter("ACCESS_FAULT_MARKS", 0)
 
 
 @kernel
@@ -174,6 +183,7 @@ def map_found(
         if TRANSPARENT_HUGEPAGE:
             level = transparent_hugepage_adjust(kvm, vcpu, slot, gfn, level)
         ret = fault_in(kvm, vcpu, slot, gfn, pfn, level, writable)
+    kvm_release_faultin_page(kvm, pfn, ret != 0)
     kvm_mmu_read_unlock(kvm)
     if ret == 0 and writable:
         mark_page_dirty_in_slot(slot, gfn)
@@ -214,8 +224,10 @@ def user_mem_abort(
 def handle_access_fault(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> None:
     """An access flag fault: do what the hardware could not."""
     kvm_mmu_read_lock(kvm, addr(vcpu.stat.lock_waits))
-    kvm_pgtable_stage2_mkyoung(kvm, vcpu, gfn)
+    leaf = kvm_pgtable_stage2_mkyoung(kvm, vcpu, gfn)
     kvm_mmu_read_unlock(kvm)
+    if ACCESS_FAULT_MARKS and kvm_pte_valid(leaf):
+        kvm_set_pfn_accessed(kvm, kvm_pte_to_pfn(leaf))
 
 
 @kernel

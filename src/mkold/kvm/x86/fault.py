@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_read_lock, kvm_mmu_read_unlock
+from mkold.kvm.release import kvm_release_faultin_page
 from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
-from mkold.kvm.x86.mmu.release import kvm_release_faultin_page
 from mkold.kvm.x86.tdp.fast_fault import fast_page_fault
 from mkold.kvm.x86.tdp.map import RET_PF_ENOMEM, RET_PF_RETRY, kvm_tdp_mmu_map
 from mkold.lang import (

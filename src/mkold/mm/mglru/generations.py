@@ -17,7 +17,8 @@ Rules
   it joins the third or fourth.
 * Folios join by batches of a CPU: one that comes from swap leaves the swap cache as soon as it
   is mapped, so that only the last of a full batch is in it, and one that is written, before
-  which the batch is emptied.
+  which the batch is emptied. Until Linux 6.13, unless ``MGLRU_KEEPS_REFS``, that a folio was
+  used, and how often, is forgotten then, but not that it is of the working set.
 * A walk promotes what it finds young. With ``MGLRU_WORKINGSET`` 1 not at the first time: coming
   in by a fault is the first, a fault of KVM's is one too; being merged into the next
   generation makes it start anew, unless it was promoted once: then it is of the working set.
@@ -25,8 +26,8 @@ Rules
   has not handed in its batch.
 
 Source: mm/vmscan.c, include/linux/mm_inline.h, Documentation/mm/multigen_lru.rst.
-Known limits: one memory group, anonymous memory only. A batch is only counted: its folios are
-on a list at once, where they would be when it is emptied.
+Known limits: one memory group, anonymous memory only. The folios of a batch are on a list at
+once, where they would be when it is emptied; it keeps no frame from being freed.
 """
 
 from __future__ import annotations
@@ -214,17 +215,23 @@ def lru_gen_del_folio(lrugen: Ptr[LruGen], folio: Ptr[Folio]) -> bool:
 @kernel
 def lru_add_drain(node: Ptr[Node]) -> None:
     """Empty this CPU's batch."""
-    node.scratch[smp_processor_id()].lru_add = 0
+    scratch = addr(node.scratch[smp_processor_id()])
+    if not (MGLRU_WORKINGSET or MGLRU_KEEPS_REFS):
+        for i in range(scratch.lru_add):
+            folio = cast(Ptr[Folio], scratch.batch[i])
+            set_mask_bits(folio, FOLIO_REFS_MASK | FOLIO_REFERENCED, 0)
+    scratch.lru_add = 0
 
 
 @kernel
-def lru_add_batch(node: Ptr[Node]) -> bool:
+def lru_add_batch(node: Ptr[Node], folio: Ptr[Folio]) -> bool:
     """One folio more for this CPU's batch; whether that fills it, which empties it."""
     scratch = addr(node.scratch[smp_processor_id()])
+    scratch.batch[scratch.lru_add] = cast(u64, folio)
     scratch.lru_add += 1
     full = scratch.lru_add == PAGEVEC_SIZE
     if full:
-        scratch.lru_add = 0
+        lru_add_drain(node)
     return full
 
 
@@ -237,7 +244,7 @@ def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio], from_swap: u64, write: u64
         set_mask_bits(folio, 0, FOLIO_ACTIVE)
     elif not flags & FOLIO_REFERENCED:
         folio_mark_accessed(folio)
-    at_once = lru_add_batch(node)
+    at_once = lru_add_batch(node, folio)
     if from_swap and write:
         lru_add_drain(node)
     spin_lock(node.lrugen.lru_lock)

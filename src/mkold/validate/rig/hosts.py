@@ -202,7 +202,7 @@ _X86_NESTED = replace(
 
 _ARM64_KERNELS = {
     "6.12": HostKernel(
-        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", kernel="6.15", damon=True
+        r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-arm64$", kernel="6.12", damon=True
     ),
     "6.1": HostKernel(r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$", kernel="6.1"),
     "newest": HostKernel(

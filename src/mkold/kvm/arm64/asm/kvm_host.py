@@ -46,6 +46,7 @@ class WalkData(Struct):
     mc: Ptr[KvmMmuMemoryCache]
     force_pte: u64
     done: u64  # leaves that were changed
+    leaf: u64  # as it was before its attributes were changed
 
 
 class KvmS2Mmu(Struct):

@@ -43,6 +43,7 @@ def stage2_attr_walker(
     lost."""
     if not kvm_pte_valid(old):
         return EAGAIN
+    data.leaf = old
     new = (old & ~data.clear) | data.attr
     if new != old and not stage2_try_set_pte(ptep, old, new, flags):
         return EAGAIN
@@ -54,6 +55,7 @@ def stage2_update_leaf_attrs(
     kvm: Ptr[Kvm], data: Ptr[WalkData], gfn: u64, end: u64, set_: u64, clear: u64, flags: u64
 ) -> u64:
     """Set and clear bits of the leaves of ``[gfn, end)``."""
+    data.leaf = 0
     data.attr = set_
     data.clear = clear
     flags |= KVM_PGTABLE_WALK_LEAF
@@ -73,10 +75,12 @@ def kvm_pgtable_stage2_wrprotect(kvm: Ptr[Kvm], gfn: u64, end: u64) -> u64:
 
 @kernel
 def kvm_pgtable_stage2_mkyoung(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], gfn: u64) -> u64:
-    """Under ``mmu_lock`` for reading: set the accessed bit of the leaf of ``gfn``."""
+    """Under ``mmu_lock`` for reading: set the accessed bit of the leaf of ``gfn``; what it was
+    before, 0 if there is none."""
     flags = KVM_PGTABLE_WALK_HANDLE_FAULT | KVM_PGTABLE_WALK_SHARED
     data = addr(vcpu.arch.walk)
-    return stage2_update_leaf_attrs(kvm, data, gfn, gfn + 1, S2_AF, 0, flags)
+    stage2_update_leaf_attrs(kvm, data, gfn, gfn + 1, S2_AF, 0, flags)
+    return data.leaf
 
 
 @kernel

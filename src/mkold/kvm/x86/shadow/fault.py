@@ -19,11 +19,11 @@ from __future__ import annotations
 from mkold.kvm.memory_cache import kvm_mmu_topup_memory_cache
 from mkold.kvm.memslots import gfn_to_hva, gfn_to_memslot
 from mkold.kvm.mmu_lock import kvm_mmu_lock, kvm_mmu_unlock
+from mkold.kvm.release import kvm_release_faultin_page
 from mkold.kvm.retry import mmu_invalidate_retry
 from mkold.kvm.types import RESUME_GUEST, RESUME_HOST, MemorySlot
 from mkold.kvm.x86.asm.kvm_host import Kvm, Vcpu
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
-from mkold.kvm.x86.mmu.release import kvm_release_faultin_page
 from mkold.kvm.x86.mmu.spte import KVM_PAGES_PER_HPAGE, PG_LEVEL_4K, ROOT_LEVEL
 from mkold.kvm.x86.shadow.fast_page_fault import shadow_fast_page_fault
 from mkold.kvm.x86.shadow.fetch import fetch_walked
