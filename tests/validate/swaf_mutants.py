@@ -1,0 +1,38 @@
+"""Seeded faults of what a fault of KVM's leaves with the LRU, which only the recordings of Arm
+without hardware access flags catch."""
+
+from __future__ import annotations
+
+from validate_mutants import Mutant
+
+from mkold.ir.variant import Set
+from mkold.lang import Ptr, kernel, smp_processor_id
+from mkold.mm.mm_types import Node
+
+UNTIL_6_12 = "arm64-soft-6.12-evict"
+SINCE_6_13 = "arm64-soft-7.2-evict"
+
+
+@kernel
+def drain_that_keeps_uses(node: Ptr[Node]) -> None:
+    """``lru_add_drain`` that leaves its folios alone."""
+    node.scratch[smp_processor_id()].lru_add = 0
+
+
+SWAF_MUTANTS = (
+    Mutant(
+        "an access flag fault marks nothing",
+        (Set("ACCESS_FAULT_MARKS", 0),),
+        recording=UNTIL_6_12,
+    ),
+    Mutant(
+        "uses outlast the batch",
+        stand_in=("lru_add_drain", drain_that_keeps_uses),
+        recording=UNTIL_6_12,
+    ),
+    Mutant(
+        "Arm marks a page at each try",
+        (Set("RELEASE_UNUSED", 0), Set("KVM_FAULT_MARKS", 1)),
+        recording=SINCE_6_13,
+    ),
+)
