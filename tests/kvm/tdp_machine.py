@@ -22,7 +22,12 @@ from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage, Vcpu
 from mkold.kvm.x86.fault import direct_map
 from mkold.kvm.x86.hw import mmu_walk_tdp
 from mkold.kvm.x86.machine import machine as x86
-from mkold.kvm.x86.mmu.spte import PT_PAGE_SIZE_MASK, SPTE_BASE_ADDR_MASK, SPTE_MMU_PRESENT_MASK
+from mkold.kvm.x86.mmu.spte import (
+    PG_LEVEL_4K,
+    PT_PAGE_SIZE_MASK,
+    SPTE_BASE_ADDR_MASK,
+    SPTE_MMU_PRESENT_MASK,
+)
 from mkold.kvm.x86.tdp.dirty import (
     kvm_mmu_slot_start_logging,
     kvm_tdp_mmu_write_protect_gfn,
@@ -79,7 +84,7 @@ def unmap(kvm: Ptr[Kvm], gfn: u64, end: u64) -> None:
 def protect(kvm: Ptr[Kvm], gfn: u64) -> None:
     """A page is tracked."""
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
-    kvm_tdp_mmu_write_protect_gfn(kvm, gfn)
+    kvm_tdp_mmu_write_protect_gfn(kvm, gfn, PG_LEVEL_4K)
     kvm_mmu_unlock(kvm)
 
 

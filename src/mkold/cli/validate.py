@@ -156,8 +156,9 @@ def _jobs(args: argparse.Namespace) -> list[tuple[Host, Script]]:
             raise UsageError(f"host {row.name} is not compared with huge pages; {names} are")
         # On POWER a large leaf that reaches past its memslot may stop the kernel.
         holes = not (args.huge and row.arch == "powerpc")
+        log = row.log if not args.huge or kernel in row.huge_log else ""
         vm = draw_vm(
-            n_pages, args.seed, row.kind, row.log, huge=args.huge, damon=damon,
+            n_pages, args.seed, row.kind, log, huge=args.huge, damon=damon,
             running=args.running, holes=holes,
         )  # fmt: skip
         if why := refused(vm):

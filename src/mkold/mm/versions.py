@@ -6,6 +6,7 @@ stable kernels took up between 6.12.95 and 6.12.117.
 ======================  =================================================================
 ``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
 ``MGLRU_KEEPS_REFS``    whether what comes back from swap is protected (``tiers.py``)
+``COLLAPSE_PAST_NOTHING``  whether a call goes on behind an area without a table (likewise)
 ``COLLAPSE_READ_ONLY``  whether what nobody may write is collapsed (``fault/collapse.py``)
 ``COW_CHANGE_PTE``      whether a copied page is told of by ``change_pte`` (``fault/memory.py``)
 ``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
@@ -46,7 +47,13 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
     },
     "6.12": {**_SINCE_6_12, "MGLRU_KEEPS_REFS": 1},
     "6.12.117": _SINCE_6_12,
-    "7.2": {**_SINCE_6_12, "COLLAPSE_READ_ONLY": 1, "MGLRU_WORKINGSET": 1, "PT_RECLAIM": 1},
+    "7.2": {
+        **_SINCE_6_12,
+        "COLLAPSE_PAST_NOTHING": 1,
+        "COLLAPSE_READ_ONLY": 1,
+        "MGLRU_WORKINGSET": 1,
+        "PT_RECLAIM": 1,
+    },
 }
 
 

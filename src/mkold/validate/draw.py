@@ -51,10 +51,10 @@ def draw_vm(
     damon: bool = False, running: bool = False, holes: bool = True,
 ) -> Vm:  # fmt: skip
     """A VM whose guest has all pages, or up to four runs of them with ``holes`` between.
-    ``log`` is what log its host has; every other VM uses it, but none with huge pages.
+    ``log`` is what log its host has; every other VM uses it, and all with huge pages.
     ``damon``: whether its host has that; not used where a vCPU runs on."""
     damon = damon and not running
-    if huge or random.Random(f"log {seed}").random() < 0.5:
+    if not huge and random.Random(f"log {seed}").random() < 0.5:
         log = ""
     chance = random.Random(f"slots {seed}")
     n = chance.randint(1, 4)
@@ -127,7 +127,7 @@ def _step(chance: random.Random, name: str, kind: Kind, vm: Vm) -> Step:
     if kind.answers and chance.random() < 0.7:
         return Step(name, (1 << n_pages) - 1)
     most = max(1, int(n_pages * kind.most))
-    if vm.huge:
+    if vm.huge and not kind.slots:
         most = min(most, FEW)
     return Step(name, _some(chance, n_pages, chance.randint(1, most)))
 

@@ -25,6 +25,7 @@ class Kind:
     ranges : whether it may ask by ranges
     guest : whether the guest does it, which has the pages of its memslots only
     counts : whether it is about so many pages, whichever they are
+    slots : whether it is about memslots, and touches no page
     drawn : how its pages are drawn; None: any, up to ``most``
     """
 
@@ -34,6 +35,7 @@ class Kind:
     ranges: bool = False
     guest: bool = False
     counts: bool = False
+    slots: bool = False
     drawn: Callable[[random.Random, Vm], int] | None = None
 
 

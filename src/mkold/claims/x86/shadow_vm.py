@@ -100,7 +100,7 @@ def zap_table(kvm: Ptr[Kvm], sp: Ptr[KvmMmuPage]) -> None:
 def protect_table(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], gfn: u64) -> None:
     """``gfn`` is found to be a table of the guest's own."""
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
-    if kvm_mmu_slot_gfn_write_protect(slot, gfn):
+    if kvm_mmu_slot_gfn_write_protect(slot, gfn, PG_LEVEL_4K):
         kvm_flush_remote_tlbs(kvm)
     kvm_mmu_unlock(kvm)
 

@@ -31,6 +31,7 @@ from mkold.kvm.mmu_lock import (
 from mkold.kvm.notifier import kvm_mmu_notifier_invalidate_range_start
 from mkold.kvm.x86.asm.kvm_host import Kvm, KvmMmuPage
 from mkold.kvm.x86.hw import mmu_walk_tdp
+from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K
 from mkold.kvm.x86.tdp.dirty import (
     clear_dirty_gfn_range,
     kvm_tdp_mmu_write_protect_gfn,
@@ -79,7 +80,7 @@ def unmap_and_write(m: Setup) -> None:
 def tracks_page(kvm: Ptr[Kvm], gfn: u64) -> u64:
     """The page becomes one that the guest may not write to unseen."""
     kvm_mmu_lock(kvm, addr(kvm.stat.lock_waits))
-    flush = kvm_tdp_mmu_write_protect_gfn(kvm, gfn)
+    flush = kvm_tdp_mmu_write_protect_gfn(kvm, gfn, PG_LEVEL_4K)
     kvm_mmu_unlock(kvm)
     return flush
 

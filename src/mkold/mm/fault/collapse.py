@@ -4,6 +4,8 @@ Rules
 -----
 * Only areas that lie in the range whole, have a table, and in it an entry that may be written;
   with ``COLLAPSE_READ_ONLY`` 1 (Linux 7.2) whatever is in the table.
+* A call ends at an area without a table, and leaves those behind it; with
+  ``COLLAPSE_PAST_NOTHING`` 1 (Linux 7.2) it goes on.
 * Pages in swap come back first, as for a read. What was never written reads as zero.
 * Secondary entries of all the area go. The new entry is young, dirty and writable; the folio
   joins the second youngest generation.
@@ -44,6 +46,8 @@ from mkold.mm.swap import copy_page
 
 # Whether an area is collapsed of which no entry may be written.
 COLLAPSE_READ_ONLY = parameter("COLLAPSE_READ_ONLY", 0)
+# Whether a call goes on behind an area of which nothing was ever mapped.
+COLLAPSE_PAST_NOTHING = parameter("COLLAPSE_PAST_NOTHING", 0)
 
 
 @kernel
@@ -115,4 +119,6 @@ def madvise_collapse(mm: Ptr[Mm], start: u64, end: u64) -> None:
     for page in range(start, end):
         whole = page == area_start(mm, page) and page + HPAGE_PMD_NR <= end
         if whole and thp_vma_suitable(mm, page):
+            if not COLLAPSE_PAST_NOTHING and READ_ONCE(pmd_offset(mm, page).value) == 0:
+                return
             collapse_huge_page(mm, page)

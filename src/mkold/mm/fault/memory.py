@@ -264,7 +264,7 @@ def hva_to_pfn_fast(mm: Ptr[Mm], page: u64) -> u64:
     if not pte & PTE_PRESENT or not pte & PTE_WRITE:
         return PFN_ERR
     folio_set_referenced(pfn_folio(mm.node, pte_pfn(pte)))
-    return pte_pfn(pte)
+    return mapped_pfn(mm, page, pte)
 
 
 @kernel

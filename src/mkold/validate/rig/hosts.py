@@ -58,6 +58,7 @@ class Host:
     mmu : mode of mkold's MMU
     log : the dirty log of its guests, as ``vm.Vm`` has it
     huge : whether its guests can be compared with huge pages
+    huge_log : kernels of which they can be compared with the dirty log then
     parameters : of mkold's build
     """
 
@@ -82,6 +83,7 @@ class Host:
     mmu: str = ""
     log: str = ""
     huge: bool = False
+    huge_log: tuple[str, ...] = ()
     parameters: Mapping[str, int] = field(default_factory=dict)
 
     def kernel(self, name: str) -> HostKernel:
@@ -179,6 +181,7 @@ _X86 = Host(
     mmu="npt",
     log="manual",
     huge=True,
+    huge_log=("6.12",),
     parameters={"HW_PMD_YOUNG": 1},
 )
 

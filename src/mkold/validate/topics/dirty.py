@@ -97,9 +97,9 @@ def _logs_manually(vm: Vm) -> bool:
 
 DIRTY = Topic(
     kinds={
-        "log-on": Kind(False, 6, 1.0),
-        "log-off": Kind(False, 3),
-        "get-dirty-log": Kind(True, 12, 1.0),
+        "log-on": Kind(False, 6, 1.0, slots=True),
+        "log-off": Kind(False, 3, slots=True),
+        "get-dirty-log": Kind(True, 12, 1.0, slots=True),
     },
     real=real,
     system=system,
@@ -108,7 +108,7 @@ DIRTY = Topic(
 )
 DIRTY_MANUAL = Topic(
     kinds={
-        "clear-dirty-log": Kind(False, 12, 1.0),
+        "clear-dirty-log": Kind(False, 12, 1.0, slots=True),
         "log-auto": Kind(False, 1, 0.0),
         "log-manual": Kind(False, 1, 0.0),
         "log-all-set": Kind(False, 1, 0.0),

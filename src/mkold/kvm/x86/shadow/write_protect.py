@@ -12,7 +12,7 @@ Rules
 Source: arch/x86/kvm/mmu/mmu.c (``spte_write_protect``, ``kvm_mmu_slot_gfn_write_protect``,
 ``kvm_mmu_write_protect_pt_masked``), virt/kvm/kvm_main.c (``kvm_get_dirty_log_protect``);
 7c8a4742c4ab (what is MMU-writable has to be protected, W or not).
-Known limits: no dirty bits in the log; large leaves are not split.
+Known limits: no dirty bits in the log.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def rmap_write_protect(rmap_head: Ptr[u64], pt_protect: u64) -> u64:
 
 
 @kernel
-def kvm_mmu_slot_gfn_write_protect(slot: Ptr[MemorySlot], gfn: u64) -> u64:
-    """No SPTE lets write to ``gfn``, a table of the guest's own; 1 if the TLBs have to be
-    flushed."""
+def kvm_mmu_slot_gfn_write_protect(slot: Ptr[MemorySlot], gfn: u64, min_level: u64) -> u64:
+    """No SPTE of ``min_level`` or above lets write to ``gfn``, nor a fast page fault give W
+    back; 1 if the TLBs have to be flushed."""
     flush: u64 = 0
-    for level in range(PG_LEVEL_4K, KVM_MAX_HUGEPAGE_LEVEL + 1):
+    for level in range(min_level, KVM_MAX_HUGEPAGE_LEVEL + 1):
         flush |= rmap_write_protect(gfn_to_rmap(slot, gfn, level), 1)
     return flush
 
@@ -99,9 +99,9 @@ def kvm_vcpu_write_protect_gfn(kvm: Ptr[Kvm], gfn: u64) -> u64:
     slot = gfn_to_memslot(kvm, gfn)
     if slot == NULL:
         return 0
-    flush = kvm_mmu_slot_gfn_write_protect(slot, gfn)
+    flush = kvm_mmu_slot_gfn_write_protect(slot, gfn, PG_LEVEL_4K)
     if TDP_MMU_ENABLED:
-        flush |= kvm_tdp_mmu_write_protect_gfn(kvm, gfn)
+        flush |= kvm_tdp_mmu_write_protect_gfn(kvm, gfn, PG_LEVEL_4K)
     return flush
 
 

@@ -191,11 +191,12 @@ def kvm_mmu_slot_start_logging(kvm: Ptr[Kvm], slot: Ptr[MemorySlot], bitmap: Ptr
 
 
 @kernel
-def write_protect_gfn(kvm: Ptr[Kvm], root: Ptr[KvmMmuPage], gfn: u64) -> u64:
+def write_protect_gfn(kvm: Ptr[Kvm], root: Ptr[KvmMmuPage], gfn: u64, min_level: u64) -> u64:
     """The guest can't write to ``gfn`` by ``root`` any more, nor get the right to by a fast
-    page fault; whether a flush is due. ``mmu_lock`` is held for writing."""
+    page fault; whether a flush is due. Leaves below ``min_level`` are left alone. ``mmu_lock``
+    is held for writing."""
     rcu_read_lock()
-    sptep, spte, level = tdp_walk(sp_spt(root), gfn, PG_LEVEL_4K)
+    sptep, spte, level = tdp_walk(sp_spt(root), gfn, min_level)
     can: u64 = is_leaf(spte, level) and is_writable_pte(spte)
     if WRPROT_MMU_WRITABLE:
         can = is_leaf(spte, level) and (is_writable_pte(spte) or is_mmu_writable_spte(spte))
@@ -207,11 +208,11 @@ def write_protect_gfn(kvm: Ptr[Kvm], root: Ptr[KvmMmuPage], gfn: u64) -> u64:
 
 
 @kernel
-def kvm_tdp_mmu_write_protect_gfn(kvm: Ptr[Kvm], gfn: u64) -> u64:
+def kvm_tdp_mmu_write_protect_gfn(kvm: Ptr[Kvm], gfn: u64, min_level: u64) -> u64:
     """As ``write_protect_gfn``, by every valid root."""
     can: u64 = 0
     root = tdp_mmu_next_root(kvm, cast(Ptr[KvmMmuPage], NULL), 1)
     while root != NULL:
-        can |= write_protect_gfn(kvm, root, gfn)
+        can |= write_protect_gfn(kvm, root, gfn, min_level)
         root = tdp_mmu_next_root(kvm, root, 1)
     return can

@@ -8,12 +8,10 @@ Rules
 * To recover, the table's entry becomes a leaf with what the table's first present leaf says,
   and the table is taken down; TLBs are flushed at
   the end, still in the read section: the hardware walks under no other, so no table may be
-  free before.
+  free before. Up to 6.12 the table is zapped, and the next fault makes the leaf.
 
-Source: arch/x86/kvm/mmu/tdp_mmu.c (``tdp_mmu_split_huge_page``, ``recover_huge_pages_range``),
-spte.c (``make_small_spte``, ``make_huge_spte``), Linux 6.18.
-Known limits: up to 6.12 recovering zaps the table and leaves the leaf to the next fault, and in
-6.1 a fault zaps the large leaf where it splits it since; both are done here as in 6.18.
+Source: arch/x86/kvm/mmu/tdp_mmu.c (``tdp_mmu_split_huge_page``, ``recover_huge_pages_range``,
+``zap_collapsible_spte_range``), spte.c (``make_small_spte``, ``make_huge_spte``), Linux 6.18.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from mkold.kvm.x86.mmu.flush import kvm_flush_remote_tlbs_unlocked
 from mkold.kvm.x86.mmu.memslot import kvm_mmu_max_mapping_level
 from mkold.kvm.x86.mmu.spte import (
     KVM_PAGES_PER_HPAGE,
+    LINUX_VERSION,
     PG_LEVEL_1G,
     PG_LEVEL_2M,
     PG_LEVEL_4K,
@@ -54,6 +53,7 @@ from mkold.kvm.x86.tdp.pages import (
     tdp_mmu_free_sp,
 )
 from mkold.kvm.x86.tdp.roots import tdp_mmu_next_root
+from mkold.kvm.x86.tdp.zap import tdp_mmu_zap_spte_atomic
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -159,11 +159,21 @@ def tdp_mmu_make_huge_spte(pt: Ptr[u64], child_level: u64, level: u64) -> u64:
 
 
 @kernel
+def collapse_table(kvm: Ptr[Kvm], sptep: Ptr[u64], spte: u64, gfn: u64, level: u64) -> bool:
+    """The table for ``gfn`` that ``spte`` of ``level`` points to gives way to a leaf, or up to
+    6.12 to nothing; whether it did."""
+    if LINUX_VERSION < 613:
+        return tdp_mmu_zap_spte_atomic(kvm, sptep, spte, gfn, level)
+    huge = tdp_mmu_make_huge_spte(spte_to_child_pt(spte), level - 1, level)
+    return huge != 0 and tdp_mmu_set_spte_atomic(kvm, sptep, spte, huge, level)
+
+
+@kernel
 def recover_huge_page(
     kvm: Ptr[Kvm], slot: Ptr[MemorySlot], spt: Ptr[u64], gfn: u64, top: u64
 ) -> tuple[u64, u64]:
-    """Make the table for ``gfn`` at the highest level up to ``top`` a leaf, where the host's
-    memory allows that.
+    """Make the table for ``gfn`` at the highest level up to ``top`` a leaf (up to 6.12:
+    nothing), where the host's memory allows that.
 
     Returns
     -------
@@ -174,10 +184,9 @@ def recover_huge_page(
         sptep, spte, met = tdp_walk(spt, gfn, level)
         if met > level or not is_shadow_present_pte(spte) or is_large_pte(spte):
             return 0, met
-        if kvm_mmu_max_mapping_level(kvm, slot, gfn) >= level:
-            huge = tdp_mmu_make_huge_spte(spte_to_child_pt(spte), level - 1, level)
-            if huge != 0 and tdp_mmu_set_spte_atomic(kvm, sptep, spte, huge, level):
-                return 1, level
+        allowed = kvm_mmu_max_mapping_level(kvm, slot, gfn) >= level
+        if allowed and collapse_table(kvm, sptep, spte, gfn, level):
+            return 1, level
         level -= 1
     return 0, PG_LEVEL_2M
 

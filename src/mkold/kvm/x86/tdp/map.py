@@ -2,7 +2,8 @@
 
 Rules
 -----
-* On the way down a missing table is linked in, and a large leaf that is too large is split.
+* On the way down a missing table is linked in, and a large leaf that is too large is split;
+  up to 6.2 it is zapped.
 * A frozen entry, or a compare-and-swap that is lost, lets the guest try again: the new table is
   freed at once, nobody has seen it.
 * A leaf that allows the access already is left alone.
@@ -24,6 +25,7 @@ from mkold.kvm.x86.mmu.memslot import mark_page_dirty_in_slot
 from mkold.kvm.x86.mmu.spte import (
     KVM_AD_ENABLED,
     KVM_PAGES_PER_HPAGE,
+    LINUX_VERSION,
     PT_PRESENT_MASK,
     PT_WRITABLE_MASK,
     ROOT_LEVEL,
@@ -40,6 +42,7 @@ from mkold.kvm.x86.tdp.change import tdp_mmu_link_sp, tdp_mmu_set_spte_atomic
 from mkold.kvm.x86.tdp.huge import tdp_mmu_split_huge_page
 from mkold.kvm.x86.tdp.iter import SHARED, is_leaf
 from mkold.kvm.x86.tdp.pages import tdp_account_mmu_page, tdp_mmu_alloc_sp, tdp_mmu_free_sp
+from mkold.kvm.x86.tdp.zap import tdp_mmu_zap_spte_atomic
 from mkold.lang import (
     NULL,
     READ_ONCE,
@@ -105,6 +108,12 @@ def tdp_mmu_fill_gap(
     -------
     RET_PF_FIXED, or what the fault is to return; and the entry that points to the table
     """
+    if LINUX_VERSION < 603 and is_shadow_present_pte(old):
+        if not tdp_mmu_zap_spte_atomic(kvm, sptep, old, gfn, level):
+            return RET_PF_RETRY, 0
+        old = READ_ONCE(sptep.value)
+        if is_frozen_spte(old):
+            return RET_PF_RETRY, 0
     sp = tdp_mmu_alloc_sp(kvm, level - 1, gfn)
     if sp == NULL:
         return RET_PF_ENOMEM, 0
