@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huge_log_mutants import HUGE_LOG_MUTANTS
 from huge_mutants import HUGE_MUTANTS, always_base_pages
 from validate_mutants import Mutant
 
@@ -18,12 +19,13 @@ from mkold.mm.large_folio import HPAGE_PMD_NR
 from mkold.mm.mm_types import PTE_ACCESSED, PTE_PFN_SHIFT, Mm
 from mkold.mm.pgtable import pmd_offset, pmd_trans_huge
 from mkold.validate.compare import Comparison, compared, perform_all
-from mkold.validate.draw import draw, draw_vm
+from mkold.validate.draw import FEW, draw, draw_vm
 from mkold.validate.rig.hosts import host
 from mkold.validate.script import read_script, script_text
 from mkold.validate.session import system_spec
 from mkold.validate.sides import SystemSide, image_of, topics_of
 from mkold.validate.system import Edit, System
+from mkold.validate.topics.dirty import DIRTY
 from mkold.validate.topics.huge import HUGE
 from mkold.validate.vm import vm_of
 
@@ -99,9 +101,22 @@ def test_a_seeded_fault_is_caught(mutant: Mutant) -> None:
 
 
 @pytest.mark.quality
-@pytest.mark.parametrize("mutant", HUGE_MUTANTS, ids=lambda mutant: mutant.what)
+@pytest.mark.parametrize(
+    "mutant", [*HUGE_MUTANTS, *HUGE_LOG_MUTANTS], ids=lambda mutant: mutant.what
+)
 def test_a_seeded_fault_is_caught_by_its_recording(mutant: Mutant) -> None:
     assert asked(RECORDINGS / f"{mutant.recording}.recording", mutant.edit).differences
+
+
+def test_a_vm_with_huge_pages_has_the_log_of_its_host() -> None:
+    for seed in range(8):
+        assert draw_vm(1300, seed, huge=True).log == ""
+        vm = draw_vm(1300, seed, log="manual", huge=True)
+        steps = draw(400, vm, seed)
+        assert {*DIRTY.kinds, "collapse", "drop"} <= {step.name for step in steps}
+        # what is about memslots is about more pages than a step touches
+        cleared = [step for step in steps if step.name == "clear-dirty-log"]
+        assert max(step.pages.bit_count() for step in cleared) > FEW
 
 
 def test_the_head_says_so() -> None:

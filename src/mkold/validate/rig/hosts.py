@@ -137,6 +137,7 @@ def _power(
         mmu=mmu,
         log="" if kind else "plain",
         huge=huge,
+        huge_log=("6.12",) if huge else (),
         parameters={
             "HW_PTE_YOUNG": 0,
             "HPT_ALIAS": 1 << 22,
@@ -237,6 +238,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         kernels=_ARM64_KERNELS,
         log="manual",
         huge=True,
+        huge_log=("6.12",) if arch == "arm64" else (),
         # The CPU called max has 52-bit addresses too.
         parameters={key: int(arch == "arm64") for key in ("HW_PTE_YOUNG", "SPLIT_MAKES_OLD")},
     )  # fmt: skip
