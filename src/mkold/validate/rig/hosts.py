@@ -182,7 +182,7 @@ _X86 = Host(
     mmu="npt",
     log="manual",
     huge=True,
-    huge_log=("6.12",),
+    huge_log=tuple(_X86_KERNELS),
     parameters={"HW_PMD_YOUNG": 1},
 )
 
@@ -192,6 +192,7 @@ _X86_SHADOW = replace(
     sentence="the same, the TDP MMU turned off: shadow tables map every guest",
     arch="x86-shadow",
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
+    huge_log=(),
 )
 
 _X86_NESTED = replace(
