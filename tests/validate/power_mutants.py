@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from validate_mutants import Mutant
 
-from mkold.ir.variant import Skip
+from mkold.ir.variant import Set, Skip
 from mkold.kvm.powerpc.asm.kvm_host import Kvm
 from mkold.kvm.powerpc.hash.age import age_locked_hpte, age_ring
 from mkold.kvm.powerpc.hash.hpt import hpt_entry
@@ -30,7 +30,8 @@ from mkold.lang import (
     smp_load_acquire,
     u64,
 )
-from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, Mm
+from mkold.mm.mglru.generations import folio_add_lru
+from mkold.mm.mm_types import PTE_PRESENT, PTE_WRITE, Folio, Mm
 from mkold.mm.pgtable import pte_offset, pte_pfn, vma_contains
 
 
@@ -85,8 +86,17 @@ def reset_keeps_r(kvm: Ptr[Kvm]) -> None:
             WRITE_ONCE(slot.rmap[page], slot.rmap[page] & KVMPPC_RMAP_REFERENCED)
 
 
+@kernel
+def add_locked_too(
+    mm: Ptr[Mm], page: u64, folio: Ptr[Folio], from_swap: u64, write: u64
+) -> None:
+    """``folio_add_lru_vma`` that looks not at the VMA."""
+    folio_add_lru(mm.node, folio, from_swap, write)
+
+
 HASH = "power9-hash-6.12"
 NESTED = "power9-nested-6.12"
+NESTED_EVICT = "power9-nested-6.12-evict"
 POWER_MUTANTS = (
     Mutant(
         "a ring's end is forgotten", stand_in=("age_ring", age_first_of_ring), recording=HASH
@@ -111,5 +121,16 @@ POWER_MUTANTS = (
     ),
     Mutant(
         "L1's tlbie is not heard", (Skip("kvmhv_emulate_tlbie_tlb_addr"),), recording=NESTED
+    ),
+    Mutant(
+        "what L1 keeps for itself is on a list",
+        stand_in=("folio_add_lru_vma", add_locked_too),
+        recording=NESTED_EVICT,
+    ),
+    Mutant(
+        "eviction looks not around a page of a guest that has a guest",
+        (Set("NESTED_LOCKLESS", 0),),
+        way="lockless",
+        recording=NESTED_EVICT,
     ),
 )

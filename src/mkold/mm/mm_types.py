@@ -19,8 +19,8 @@ Lock order: ``aging_lock``, page-table lock (``ptl``), then ``lru_lock`` or, in 
 callback, ``mmu_lock``; never the other way round.
 
 Sources: include/linux/mm_types.h, include/linux/mmzone.h,
-arch/powerpc/include/asm/book3s/64/pgtable.h. Known limits: one VMA, order-0 anonymous
-folios, one node.
+arch/powerpc/include/asm/book3s/64/pgtable.h. Known limits: one VMA, and with ``VM_LOCKED`` one
+that is locked from the start, in tables of its own; order-0 anonymous folios, one node.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from mkold.mm.page_alloc import PAGE_SHIFT as PAGE_SHIFT  # log2 of the words in
 PTE_TABLE_SHIFT = parameter("PTE_TABLE_SHIFT", 9)
 # 1: the process's memory may be mapped by huge entries, an area of a table each (``mm/huge``).
 TRANSPARENT_HUGEPAGE = parameter("TRANSPARENT_HUGEPAGE", 0)
+# 1: the process has a second VMA, which it locked (``mlock``).
+VM_LOCKED = parameter("VM_LOCKED", 0)
 
 # Host page-table entry.
 PTE_PRESENT = 1 << 63
@@ -210,7 +212,8 @@ class Mm(Struct):
     ``notifier_subscriptions`` belongs to ``mmu_notifier`` (a word address or 0).
     ``ptl`` points at one lock per table, a cache line each. ``swap_area`` holds page
     ``i``'s content at ``i << PAGE_SHIFT``; ``reported`` is one word per page, set by
-    whoever finds the page young (statistics only; 0 switches it off).
+    whoever finds the page young (statistics only; 0 switches it off). ``locked_start`` and
+    ``locked_pages`` are the locked VMA.
     """
 
     vma_start: u64
@@ -224,4 +227,6 @@ class Mm(Struct):
     node: Ptr[Node]
     swap_area: u64
     reported: Ptr[u64]
-    pad: Array[u64, 5]
+    locked_start: u64
+    locked_pages: u64
+    pad: Array[u64, 3]

@@ -42,6 +42,7 @@ from mkold.mm.mm_types import (
     PTE_PFN_SHIFT,
     PTE_TABLE_SHIFT,
     TRANSPARENT_HUGEPAGE,
+    VM_LOCKED,
     Mm,
 )
 
@@ -56,9 +57,15 @@ def pte_pfn(pte: u64) -> u64:
 
 
 @kernel
+def vma_is_locked(mm: Ptr[Mm], page: u64) -> bool:
+    """Whether ``page`` lies in the VMA that is locked: no list of the LRU has it."""
+    return VM_LOCKED and page - mm.locked_start < mm.locked_pages
+
+
+@kernel
 def vma_contains(mm: Ptr[Mm], page: u64) -> bool:
-    """Whether ``page`` lies in the VMA."""
-    return page - mm.vma_start < mm.vma_pages
+    """Whether ``page`` lies in a VMA."""
+    return page - mm.vma_start < mm.vma_pages or (VM_LOCKED and vma_is_locked(mm, page))
 
 
 @kernel

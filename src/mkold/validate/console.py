@@ -32,8 +32,9 @@ from mkold.validate.rig.setup import Rig
 
 BOOT_S, ANSWER_S, END_S = 120.0, 60.0, 10.0
 KEPT_LINES = 12
-# On processor 1 no timer ticks and nothing runs but what is put there.
-ALONE = "isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1 irqaffinity=0"
+# On processor 1 nothing runs but what is put there; and no timer ticks.
+ALONE = "isolcpus=managed_irq,domain,1 rcu_nocbs=1 irqaffinity=0"
+NO_TICK = "nohz_full=1"
 
 
 class TroubleError(MkoldError):
@@ -116,7 +117,7 @@ def command_line(
     apart = ["-serial", f"file:{console}"] if host.apart else []
     append = f"{host.console} mkold_line={host.line} panic=-1 quiet loglevel=1 {host.append}"
     if running:
-        append += f" {ALONE}"
+        append += f" {ALONE}" if host.needs_tick else f" {ALONE} {NO_TICK}"
     cpus = "2" if running else "1"
     return [
         program, *places, "-accel", "tcg", "-smp", cpus, "-display", "none", "-monitor", "none",

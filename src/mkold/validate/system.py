@@ -167,6 +167,8 @@ class System:
     def _boot(self) -> None:
         call = self.call
         self._host_memory.boot(call, self.mm, MODES[self.way], VMA_START)
+        if self._machine.nesting:
+            self._lock_own_pages()
         call("kvm_init")
         failed = call("kvm_create_vm", self.kvm, self.mm.at)
         for first, end in self.vm.memslots:
@@ -182,6 +184,12 @@ class System:
         failed |= self._boot_l1()
         if failed:
             raise MkoldError("the system's machine has no memory to boot")
+
+    def _lock_own_pages(self) -> None:
+        """What a guest that has a guest keeps for itself is a VMA of its own, and locked."""
+        self.mm["vma_pages"] = self.vm.n_pages
+        self.mm["locked_start"] = VMA_START + self._own_first
+        self.mm["locked_pages"] = self._own_pages
 
     def _boot_l1(self) -> int:
         """Let a guest that has a guest make its tables, in memory of its own behind the pages

@@ -38,7 +38,7 @@ from mkold.lang import (
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.huge.pmd import handle_huge_fault
 from mkold.mm.mglru.evict import shrink_node
-from mkold.mm.mglru.generations import folio_add_lru
+from mkold.mm.mglru.generations import folio_add_lru_vma
 from mkold.mm.mm_types import (
     MIN_LRU_BATCH,
     PAGE_SHIFT,
@@ -126,7 +126,7 @@ def install_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], seen: u64, pfn: u64, bit
         from_swap: u64 = seen & PTE_SWAP
         if from_swap:
             lru_gen_refault(node, folio, seen)
-        folio_add_lru(node, folio, from_swap, bits & PTE_DIRTY)
+        folio_add_lru_vma(mm, page, folio, from_swap, bits & PTE_DIRTY)
     spin_unlock(ptl.value)
     return same
 

@@ -19,13 +19,14 @@ Rules
   is mapped, so that only the last of a full batch is in it, and one that is written, before
   which the batch is emptied. Until Linux 6.13, unless ``MGLRU_KEEPS_REFS``, that a folio was
   used, and how often, is forgotten then, but not that it is of the working set.
+* What a locked VMA maps is on no list.
 * A walk promotes what it finds young. With ``MGLRU_WORKINGSET`` 1 not at the first time: coming
   in by a fault is the first, a fault of KVM's is one too; being merged into the next
   generation makes it start anew, unless it was promoted once: then it is of the working set.
 * ``nr_pages`` follows the numbers, not the lists, and may be briefly off while a walk
   has not handed in its batch.
 
-Source: mm/vmscan.c, include/linux/mm_inline.h, Documentation/mm/multigen_lru.rst.
+Source: mm/vmscan.c, mm/swap.c, include/linux/mm_inline.h, Documentation/mm/multigen_lru.rst.
 Known limits: one memory group, anonymous memory only. The folios of a batch are on a list at
 once, where they would be when it is emptied; it keeps no frame from being freed.
 """
@@ -62,10 +63,13 @@ from mkold.mm.mm_types import (
     MAX_NR_GENS,
     MIN_NR_GENS,
     PAGEVEC_SIZE,
+    VM_LOCKED,
     Folio,
     LruGen,
+    Mm,
     Node,
 )
+from mkold.mm.pgtable import vma_is_locked
 from mkold.mm.tiers import (
     MGLRU_WORKINGSET,
     count_protected,
@@ -250,6 +254,15 @@ def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio], from_swap: u64, write: u64
     spin_lock(node.lrugen.lru_lock)
     lru_gen_add_folio(addr(node.lrugen), folio, from_swap and (write or at_once))
     spin_unlock(node.lrugen.lru_lock)
+
+
+@kernel
+def folio_add_lru_vma(
+    mm: Ptr[Mm], page: u64, folio: Ptr[Folio], from_swap: u64, write: u64
+) -> None:
+    """``folio_add_lru`` for ``page`` of the process, unless its VMA is locked."""
+    if not (VM_LOCKED and vma_is_locked(mm, page)):
+        folio_add_lru(mm.node, folio, from_swap, write)
 
 
 @kernel

@@ -13,13 +13,14 @@ Rules
   not young is left out and the bit cleared of one that is walked. Pages that the guest alone
   made young are then not seen. Linux 6.1 does so; since commit 1d4832becdc2 not while
   somebody is subscribed to the notifiers.
+* The tables of a locked VMA are left out.
 * Aging without any accessed bit (AGING_NONE) only opens a generation. So it does where the
   hardware does not set the bits of the host's own entries (``HW_PTE_YOUNG`` 0): to Linux that
   is what powerpc is, and arm64 without hardware access flags (``arch_has_hw_pte_young``). With
   ``MGLRU_FORCED_WALK`` 1 a pass that the user asks for walks there too (Linux 6.1 does so; not
   a process of less than 64 pages, which no VMM is).
 
-Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, walk_pte_range).
+Source: mm/vmscan.c (try_to_inc_max_seq, walk_mm, should_skip_vma, walk_pte_range).
 Known limits: tables are visited in order and the walk is not resumed half-way.
 """
 
@@ -53,6 +54,7 @@ from mkold.mm.mm_types import (
     NO_INDEX,
     PTE_TABLE_SHIFT,
     TRANSPARENT_HUGEPAGE,
+    VM_LOCKED,
     AgingStats,
     Mm,
 )
@@ -63,6 +65,7 @@ from mkold.mm.pgtable import (
     pmdp_test_and_clear_young,
     pte_lockptr,
     pte_pfn,
+    vma_is_locked,
 )
 
 HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
@@ -119,6 +122,12 @@ def walk_huge_pmd(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64)
 
 
 @kernel
+def should_skip_vma(mm: Ptr[Mm], index: u64) -> bool:
+    """Whether table ``index`` is of a VMA that is not aged."""
+    return VM_LOCKED and vma_is_locked(mm, mm.vma_start + (index << PTE_TABLE_SHIFT))
+
+
+@kernel
 def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
     """Walk every table that is worth it; caller holds ``aging_lock``."""
     node = mm.node
@@ -129,6 +138,8 @@ def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
         table = READ_ONCE(mm.pmd[i])
         if TRANSPARENT_HUGEPAGE and pmd_trans_huge(table):
             walk_huge_pmd(mm, stats, i, max_seq)
+        elif VM_LOCKED and should_skip_vma(mm, i):
+            continue
         elif table and not READ_ONCE(node.stop) and not table_is_idle(mm, i):
             if force_scan or test_bloom_filter(addr(node.lrugen), max_seq, table):
                 if walk_pte_table(mm, stats, i, max_seq):

@@ -59,6 +59,7 @@ class Host:
     log : the dirty log of its guests, as ``vm.Vm`` has it
     huge : whether its guests can be compared with huge pages
     huge_log : kernels of which they can be compared with the dirty log then
+    needs_tick : whether no vCPU enters its guest on a processor where no timer is set
     parameters : of mkold's build
     """
 
@@ -84,6 +85,7 @@ class Host:
     log: str = ""
     huge: bool = False
     huge_log: tuple[str, ...] = ()
+    needs_tick: bool = False
     parameters: Mapping[str, int] = field(default_factory=dict)
 
     def kernel(self, name: str) -> HostKernel:
@@ -129,8 +131,9 @@ def _power(
         options=(*options, "-m", "2G", "-serial", "stdio"),
         line="hvc0",
         console="console=hvc0",
-        # A hash table would be made where pages under test may lie, which would be moved.
-        append="kvm_cma_resv_ratio=0",
+        # A hash table would be made where pages under test may lie, which would be moved; and
+        # Debian's newest lets DAMON_STAT clear accessed bits from the start.
+        append="kvm_cma_resv_ratio=0 damon_stat.enabled=N",
         image="vmlinux",
         modules={"kvm-hv": "", "lzo-rle": "", "zram": ""},
         kernels=_POWER_KERNELS,
@@ -138,11 +141,15 @@ def _power(
         log="" if kind else "plain",
         huge=huge,
         huge_log=("6.12",) if huge else (),
+        # kvm_hv leaves the guest in time for the next timer; of none it thinks that it is past.
+        needs_tick=True,
         parameters={
             "HW_PTE_YOUNG": 0,
             "HPT_ALIAS": 1 << 22,
             "HW_SETS_RC": 1,
             "MPROTECT_YOUNG": 1,
+            # Eviction looks around only where that needs no lock, and Linux always.
+            "NESTED_LOCKLESS": 1,
         },
     )
 

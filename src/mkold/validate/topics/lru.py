@@ -18,7 +18,7 @@ from mkold.validate.real import Real
 from mkold.validate.step import Step
 from mkold.validate.system import System
 from mkold.validate.topic import Kind, Topic
-from mkold.validate.vm import NESTED, Vm
+from mkold.validate.vm import Vm
 
 SEEN = ("listed", "behind-1", "behind-2")
 
@@ -77,9 +77,9 @@ def system_look(system: System) -> dict[str, int]:
     return {name: system.words("look_generation", which) for which, name in enumerate(SEEN)}
 
 
-def pages_alone(vm: Vm) -> bool:
-    """Whether the LRU has no others than the VM's pages: L1 keeps tables there."""
-    return vm.guest not in NESTED
+def evicts(vm: Vm) -> bool:
+    """Not compared where an x86 guest has a guest."""
+    return vm.guest != "npt"
 
 
 EVICTION = Topic(
@@ -87,7 +87,7 @@ EVICTION = Topic(
     real=real,
     system=system,
     entries=(run_eviction,),
-    fits=pages_alone,
+    fits=evicts,
 )
 LRU = Topic(
     kinds={"aging-pass": Kind(False, 7, 0.0)},

@@ -169,5 +169,6 @@ NESTED = Topic(
     real=real,
     system=system,
     entries=(l2_access, l1_clear, l1_store, kvmhv_emulate_tlbie_lpid),
+    parameters={"VM_LOCKED": 1},
     fits=has_guest,
 )

@@ -142,5 +142,6 @@ NESTED_X86 = Topic(
     real=real,
     system=system,
     entries=(l1_allow, l1_clear, l1_store, l2_enter, l2_access, l2_leave),
+    parameters={"VM_LOCKED": 1},
     fits=has_guest,
 )
