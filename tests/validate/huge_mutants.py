@@ -11,10 +11,13 @@ from mkold.kvm.x86.mmu.spte import PG_LEVEL_4K
 from mkold.kvm.x86.shadow.age import kvm_age_rmap
 from mkold.kvm.x86.shadow.memslot_rmap import KVM_MAX_HUGEPAGE_LEVEL, gfn_to_rmap
 from mkold.kvm.x86.tdp.iter import level_shift
-from mkold.lang import Ptr, kernel, u64
-from mkold.mm.mm_types import Mm
+from mkold.lang import READ_ONCE, Ptr, kernel, u64
+from mkold.mm.contpte import CONT_PTES, contpte_align_down
+from mkold.mm.mm_types import PTE_CONT, Mm
+from mkold.mm.pgtable import __ptep_test_and_clear_young, pte_pfn, set_pte
 
 SHADOW, ARM64, PSERIES = "x86-shadow-6.12-huge", "arm64-6.12-huge", "pseries-6.12-huge"
+CONT = "arm64-soft-6.12-contpte"
 
 
 @kernel
@@ -58,7 +61,62 @@ def a_large_leaf(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot], gfn: u64
     return 1
 
 
+@kernel
+def each_keeps_its_own(ptep: Ptr[u64], cont: u64) -> None:
+    """``contpte_convert`` that gathers nothing."""
+    block = contpte_align_down(ptep)
+    for i in range(CONT_PTES):
+        set_pte(block + i, (READ_ONCE(block[i]) & ~PTE_CONT) | cont)
+
+
+@kernel
+def one_of_a_block(ptep: Ptr[u64]) -> bool:
+    """``contpte_ptep_test_and_clear_young`` that leaves the others alone."""
+    return __ptep_test_and_clear_young(ptep)
+
+
+@kernel
+def its_own_bits(ptep: Ptr[u64]) -> u64:
+    """``ptep_get`` that does not look at the rest of the block."""
+    return READ_ONCE(ptep.value)
+
+
+@kernel
+def frame_of_the_entry(mm: Ptr[Mm], page: u64, pte: u64) -> u64:
+    """``mapped_pfn`` that takes a huge entry's first frame for all."""
+    return pte_pfn(pte)
+
+
 HUGE_MUTANTS = (
+    Mutant(
+        "all pages of a huge entry are its first",
+        stand_in=("mapped_pfn", frame_of_the_entry),
+        recording="arm64-6.12-huge-slots",
+    ),
+    Mutant(
+        "a block's entries keep their bits",
+        stand_in=("contpte_convert", each_keeps_its_own),
+        recording=CONT,
+    ),
+    Mutant("no block is folded again", (Skip("contpte_try_fold"),), recording=CONT),
+    Mutant("no block is unfolded", (Skip("contpte_try_unfold"),), recording=CONT),
+    Mutant("an access fault is one entry's", (Skip("contpte_access_fault"),), recording=CONT),
+    Mutant(
+        "DAMON clears one entry of a block",
+        stand_in=("contpte_ptep_test_and_clear_young", one_of_a_block),
+        recording=CONT,
+    ),
+    Mutant(
+        "DAMON reads one entry of a block", stand_in=("ptep_get", its_own_bits), recording=CONT
+    ),
+    Mutant(
+        "mprotect goes page by page", (Set("MPROTECT_BATCH", 0),), recording="arm64-7.2-huge"
+    ),
+    Mutant(
+        "what mprotect changes at once is not folded",
+        (Skip("contpte_set_ptes"),),
+        recording="arm64-7.2-huge",
+    ),
     Mutant(
         "zeros keep their frames",
         (Set("SPLIT_ZERO_PAGES", 0),),
@@ -102,7 +160,7 @@ HUGE_MUTANTS = (
     ),
     Mutant(
         "a split keeps arm64's accessed bits",
-        (Set("SPLIT_MAKES_OLD", 0),),
+        (Set("MAX_PHYSMEM_BITS", 48),),
         recording="arm64-6.12-huge-split",
     ),
     Mutant(

@@ -12,11 +12,12 @@ from mkold.base.errors import InputError
 from mkold.cli.main import main
 from mkold.ir.variant import Skip
 from mkold.lang import NULL, READ_ONCE, Ptr, kernel, u64
+from mkold.mm.contpte import ptep_test_and_clear_young
 from mkold.mm.damon import damon_get_folio, damon_va_mkold
 from mkold.mm.mm_types import PTE_ACCESSED, PTE_PRESENT, Mm
 from mkold.mm.mmu_notifier import mmu_notifier_clear_young, mmu_notifier_test_clear_young
 from mkold.mm.page_idle import folio_set_idle, folio_set_young, folio_test_idle
-from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
+from mkold.mm.pgtable import pte_offset, pte_pfn
 from mkold.validate.compare import Comparison, compared, perform_all
 from mkold.validate.draw import draw, draw_vm
 from mkold.validate.rig.hosts import HOSTS, host

@@ -112,7 +112,7 @@ def test_that_clears(kvm: Ptr[Kvm], gfn: u64) -> u64:
 
 @kernel
 def host_bit_stays(ptep: Ptr[u64]) -> bool:
-    """``ptep_test_and_clear_young`` that looks only."""
+    """``__ptep_test_and_clear_young`` that looks only."""
     return (READ_ONCE(ptep.value) & PTE_ACCESSED) != 0
 
 
@@ -279,7 +279,7 @@ MUTANTS = (
     Mutant("the slow path clears nothing", stand_in=("kvm_age_radix", age_without_clearing)),
     Mutant("a test clears", stand_in=("kvm_test_age_radix", test_that_clears)),
     Mutant(
-        "the process's own bit stays", stand_in=("ptep_test_and_clear_young", host_bit_stays)
+        "the process's own bit stays", stand_in=("__ptep_test_and_clear_young", host_bit_stays)
     ),
     Mutant("a range lacks its last page", stand_in=("hva_range_in_slot", one_page_less)),
     Mutant("a range has one page more", stand_in=("hva_range_in_slot", one_page_more)),

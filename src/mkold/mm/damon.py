@@ -22,6 +22,7 @@ PAGE_SIZE is the page's first, and then the notifiers clear no page more.
 from __future__ import annotations
 
 from mkold.lang import NULL, READ_ONCE, Ptr, Struct, cast, kernel, spin_lock, spin_unlock, u64
+from mkold.mm.contpte import ptep_get, ptep_test_and_clear_young
 from mkold.mm.large_folio import HPAGE_PMD_NR
 from mkold.mm.mm_types import (
     FOLIO_GEN_MASK,
@@ -40,7 +41,6 @@ from mkold.mm.pgtable import (
     pmd_trans_huge,
     pte_lockptr,
     pte_pfn,
-    ptep_test_and_clear_young,
 )
 from mkold.mm.rmap import pfn_folio
 
@@ -120,7 +120,7 @@ def damon_pa_mkold(mm: Ptr[Mm], page: u64) -> bool:
 @kernel
 def damon_entry_young(mm: Ptr[Mm], ptep: Ptr[u64], page: u64) -> bool:
     """Whether ``page``, which ``ptep`` maps, was accessed. Caller holds the lock."""
-    pte = READ_ONCE(ptep.value)
+    pte = ptep_get(ptep)
     if not pte & PTE_PRESENT:
         return False
     folio = damon_get_folio(mm.node, pte_pfn(pte))

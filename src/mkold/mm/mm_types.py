@@ -37,6 +37,7 @@ VM_LOCKED = parameter("VM_LOCKED", 0)
 
 # Host page-table entry.
 PTE_PRESENT = 1 << 63
+PTE_CONT = 1 << 58  # of a folded block (``mm/contpte.py``)
 PTE_SWAP = 1 << 61  # not present: the content is in the swap area
 PTE_ACCESSED = 0x100
 PTE_DIRTY = 0x080

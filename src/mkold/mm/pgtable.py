@@ -49,6 +49,9 @@ from mkold.mm.mm_types import (
 # Whether the hardware sets accessed bits of entries that point at tables (x86 does).
 HW_PMD_YOUNG = parameter("HW_PMD_YOUNG", 0)
 
+# Whether the hardware sets accessed bits of the host's own entries.
+HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
+
 
 @kernel
 def pte_pfn(pte: u64) -> u64:
@@ -179,8 +182,8 @@ def pte_alloc(mm: Ptr[Mm], page: u64) -> Ptr[u64]:
 
 
 @kernel
-def ptep_test_and_clear_young(ptep: Ptr[u64]) -> bool:
-    """Clear the host's own accessed bit; whether it was set."""
+def __ptep_test_and_clear_young(ptep: Ptr[u64]) -> bool:
+    """Clear an entry's own accessed bit; whether it was set."""
     if not READ_ONCE(ptep.value) & PTE_ACCESSED:
         return False
     return (atomic_fetch_andnot_relaxed(ptep.value, PTE_ACCESSED) & PTE_ACCESSED) != 0

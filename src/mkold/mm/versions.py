@@ -4,6 +4,7 @@ Each was seen on that version (``docs/truth.md``); of 6.12 two differ, since a p
 stable kernels took up between 6.12.95 and 6.12.117.
 
 ======================  =================================================================
+``ARM64_CONTPTE``       whether blocks of entries are folded, on arm64 (``contpte.py``)
 ``MGLRU_FORCED_WALK``   whether a pass asked for walks without hardware (``mglru/walk.py``)
 ``MGLRU_KEEPS_REFS``    whether what comes back from swap is protected (``tiers.py``)
 ``COLLAPSE_PAST_NOTHING``  whether a call goes on behind an area without a table (likewise)
@@ -12,6 +13,7 @@ stable kernels took up between 6.12.95 and 6.12.117.
 ``MGLRU_NONLEAF``       whether a walk leaves out tables that the process did not use
 ``MGLRU_NOTIFIERS``     whether it asks the notifiers (``mglru/young.py``)
 ``MGLRU_WORKINGSET``    whether promoted pages are remembered (``mglru/``)
+``MPROTECT_BATCH``      whether ``mprotect`` takes entries together (``fault/mprotect.py``)
 ``PAGEOUT_REFERENCES``  whether MADV_PAGEOUT keeps what the guest used (``fault/madvise.py``)
 ``PT_RECLAIM``          whether MADV_DONTNEED gives empty tables back (``fault/madvise.py``)
 ``SPLIT_ZERO_PAGES``    whether a split maps zeros to the zero page (``huge/split.py``)
@@ -27,6 +29,7 @@ from collections.abc import Mapping
 USUAL = "6.12.117"
 
 _SINCE_6_12 = {
+    "ARM64_CONTPTE": 1,
     "COW_CHANGE_PTE": 0,
     "MGLRU_NONLEAF": 0,
     "MGLRU_NOTIFIERS": 1,
@@ -52,6 +55,7 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
         "COLLAPSE_PAST_NOTHING": 1,
         "COLLAPSE_READ_ONLY": 1,
         "MGLRU_WORKINGSET": 1,
+        "MPROTECT_BATCH": 1,
         "PT_RECLAIM": 1,
     },
 }

@@ -44,7 +44,8 @@ class HostMemory:
         self._subscriptions = layout.struct(MmuNotifierSubscriptions)
         self._pmd = layout.area(self._n_tables)
         self._ptl = layout.area(self._n_tables * CACHE_LINE)
-        self._tables = layout.area(self._n_tables * self.ptrs_per_pte, page_words)
+        table_align = self.ptrs_per_pte if n_huge else page_words
+        self._tables = layout.area(self._n_tables * self.ptrs_per_pte, table_align)
         self._links = layout.area(self._n_small)
         self._huge_left = layout.area(n_huge)
         # Runs are aligned to their length, which may leave frames unused before the first.

@@ -115,9 +115,9 @@ machine = Architecture(
     vcpu=Vcpu,
     kernels=KERNELS,
     page_sizes={
-        "4k": PageSize("4 KiB", STAGE2_4K, shift=12),
-        "16k": PageSize("16 KiB", STAGE2_16K, shift=14),
-        "64k": PageSize("64 KiB", STAGE2_64K, shift=16),
+        "4k": PageSize("4 KiB", {**STAGE2_4K, "CONT_PTES": 16}, shift=12),
+        "16k": PageSize("16 KiB", {**STAGE2_16K, "CONT_PTES": 128}, shift=14),
+        "64k": PageSize("64 KiB", {**STAGE2_64K, "CONT_PTES": 32}, shift=16),
     },
     clears={"cmpxchg": Choice("a compare-and-swap of the entry", {"STAGE2_CLEAR_YOUNG": 0})},
     modes={"stage2": Mode("stage-2 tables")},

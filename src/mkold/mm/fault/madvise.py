@@ -26,6 +26,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import contpte_try_unfold, ptep_test_and_clear_young
 from mkold.mm.frames import free_folio
 from mkold.mm.huge.pmd import area_start, large_folio_zapped, zap_or_split_huge_pmd
 from mkold.mm.huge.split import split_folio_of
@@ -56,7 +57,6 @@ from mkold.mm.pgtable import (
     pte_lockptr,
     pte_offset,
     pte_pfn,
-    ptep_test_and_clear_young,
     set_pte,
 )
 from mkold.mm.rmap import folio_pfn, pfn_folio, try_to_unmap
@@ -88,6 +88,7 @@ def zap_pte(mm: Ptr[Mm], page: u64, ptep: Ptr[u64]) -> None:
     node = mm.node
     ptl = pte_lockptr(mm, page)
     spin_lock(ptl.value)
+    contpte_try_unfold(ptep)
     pte = READ_ONCE(ptep.value)
     set_pte(ptep, 0)
     if (pte & PTE_PRESENT) and pte_pfn(pte) != node.zero_pfn:

@@ -35,6 +35,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import contpte_access_fault, contpte_try_unfold
 from mkold.mm.frames import alloc_folio, free_folio
 from mkold.mm.huge.pmd import handle_huge_fault
 from mkold.mm.mglru.evict import shrink_node
@@ -46,6 +47,7 @@ from mkold.mm.mm_types import (
     PFN_ERR_FAULT,
     PFN_ERR_RETRY,
     PTE_ACCESSED,
+    PTE_CONT,
     PTE_DIRTY,
     PTE_PFN_SHIFT,
     PTE_PRESENT,
@@ -71,11 +73,7 @@ from mkold.mm.pgtable import (
     vma_contains,
 )
 from mkold.mm.rmap import folio_map, pfn_folio
-from mkold.mm.swap import (
-    clear_page,
-    swap_readpage,
-    wait_for_swap,
-)
+from mkold.mm.swap import clear_page, swap_readpage, wait_for_swap
 from mkold.mm.tiers import folio_mark_accessed, folio_set_referenced
 from mkold.mm.workingset import lru_gen_refault, lru_gen_test_recent
 
@@ -191,7 +189,8 @@ def do_wp_reuse(mm: Ptr[Mm], page: u64, ptep: Ptr[u64], pte: u64) -> bool:
     spin_lock(ptl.value)
     now = READ_ONCE(ptep.value)
     if (now | PTE_ACCESSED) == (pte | PTE_ACCESSED):
-        set_pte(ptep, now | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED)
+        contpte_try_unfold(ptep)
+        set_pte(ptep, (now & ~PTE_CONT) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED)
     spin_unlock(ptl.value)
     return True
 
@@ -343,6 +342,7 @@ def get_user(mm: Ptr[Mm], page: u64, offset: u64) -> tuple[u64, u64]:
             frame = mapped_pfn(mm, page, pte)
             word = READ_ONCE(cast(Ptr[u64], (frame << PAGE_SHIFT) + offset).value)
             pmd_mkyoung(mm, page)
+            contpte_access_fault(ptep)
             if not pte & PTE_ACCESSED:
                 atomic_or(ptep.value, PTE_ACCESSED)
         spin_unlock(ptl.value)

@@ -26,6 +26,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import contpte_access_fault
 from mkold.mm.fault.memory import faultin_page
 from mkold.mm.mm_types import (
     PAGE_SHIFT,
@@ -74,6 +75,7 @@ def change_user(
             else:
                 WRITE_ONCE(word.value, new)
             pmd_mkyoung(mm, page)
+            contpte_access_fault(ptep)
             atomic_or(ptep.value, PTE_ACCESSED | PTE_DIRTY)
         spin_unlock(ptl.value)
         if can:

@@ -31,12 +31,14 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import CONTPTE
 from mkold.mm.large_folio import HPAGE_PMD_NR, folio_test_large
 from mkold.mm.large_frames import alloc_huge, free_huge
 from mkold.mm.mglru.generations import folio_add_lru, lru_add_drain, lru_gen_del_folio
 from mkold.mm.mm_types import (
     NO_INDEX,
     PTE_ACCESSED,
+    PTE_CONT,
     PTE_DIRTY,
     PTE_PFN_SHIFT,
     PTE_PRESENT,
@@ -122,7 +124,9 @@ def handle_huge_fault(mm: Ptr[Mm], page: u64, write: u64) -> tuple[u64, u64]:
 
 @kernel
 def fill_table(table: Ptr[u64], pmd: u64) -> None:
-    """Entries for the frames of a huge one."""
+    """Entries for the frames of a huge one, in folded blocks where there are such."""
+    if CONTPTE:
+        pmd |= PTE_CONT
     for i in range(HPAGE_PMD_NR):
         table[i] = pmd + (i << PTE_PFN_SHIFT)
 

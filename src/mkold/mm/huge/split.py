@@ -3,12 +3,15 @@
 Rules
 -----
 * Secondary entries of all its pages go, whether mapped or not. The process's entries stay
-  as they were, young and dirty bits too; a huge one gives way to a table.
+  as they were, young and dirty bits too; a huge one gives way to a table, a folded block is
+  unfolded.
 * The small folios stand in the same generation. Frames that nothing maps are freed.
 * With ``SPLIT_ZERO_PAGES`` 1 (since Linux 6.12) a page that has nothing but zeros maps the
   shared zero page from then on, young and read-only, and its frame is freed.
-* With ``SPLIT_MAKES_OLD`` 1 the other pages' entries are old then: the migration entry that
-  stands in their place meanwhile keeps no accessed bit (arm64 with 52-bit addresses, LPA2).
+* A migration entry stands in the place of each meanwhile. On arm64 its accessed bit is bit
+  ``MAX_PHYSMEM_BITS``, behind the frame's number; with addresses of 52 bits (LPA2) that is
+  where a valid entry has PTE_CONT, which ``set_ptes`` takes out of all that it stores where
+  the kernel folds blocks (``mm/contpte.py``). So pages that keep their frames are old then.
 
 Source: mm/huge_memory.c (split_huge_page_to_list, __split_huge_page_tail), mm/rmap.c
 (try_to_migrate_one), mm/migrate.c (remove_migration_pte, try_to_map_unused_to_zeropage).
@@ -29,6 +32,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import CONTPTE, contpte_try_unfold, ptep_test_and_clear_young
 from mkold.mm.frames import free_folio
 from mkold.mm.huge.pmd import __split_huge_pmd_locked
 from mkold.mm.large_folio import HPAGE_PMD_NR, folio_test_large
@@ -60,7 +64,6 @@ from mkold.mm.pgtable import (
     pte_lockptr,
     pte_offset,
     pte_pfn,
-    ptep_test_and_clear_young,
     set_pte,
 )
 from mkold.mm.rmap import folio_pfn, pfn_folio
@@ -68,8 +71,11 @@ from mkold.mm.rmap import folio_pfn, pfn_folio
 # Whether a page of zeros maps the shared zero page when its folio is split.
 SPLIT_ZERO_PAGES = parameter("SPLIT_ZERO_PAGES", 0)
 
-# Whether the process's entries lose their accessed bits when the folio is split.
-SPLIT_MAKES_OLD = parameter("SPLIT_MAKES_OLD", 0)
+# How long a physical address is, as the processor says.
+MAX_PHYSMEM_BITS = parameter("MAX_PHYSMEM_BITS", 48)
+
+# Whether a migration entry's accessed bit is lost: it is arm64's bit 52.
+MIGRATION_MAKES_OLD = CONTPTE & (MAX_PHYSMEM_BITS == 52)
 
 
 @kernel
@@ -112,12 +118,14 @@ def split_frames(mm: Ptr[Mm], first: u64, page: u64, gen: u64, flags: u64) -> No
         folio.head = 0
         WRITE_ONCE(folio.flags, flags)
         WRITE_ONCE(folio.index, NO_INDEX)
+        if CONTPTE:
+            contpte_try_unfold(pte_offset(mm, page + i))
         mapped = frame_is_mapped(mm, page + i, first + i)
         if not mapped or try_to_map_unused_to_zeropage(mm, page + i, first + i):
             free_folio(node, first + i)
         else:
             WRITE_ONCE(folio.index, page + i)
-            if SPLIT_MAKES_OLD:
+            if MIGRATION_MAKES_OLD:
                 ptep_test_and_clear_young(pte_offset(mm, page + i))
             if gen != NO_GEN:
                 spin_lock(node.lrugen.lru_lock)

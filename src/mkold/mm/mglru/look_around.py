@@ -30,6 +30,7 @@ from mkold.lang import (
     spin_unlock,
     u64,
 )
+from mkold.mm.contpte import ptep_test_and_clear_young
 from mkold.mm.mglru.bloom import update_bloom_filter
 from mkold.mm.mglru.generations import lru_gen_from_seq
 from mkold.mm.mglru.young import (
@@ -54,7 +55,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_test_clear_young,
 )
 from mkold.mm.page_idle import PAGE_IDLE_FLAG, folio_clear_idle, folio_test_clear_young
-from mkold.mm.pgtable import pte_lockptr, pte_offset, ptep_test_and_clear_young
+from mkold.mm.pgtable import pte_lockptr, pte_offset
 from mkold.mm.tiers import MGLRU_WORKINGSET
 
 

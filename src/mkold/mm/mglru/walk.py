@@ -60,6 +60,7 @@ from mkold.mm.mm_types import (
 )
 from mkold.mm.pgtable import (
     HW_PMD_YOUNG,
+    HW_PTE_YOUNG,
     pmd_offset,
     pmd_trans_huge,
     pmdp_test_and_clear_young,
@@ -68,7 +69,6 @@ from mkold.mm.pgtable import (
     vma_is_locked,
 )
 
-HW_PTE_YOUNG = parameter("HW_PTE_YOUNG", 1)
 MGLRU_NONLEAF = parameter("MGLRU_NONLEAF", 0)
 MGLRU_FORCED_WALK = parameter("MGLRU_FORCED_WALK", 0)
 

@@ -34,6 +34,7 @@ from mkold.lang import (
     smp_processor_id,
     u64,
 )
+from mkold.mm.contpte import ptep_test_and_clear_young
 from mkold.mm.large_folio import folio_nr_pages
 from mkold.mm.mglru.generations import NO_GEN, folio_lru_gen, folio_update_gen
 from mkold.mm.mm_types import (
@@ -45,7 +46,7 @@ from mkold.mm.mm_types import (
     Scratch,
 )
 from mkold.mm.mmu_notifier import mmu_notifier_clear_young, mmu_notifier_test_clear_young
-from mkold.mm.pgtable import pte_offset, pte_pfn, ptep_test_and_clear_young
+from mkold.mm.pgtable import pte_offset, pte_pfn
 from mkold.mm.rmap import pfn_folio
 from mkold.mm.tiers import MGLRU_WORKINGSET
 

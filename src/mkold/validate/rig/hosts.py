@@ -247,8 +247,8 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         log="manual",
         huge=True,
         huge_log=("6.12",) if arch == "arm64" else (),
-        # The CPU called max has 52-bit addresses too.
-        parameters={key: int(arch == "arm64") for key in ("HW_PTE_YOUNG", "SPLIT_MAKES_OLD")},
+        parameters={"HW_PTE_YOUNG": 1, "MAX_PHYSMEM_BITS": 52} if cpu.startswith("max")
+        else {"HW_PTE_YOUNG": 0},
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from mkold.kvm.tlb import kvm_make_request
 from mkold.kvm.types import KVM_PFN_ERR, REQ_TLB_FLUSH_ALL, Kvm, Vcpu
 from mkold.kvm.vcpu import kvm_vcpu_access, kvm_vcpu_load, kvm_vcpu_put
 from mkold.lang import WRITE_ONCE, Ptr, atomic_or, cast, kernel, u64
+from mkold.mm.contpte import contpte_access_fault
 from mkold.mm.fault.memory import faultin_page
 from mkold.mm.mm_types import PAGE_SHIFT, PFN_ERR, PTE_ACCESSED, PTE_DIRTY, Mm
 from mkold.mm.pgtable import find_host_pte, pmd_mkyoung
@@ -43,6 +44,7 @@ def process_access(mm: Ptr[Mm], page: u64, write: u64) -> u64:
         bits |= PTE_DIRTY
     pmd_mkyoung(mm, page)
     ptep = find_host_pte(mm, page)
+    contpte_access_fault(ptep)
     atomic_or(ptep.value, bits)
     if write:
         store_word(pfn)

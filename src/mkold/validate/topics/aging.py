@@ -23,7 +23,7 @@ from mkold.mm.mmu_notifier import (
     mmu_notifier_clear_young,
     mmu_notifier_test_clear_young,
 )
-from mkold.mm.pgtable import find_host_pte, ptep_test_and_clear_young
+from mkold.mm.pgtable import __ptep_test_and_clear_young, find_host_pte
 from mkold.validate.look import in_word
 from mkold.validate.pages import bitmap, runs
 from mkold.validate.real import Real, bits_of
@@ -87,7 +87,8 @@ def ask_batch(mm: Ptr[Mm], start: u64, end: u64, clear: u64, bitmap: Ptr[u64]) -
 
 @kernel
 def ask_host_young(mm: Ptr[Mm], page: u64, clear: u64) -> u64:
-    """Whether the process's own entry of ``page`` has the accessed bit; clears it."""
+    """Whether the process's own entry of ``page`` has the accessed bit; clears it, and no
+    other's."""
     ptep = find_host_pte(mm, page)
     if ptep == NULL:
         return 0
@@ -95,7 +96,7 @@ def ask_host_young(mm: Ptr[Mm], page: u64, clear: u64) -> u64:
     if not pte & PTE_PRESENT:
         return 0
     if clear:
-        return ptep_test_and_clear_young(ptep)
+        return __ptep_test_and_clear_young(ptep)
     return (pte & PTE_ACCESSED) != 0
 
 
