@@ -28,7 +28,7 @@ Capture = pytest.CaptureFixture[str]
 
 def mkold(*words: str, before: Callable[[], None] | None = None) -> tuple[int, str]:
     done = subprocess.run(
-        [*MKOLD, *words], capture_output=True, text=True, errors="replace", timeout=60,
+        [*MKOLD, *words], capture_output=True, text=True, errors="replace", timeout=300,
         check=False, preexec_fn=before, env=os.environ,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
