@@ -121,7 +121,7 @@ HUGE_LOG_MUTANTS = (
     Mutant(
         "a small leaf below a huge entry has its first frame",
         stand_in=("mapped_pfn", first_frame),
-        recording=X86,
+        recording="x86-6.12-huge-frames",
     ),
     Mutant(
         "a collapse goes on behind an area without a table",
