@@ -74,6 +74,17 @@ def test_a_package_that_is_gone_is_said_to_be(
 
 
 @pytest.mark.parametrize("name", HOSTS)
+def test_a_second_processor_has_no_tick_but_on_power(tmp_path: Path, name: str) -> None:
+    rig = Rig(tmp_path, "6.12", tmp_path / "image", tmp_path, tmp_path / "agent",
+              tmp_path / "agent")  # fmt: skip
+    alone = command_line(host(name), rig, tmp_path, tmp_path)[-1].split()
+    words = command_line(host(name), rig, tmp_path, tmp_path, running=True)[-1].split()
+    assert "nohz_full=1" not in alone
+    assert ("nohz_full=1" in words) is (host(name).arch != "powerpc")
+    assert any(word.startswith("isolcpus=") for word in words)
+
+
+@pytest.mark.parametrize("name", HOSTS)
 def test_a_machine_that_does_not_run_is_no_verdict(tmp_path: Path, name: str) -> None:
     (tmp_path / "agent").write_bytes(b"")
     program = tmp_path / "usr/bin" / host(name).program
