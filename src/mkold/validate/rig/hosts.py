@@ -246,7 +246,7 @@ def _arm64(name: str, sentence: str, cpu: str, arch: str = "arm64") -> Host:
         kernels=_ARM64_KERNELS,
         log="manual",
         huge=True,
-        huge_log=("6.12",) if arch == "arm64" else (),
+        huge_log=("6.12",),
         parameters={"HW_PTE_YOUNG": 1, "MAX_PHYSMEM_BITS": 52} if cpu.startswith("max")
         else {"HW_PTE_YOUNG": 0},
     )  # fmt: skip
