@@ -14,7 +14,7 @@ from mkold.kvm.x86.tdp.iter import level_shift
 from mkold.lang import READ_ONCE, Ptr, kernel, u64
 from mkold.mm.contpte import CONT_PTES, contpte_align_down
 from mkold.mm.mm_types import PTE_CONT, Mm
-from mkold.mm.pgtable import __ptep_test_and_clear_young, pte_pfn, set_pte
+from mkold.mm.pgtable import __ptep_test_and_clear_young, set_pte
 
 SHADOW, ARM64, PSERIES = "x86-shadow-6.12-huge", "arm64-6.12-huge", "pseries-6.12-huge"
 CONT = "arm64-soft-6.12-contpte"
@@ -81,18 +81,7 @@ def its_own_bits(ptep: Ptr[u64]) -> u64:
     return READ_ONCE(ptep.value)
 
 
-@kernel
-def frame_of_the_entry(mm: Ptr[Mm], page: u64, pte: u64) -> u64:
-    """``mapped_pfn`` that takes a huge entry's first frame for all."""
-    return pte_pfn(pte)
-
-
 HUGE_MUTANTS = (
-    Mutant(
-        "all pages of a huge entry are its first",
-        stand_in=("mapped_pfn", frame_of_the_entry),
-        recording="arm64-6.12-huge-slots",
-    ),
     Mutant(
         "a block's entries keep their bits",
         stand_in=("contpte_convert", each_keeps_its_own),
