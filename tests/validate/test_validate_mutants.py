@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from power_mutants import POWER_MUTANTS
-from swaf_mutants import SWAF_MUTANTS
+from release_mutants import RELEASE_MUTANTS
 from validate_mutants import MUTANTS, Mutant
 from x86_mutants import X86_MUTANTS
 
@@ -20,7 +20,7 @@ from mkold.validate.system import System
 
 pytestmark = pytest.mark.quality
 
-ALL = (*MUTANTS, *POWER_MUTANTS, *SWAF_MUTANTS, *X86_MUTANTS)
+ALL = (*MUTANTS, *POWER_MUTANTS, *RELEASE_MUTANTS, *X86_MUTANTS)
 RECORDINGS = Path(__file__).parent / "recordings"
 MOST_STEPS = 300
 

@@ -2,7 +2,7 @@
 
 Up to Linux 6.12 a page is marked as used whether or not it was mapped, for which ``hva_to_pfn``
 stands. Since Linux 6.13 (``RELEASE_UNUSED`` 1) only if it was: a fault that has to be tried
-again marks nothing.
+again marks nothing. Up to 6.12 x86 marks it once more when a young leaf goes (``ZAP_MARKS`` 1).
 
 Source: include/linux/kvm_host.h (kvm_release_faultin_page), virt/kvm/kvm_main.c
 (kvm_set_pfn_accessed, gone since 6.13).
@@ -16,6 +16,7 @@ from mkold.mm.rmap import pfn_folio
 from mkold.mm.tiers import folio_mark_accessed
 
 RELEASE_UNUSED = parameter("RELEASE_UNUSED", 0)
+ZAP_MARKS = parameter("ZAP_MARKS", 0)
 
 
 @kernel

@@ -87,7 +87,7 @@ ONE_BARE_WRITER = Scenario(
 def unlist_first(kvm: Ptr[Kvm], rmap_head: Ptr[u64], sptep: Ptr[u64]) -> None:
     """``kvm_zap_one_rmap_spte`` in the other order."""
     pte_list_remove(addr(kvm.arch.shadow.pte_list_desc_cache), sptep, rmap_head)
-    mmu_spte_clear_track_bits(sptep)
+    mmu_spte_clear_track_bits(kvm, sptep)
 
 
 @kernel

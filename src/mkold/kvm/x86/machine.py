@@ -48,6 +48,7 @@ LOG_HOOKS = {
 NO_LOG = {name: DEFAULTS[name] for name in LOG_HOOKS}
 
 ZERO_NONPRESENT = {"SHADOW_NONPRESENT_BIT": 0}
+UNTIL_6_12 = {"ZAP_MARKS": 1}
 SINCE_6_13 = {
     "KVM_ELIDE_TLB_FLUSH_IF_YOUNG": 1,
     "KVM_FAULT_MARKS": 0,
@@ -65,17 +66,17 @@ def kernels(v2_lockless: bool) -> Mapping[str, Kernel]:
         ),
         "v2": Kernel(
             "the series' second version: without mmu_lock, by bitmaps",
-            {"LINUX_VERSION": V2, "AGING_BATCHED": 1, **ZERO_NONPRESENT},
+            {"LINUX_VERSION": V2, "AGING_BATCHED": 1, **ZERO_NONPRESENT, **UNTIL_6_12},
             lockless=v2_lockless,
         ),
         "6.12": Kernel(
             "ages with mmu_lock held for writing",
-            {"LINUX_VERSION": 612, "AGING_BATCHED": 0},
+            {"LINUX_VERSION": 612, "AGING_BATCHED": 0, **UNTIL_6_12},
             lockless=False,
         ),
         "6.1": Kernel(
             "ages with mmu_lock held for writing, and its own way to zap",
-            {"LINUX_VERSION": 601, "AGING_BATCHED": 0, **ZERO_NONPRESENT},
+            {"LINUX_VERSION": 601, "AGING_BATCHED": 0, **ZERO_NONPRESENT, **UNTIL_6_12},
             lockless=False,
         ),
     }

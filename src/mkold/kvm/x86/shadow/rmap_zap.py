@@ -39,7 +39,7 @@ def rmap_add(
 @kernel
 def kvm_zap_one_rmap_spte(kvm: Ptr[Kvm], rmap_head: Ptr[u64], sptep: Ptr[u64]) -> None:
     """The page of ``rmap_head`` is not mapped by ``sptep`` any more."""
-    mmu_spte_clear_track_bits(sptep)
+    mmu_spte_clear_track_bits(kvm, sptep)
     kvm.stat.unmapped += 1
     pte_list_remove(addr(kvm.arch.shadow.pte_list_desc_cache), sptep, rmap_head)
 
@@ -48,7 +48,7 @@ def kvm_zap_one_rmap_spte(kvm: Ptr[Kvm], rmap_head: Ptr[u64], sptep: Ptr[u64]) -
 def zap_desc(kvm: Ptr[Kvm], desc: Ptr[PteListDesc]) -> Ptr[PteListDesc]:
     """Locked: zap the SPTEs of a desc, and free it; the next."""
     for i in range(desc.spte_count):
-        mmu_spte_clear_track_bits(cast(Ptr[u64], desc.sptes[i]))
+        mmu_spte_clear_track_bits(kvm, cast(Ptr[u64], desc.sptes[i]))
         kvm.stat.unmapped += 1
     more = desc.more
     kmem_cache_free(addr(kvm.arch.shadow.pte_list_desc_cache), cast(u64, desc))
@@ -62,7 +62,7 @@ def kvm_zap_all_rmap_sptes(kvm: Ptr[Kvm], rmap_head: Ptr[u64]) -> u64:
     if val == 0:
         return 0
     if not val & KVM_RMAP_MANY:
-        mmu_spte_clear_track_bits(rmap_sptep(val))
+        mmu_spte_clear_track_bits(kvm, rmap_sptep(val))
         kvm.stat.unmapped += 1
     else:
         desc = rmap_desc(val)

@@ -7,14 +7,18 @@ Rules
   replaced by an exchange where what they did must not be lost (``spte_needs_atomic_update``),
   any other by a store.
 * The caller flushes where an update says so.
+* Up to 6.12 a young SPTE that is zapped marks its page as used.
 
 Source: arch/x86/kvm/mmu/mmu.c (``mmu_spte_set``, ``mmu_spte_update``,
 ``mmu_spte_clear_track_bits``, ``mmu_spte_age``); when to flush: b7ed46b201a4, 856cf4a60cff.
-Known limits: what A and D of a zapped SPTE tell the host's page is left out.
+Known limits: what D of a zapped SPTE tells the host's page is left out, and what A does that an
+update takes.
 """
 
 from __future__ import annotations
 
+from mkold.kvm.release import ZAP_MARKS, kvm_set_pfn_accessed
+from mkold.kvm.x86.asm.kvm_host import Kvm
 from mkold.kvm.x86.mmu.spte import (
     LINUX_VERSION,
     SHADOW_ACCESSED_MASK,
@@ -26,6 +30,7 @@ from mkold.kvm.x86.mmu.spte import (
     mark_spte_for_access_track,
     spte_ad_enabled,
     spte_needs_atomic_update,
+    spte_to_pfn,
 )
 from mkold.lang import (
     READ_ONCE,
@@ -82,12 +87,15 @@ def mmu_spte_update(sptep: Ptr[u64], spte: u64) -> u64:
 
 
 @kernel
-def mmu_spte_clear_track_bits(sptep: Ptr[u64]) -> u64:
+def mmu_spte_clear_track_bits(kvm: Ptr[Kvm], sptep: Ptr[u64]) -> u64:
     """``sptep`` is not present any more; what it was."""
     old = READ_ONCE(sptep.value)
-    if is_shadow_present_pte(old):
-        return mmu_spte_replace(sptep, SHADOW_NONPRESENT_VALUE)
-    WRITE_ONCE(sptep.value, SHADOW_NONPRESENT_VALUE)
+    if not is_shadow_present_pte(old):
+        WRITE_ONCE(sptep.value, SHADOW_NONPRESENT_VALUE)
+        return old
+    old = mmu_spte_replace(sptep, SHADOW_NONPRESENT_VALUE)
+    if ZAP_MARKS and is_accessed_spte(old):
+        kvm_set_pfn_accessed(kvm, spte_to_pfn(old))
     return old
 
 

@@ -49,8 +49,8 @@ from mkold.kvm.x86.mmu.spte import (
     spte_to_pfn,
 )
 from mkold.kvm.x86.tdp.change import (
+    __handle_changed_spte,
     __tdp_mmu_set_spte_atomic,
-    handle_changed_spte,
     kvm_set_pfn_dirty,
     kvm_tdp_mmu_write_spte,
     tdp_mmu_clear_spte_bits,
@@ -230,7 +230,7 @@ def age_spte_locked(kvm: Ptr[Kvm], sptep: Ptr[u64], spte: u64, level: u64) -> No
     new = mark_spte_for_access_track(spte)
     if LINUX_VERSION < 612:
         old = kvm_tdp_mmu_write_spte(sptep, spte, new, level)
-        handle_changed_spte(kvm, old, new, level, 0)
+        __handle_changed_spte(kvm, old, new, level, 0)
     elif spte_ad_enabled(spte):
         tdp_mmu_clear_spte_bits(sptep, spte, SHADOW_ACCESSED_MASK, level)
     else:

@@ -9,7 +9,8 @@ Rules
 * A table that an entry no longer points to is taken down: parents before children, each entry
   frozen so that no fault fills it, which under the lock held for reading means to wait for
   whoever froze it before; then it is freed after a grace period.
-* Up to 6.12 a leaf that goes hands its dirty state to the frame (``kvm_set_pfn_dirty``).
+* Up to 6.12 a leaf that goes hands its dirty state to the frame (``kvm_set_pfn_dirty``), and a
+  young one, or one that is made old by other than aging, that it was used.
 
 Sources: arch/x86/kvm/mmu/tdp_mmu.c (``handle_changed_spte``, ``handle_removed_pt``,
 ``tdp_mmu_set_spte_atomic``), tdp_iter.h (``kvm_tdp_mmu_write_spte``); commit ba3a6120a4e7
@@ -20,12 +21,14 @@ one's subtree goes first.
 
 from __future__ import annotations
 
+from mkold.kvm.release import ZAP_MARKS, kvm_set_pfn_accessed
 from mkold.kvm.x86.asm.kvm_host import Kvm, sp_spt, spt_sp
 from mkold.kvm.x86.mmu.spte import (
     FROZEN_SPTE,
     LINUX_VERSION,
     PG_LEVEL_4K,
     SPTE_ENT_PER_PAGE,
+    is_accessed_spte,
     is_dirty_spte,
     is_frozen_spte,
     is_large_pte,
@@ -87,6 +90,15 @@ def leaf_changed(kvm: Ptr[Kvm], old: u64, new: u64, level: u64) -> None:
 
 
 @kernel
+def handle_changed_spte_acc_track(kvm: Ptr[Kvm], old: u64, new: u64, level: u64) -> None:
+    """The guest used what ``old`` mapped, if nothing will say so any more."""
+    if ZAP_MARKS and is_leaf(old, level) and is_accessed_spte(old):
+        same = is_leaf(new, level) and spte_to_pfn(new) == spte_to_pfn(old)
+        if not same or not is_accessed_spte(new):
+            kvm_set_pfn_accessed(kvm, spte_to_pfn(old))
+
+
+@kernel
 def kvm_tdp_mmu_write_spte(sptep: Ptr[u64], old: u64, new: u64, level: u64) -> u64:
     """Under ``mmu_lock`` held for writing: write an entry seen as ``old``; what it was."""
     if XCHG_VOLATILE and is_leaf(old, level) and spte_needs_atomic_update(old):
@@ -133,6 +145,7 @@ def handle_removed_pt(kvm: Ptr[Kvm], pt: Ptr[u64], shared: u64) -> None:
         for i in range(SPTE_ENT_PER_PAGE):
             old = freeze_removed_spte(sp_spt(sp) + i, level, shared)
             leaf_changed(kvm, old, FROZEN_SPTE, level)
+            handle_changed_spte_acc_track(kvm, old, FROZEN_SPTE, level)
             if is_shadow_present_pte(old) and not is_leaf(old, level):
                 child = spt_sp(spte_to_child_pt(old))
                 child.next_dead = dead
@@ -141,13 +154,20 @@ def handle_removed_pt(kvm: Ptr[Kvm], pt: Ptr[u64], shared: u64) -> None:
 
 
 @kernel
-def handle_changed_spte(kvm: Ptr[Kvm], old: u64, new: u64, level: u64, shared: u64) -> None:
-    """What follows from an entry's change."""
+def __handle_changed_spte(kvm: Ptr[Kvm], old: u64, new: u64, level: u64, shared: u64) -> None:
+    """What follows from an entry's change, as aging changes it."""
     leaf_changed(kvm, old, new, level)
     if not is_shadow_present_pte(old) or level == PG_LEVEL_4K or is_large_pte(old):
         return
     if is_leaf(new, level) or not is_shadow_present_pte(new):
         handle_removed_pt(kvm, spte_to_child_pt(old), shared)
+
+
+@kernel
+def handle_changed_spte(kvm: Ptr[Kvm], old: u64, new: u64, level: u64, shared: u64) -> None:
+    """What follows from an entry's change."""
+    __handle_changed_spte(kvm, old, new, level, shared)
+    handle_changed_spte_acc_track(kvm, old, new, level)
 
 
 @kernel

@@ -1,5 +1,5 @@
-"""Seeded faults of what a fault of KVM's leaves with the LRU, which only the recordings of Arm
-without hardware access flags catch."""
+"""Seeded faults of what a guest's use of a page leaves with the LRU: by a fault, on Arm without
+hardware access flags, and by the young leaf that goes, on x86."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mkold.mm.mm_types import Node
 
 UNTIL_6_12 = "arm64-soft-6.12-evict"
 SINCE_6_13 = "arm64-soft-7.2-evict"
+ZAPPED = "x86-6.12-zap-marks"
 
 
 @kernel
@@ -19,7 +20,7 @@ def drain_that_keeps_uses(node: Ptr[Node]) -> None:
     node.scratch[smp_processor_id()].lru_add = 0
 
 
-SWAF_MUTANTS = (
+RELEASE_MUTANTS = (
     Mutant(
         "an access flag fault marks nothing",
         (Set("ACCESS_FAULT_MARKS", 0),),
@@ -35,4 +36,5 @@ SWAF_MUTANTS = (
         (Set("RELEASE_UNUSED", 0), Set("KVM_FAULT_MARKS", 1)),
         recording=SINCE_6_13,
     ),
+    Mutant("a young leaf goes without a word", (Set("ZAP_MARKS", 0),), recording=ZAPPED),
 )
