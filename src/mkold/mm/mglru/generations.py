@@ -15,10 +15,11 @@ Rules
   second youngest. With ``MGLRU_WORKINGSET`` 1 (Linux 7.2 is so) only one of the working set
   joins the youngest, a used one the second youngest; and one that is in the swap cache while
   it joins the third or fourth.
-* Folios join by batches of a CPU: one that comes from swap leaves the swap cache as soon as it
-  is mapped, so that only the last of a full batch is in it, and one that is written, before
-  which the batch is emptied. Until Linux 6.13, unless ``MGLRU_KEEPS_REFS``, that a folio was
-  used, and how often, is forgotten then, but not that it is of the working set.
+* Folios join by batches of a CPU. On Linux 7.2 one that comes from swap is in the swap cache
+  until it is mapped: so is the last of a full batch as it joins, and one that is written,
+  before which the batch is emptied. Earlier a fast device was read without the swap cache.
+* Until Linux 6.13, unless ``MGLRU_KEEPS_REFS``, that a folio of the batch was used, and how
+  often, is forgotten as it joins, but not that it is of the working set.
 * What a locked VMA maps is on no list.
 * A walk promotes what it finds young. With ``MGLRU_WORKINGSET`` 1 not at the first time: coming
   in by a fault is the first, a fault of KVM's is one too; being merged into the next
@@ -249,7 +250,7 @@ def folio_add_lru(node: Ptr[Node], folio: Ptr[Folio], from_swap: u64, write: u64
     elif not flags & FOLIO_REFERENCED:
         folio_mark_accessed(folio)
     at_once = lru_add_batch(node, folio)
-    if from_swap and write:
+    if MGLRU_WORKINGSET and from_swap and write:
         lru_add_drain(node)
     spin_lock(node.lrugen.lru_lock)
     lru_gen_add_folio(addr(node.lrugen), folio, from_swap and (write or at_once))
