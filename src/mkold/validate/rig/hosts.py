@@ -199,7 +199,6 @@ _X86_SHADOW = replace(
     sentence="the same, the TDP MMU turned off: shadow tables map every guest",
     arch="x86-shadow",
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
-    huge_log=("6.12", "newest"),
 )
 
 _X86_NESTED = replace(
