@@ -24,8 +24,10 @@ VM = Vm(64, guest="npt")
 @cache
 def made(kernel: str, skipped: str = "") -> tuple[Image, SystemSpec]:
     machine = MachineSpec(arch="x86", kernel=kernel, mmu="npt", nested=True).check()
-    spec = SystemSpec(machine)
-    entries = [entry for topic in topics_of(VM) for entry in topic.entries]
+    topics = topics_of(VM)
+    own = tuple(item for topic in topics for item in topic.parameters.items())
+    spec = SystemSpec(machine, changes=own)
+    entries = [entry for topic in topics for entry in topic.entries]
     edits = [Skip(skipped)] if skipped else []
     image = system_image(
         spec,
