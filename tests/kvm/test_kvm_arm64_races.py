@@ -9,6 +9,7 @@ import arm64_races
 import pytest
 from arm64_machine import ENTRIES, GEOMETRIES, SMALL, Machine
 
+from mkold.claims.arm64.small_vm import tables_of
 from mkold.kvm.arm64.asm.kvm_host import Vcpu
 from mkold.kvm.arm64.machine import machine as arm64
 from mkold.kvm.types import TlbEntry
@@ -20,11 +21,10 @@ RACES = [arm64_races.race_map, arm64_races.race_age, arm64_races.race_unmap]
 @cache
 def racing(kernel: str, *, marker: int = 1) -> Image:
     """The loops; without the ``marker`` a broken entry is just empty."""
-    params = {k: v for k, v in arm64.kernels[kernel].parameters.items() if k != "AGING_BATCHED"}
     settings = {
         **SMALL,
         **GEOMETRIES["two levels"],
-        **params,
+        **tables_of(kernel),
         "NR_CPUS": 8,
         "BBM_MARKER": marker,
     }
