@@ -81,4 +81,14 @@ X86_MUTANTS = (
         recording=COW,
     ),
     Mutant("all of a table is followed anew", (Set("LINUX_VERSION", 603),), recording=OLD),
+    Mutant(
+        "a fault looks not ahead",
+        (Set("PTE_PREFETCH_NUM", 1),),
+        recording="x86-shadow-7.2-prefetch",
+    ),
+    Mutant(
+        "a fault looks ahead by one page",
+        (Set("PTE_PREFETCH_NUM", 2),),
+        recording="x86-shadow-7.2-prefetch",
+    ),
 )

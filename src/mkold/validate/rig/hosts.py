@@ -199,6 +199,7 @@ _X86_SHADOW = replace(
     sentence="the same, the TDP MMU turned off: shadow tables map every guest",
     arch="x86-shadow",
     modules={"kvm": "tdp_mmu=N", **_X86.modules},
+    parameters={**_X86.parameters, "PTE_PREFETCH_NUM": 8},
 )
 
 _X86_NESTED = replace(

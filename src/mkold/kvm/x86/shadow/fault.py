@@ -11,7 +11,7 @@ Rules
 
 Source: arch/x86/kvm/mmu/mmu.c (``direct_page_fault``, ``mmu_topup_memory_caches``,
 ``mmu_alloc_direct_roots``), paging_tmpl.h (``FNAME(page_fault)``).
-Known limits: no prefetch; on return to the guest the access is tried again.
+Known limits: on return to the guest the access is tried again.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mkold.kvm.x86.shadow.fetch import fetch_walked
 from mkold.kvm.x86.shadow.guest_walk import WALK_MISS, WALK_RETRY, walk_guest_tables
 from mkold.kvm.x86.shadow.map import direct_map
 from mkold.kvm.x86.shadow.pages import ACC_ALL, kvm_mmu_get_shadow_page, role_of
+from mkold.kvm.x86.shadow.prefetch import PTE_PREFETCH_NUM, direct_pte_prefetch
 from mkold.kvm.x86.shadow.zap import make_mmu_pages_available
 from mkold.kvm.x86.tdp.map import RET_PF_RETRY
 from mkold.lang import (
@@ -53,11 +54,13 @@ CHECK_RETRY = parameter("CHECK_RETRY", 1)
 
 @kernel
 def mmu_topup_memory_caches(kvm: Ptr[Kvm], vcpu: Ptr[Vcpu]) -> u64:
-    """What a fault may need: a table a level, and a desc for each and for the leaf."""
+    """What a fault may need: a table a level, and a desc for each and for the leaves."""
     shadow = addr(kvm.arch.shadow)
     arch = addr(vcpu.arch)
     descs, tables = addr(arch.mmu_pte_list_desc_cache), addr(arch.mmu_shadow_page_cache)
-    if kvm_mmu_topup_memory_cache(descs, addr(shadow.pte_list_desc_cache), ROOT_LEVEL + 1):
+    if kvm_mmu_topup_memory_cache(
+        descs, addr(shadow.pte_list_desc_cache), ROOT_LEVEL + PTE_PREFETCH_NUM
+    ):
         return 1
     return kvm_mmu_topup_memory_cache(tables, addr(kvm.arch.mmu_page_cache), ROOT_LEVEL)
 
@@ -119,7 +122,9 @@ def map_if_right(
         if vcpu.arch.guest_mode:
             fetch_walked(kvm, vcpu, slot, n_gfn, pfn, writable)
         else:
-            direct_map(kvm, vcpu, slot, gfn, pfn, level, writable)
+            sp = direct_map(kvm, vcpu, slot, gfn, pfn, level, writable)
+            if level == PG_LEVEL_4K:
+                direct_pte_prefetch(kvm, vcpu, slot, sp, gfn)
     kvm_mmu_unlock(kvm)
     return stale
 

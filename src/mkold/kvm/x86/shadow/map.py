@@ -102,8 +102,8 @@ def mmu_set_spte(
 def direct_map(
     kvm: Ptr[Kvm], vcpu: Ptr[Vcpu], slot: Ptr[MemorySlot],
     gfn: u64, pfn: u64, level: u64, writable: u64,
-) -> None:  # fmt: skip
-    """Under the lock: map ``gfn`` by a leaf of ``level``."""
+) -> Ptr[KvmMmuPage]:  # fmt: skip
+    """Under the lock: map ``gfn`` by a leaf of ``level``; the table that it is in."""
     sp = vcpu.arch.root
     for at in range(ROOT_LEVEL, level, -1):
         first = gfn & ~(KVM_PAGES_PER_HPAGE(at) - 1)
@@ -111,3 +111,4 @@ def direct_map(
         sp = kvm_mmu_get_child_sp(kvm, vcpu, sp, spte_index(gfn, at), first, role)
     spte = make_spte(kvm, slot, gfn, pfn, level, writable)
     mmu_set_spte(kvm, vcpu, slot, sp, spte_index(gfn, level), gfn, spte)
+    return sp
