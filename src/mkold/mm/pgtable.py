@@ -68,7 +68,7 @@ def vma_is_locked(mm: Ptr[Mm], page: u64) -> bool:
 @kernel
 def vma_contains(mm: Ptr[Mm], page: u64) -> bool:
     """Whether ``page`` lies in a VMA."""
-    return page - mm.vma_start < mm.vma_pages or (VM_LOCKED and vma_is_locked(mm, page))
+    return page - mm.vma_start < mm.vma_pages or vma_is_locked(mm, page)
 
 
 @kernel

@@ -1,8 +1,7 @@
 """LLVM IR to object code, and object code into the process. The only user of llvmlite.
 
 What LLVM may do to memory accesses is what their kind allows (see ``accesses``). The
-optimisation level is 3, for this host's CPU; or 0, where building takes longer than running:
-a tenth of the time for a machine of 400 functions, five times as slow code.
+optimisation level is 3, for this host's CPU; or 0, where building takes longer than running.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def _identity() -> str:
 
 
 @functools.cache
-def _machine(level: int = FAST_CODE) -> Any:
+def _machine(level: int) -> Any:
     llvm = _llvm()
     return llvm.Target.from_triple(target_triple()).create_target_machine(
         cpu=llvm.get_host_cpu_name(),

@@ -64,7 +64,6 @@ from mkold.mm.mm_types import (
     MAX_NR_GENS,
     MIN_NR_GENS,
     PAGEVEC_SIZE,
-    VM_LOCKED,
     Folio,
     LruGen,
     Mm,
@@ -262,7 +261,7 @@ def folio_add_lru_vma(
     mm: Ptr[Mm], page: u64, folio: Ptr[Folio], from_swap: u64, write: u64
 ) -> None:
     """``folio_add_lru`` for ``page`` of the process, unless its VMA is locked."""
-    if not (VM_LOCKED and vma_is_locked(mm, page)):
+    if not vma_is_locked(mm, page):
         folio_add_lru(mm.node, folio, from_swap, write)
 
 

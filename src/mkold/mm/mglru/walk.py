@@ -54,7 +54,6 @@ from mkold.mm.mm_types import (
     NO_INDEX,
     PTE_TABLE_SHIFT,
     TRANSPARENT_HUGEPAGE,
-    VM_LOCKED,
     AgingStats,
     Mm,
 )
@@ -124,7 +123,7 @@ def walk_huge_pmd(mm: Ptr[Mm], stats: Ptr[AgingStats], index: u64, max_seq: u64)
 @kernel
 def should_skip_vma(mm: Ptr[Mm], index: u64) -> bool:
     """Whether table ``index`` is of a VMA that is not aged."""
-    return VM_LOCKED and vma_is_locked(mm, mm.vma_start + (index << PTE_TABLE_SHIFT))
+    return vma_is_locked(mm, mm.vma_start + (index << PTE_TABLE_SHIFT))
 
 
 @kernel
@@ -138,7 +137,7 @@ def walk_mm(mm: Ptr[Mm], max_seq: u64, force_scan: u64) -> None:
         table = READ_ONCE(mm.pmd[i])
         if TRANSPARENT_HUGEPAGE and pmd_trans_huge(table):
             walk_huge_pmd(mm, stats, i, max_seq)
-        elif VM_LOCKED and should_skip_vma(mm, i):
+        elif should_skip_vma(mm, i):
             continue
         elif table and not READ_ONCE(node.stop) and not table_is_idle(mm, i):
             if force_scan or test_bloom_filter(addr(node.lrugen), max_seq, table):
